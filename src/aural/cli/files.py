@@ -9,34 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aural.audio.find import SOUND_SUFFIXES, find_sounds
 from aural.core.errors import AuralError, DataError
 
-SOUND_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
-    | {".m4a", ".m4b", ".aac", ".mp4", ".mov", ".webm", ".mkv", ".mka", ".wma", ".avi", ".ts", ".3gp"}
-)
-
-
-def find_sounds(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and in directories every file with a sound's suffix, sorted; hidden ones are left out."""
-    found: list[Path] = []
-    for path in paths:
-        if _is_dir(path):
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES and p.is_file())
-            files = sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
-            if not files:
-                raise DataError(f"{path}: holds no sound files ({', '.join(sorted(SOUND_SUFFIXES)[:6])} ...)")
-            found += files
-        else:
-            found.append(path)
-    return list(dict.fromkeys(found))
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name too long: told with the other files that cannot be read
-        return False
+__all__ = ["SOUND_SUFFIXES", "Batch", "find_sounds", "json_line", "progress", "read_lines"]
 
 
 def read_lines(path: Path, what: str) -> list[str]:

@@ -24,6 +24,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 2 if anything was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows a batch.", min=1)]
+LibraryOption = Annotated[
+    Path, typer.Option("--library", "-L", envvar="AURAL_LIBRARY", help="Folder of the library.", metavar="L")
+]
+WhereOption = Annotated[
+    str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
+]
 AUTO_DEVICE = "auto"
 
 

@@ -1,0 +1,47 @@
+"""One command on a library, to be killed: `run_library.py WHAT LIBRARY SOUNDS`; prints each file as it is told done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from aural.core.types import AudioSource, FloatArray
+from aural.search import library as libraries
+from aural.search.library import Library
+from sketch import SketchEmbedder
+
+
+class SlowEmbedder(SketchEmbedder):
+    """Takes a few milliseconds a batch, so that kills fall between commits, too."""
+
+    def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
+        time.sleep(0.004)
+        return super().embed_audio(clips)
+
+
+def main(what: str, folder: str, sounds: str) -> None:
+    libraries.COMMIT_FILES, libraries.CHUNK_FILES = 5, 20  # many small commits
+    embedder = SlowEmbedder()
+    print("ready", flush=True)
+    if what == "add":
+        library = Library.create(folder, embedder, model="sketch", window_s=1.0)
+        files = sorted(Path(sounds).rglob("*.wav"))
+        for done in library.add(files, embedder, roots=[Path(sounds)]):
+            print(done.status, done.path, flush=True)
+    elif what == "update":
+        for done in Library(folder).update(embedder):
+            print(done.status, done.path, flush=True)
+    elif what == "compact":
+        library = Library(folder)
+        for _ in range(20):
+            library.store.build_index("IVF_PQ", partitions=2)
+            library.optimise(build_from=10**9)
+    print("end", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
