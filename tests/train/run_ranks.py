@@ -1,6 +1,6 @@
-"""Trains a recipe as torchrun would, in as many processes as told; for the tests of DDP and FSDP2.
+"""Trains recipes one after the other as torchrun would, in as many processes as told.
 
-python run_ranks.py RECIPE.json OUT WORLD
+python run_ranks.py FOLDER WORLD      every FOLDER/NAME.json into FOLDER/NAME
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
 import torch.multiprocessing as mp
 
 
-def work(rank: int, recipe_file: str, out: str, world: int) -> None:
+def work(rank: int, folder: str, world: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     from aural.train.config import Recipe
@@ -25,9 +26,14 @@ def work(rank: int, recipe_file: str, out: str, world: int) -> None:
     torch.nn.functional.scaled_dot_product_attention = (  # dropout differs between processes by design
         lambda *args, **options: attention(*args, **{**options, "dropout_p": 0.0})
     )
-    train(Recipe.parse(json.loads(Path(recipe_file).read_text()), "test"), out, device="cpu")
+    port = int(os.environ["MASTER_PORT"])
+    for count, file in enumerate(sorted(Path(folder).glob("*.json"))):
+        began = time.perf_counter()
+        os.environ["MASTER_PORT"] = str(port + count)  # a store closed a moment ago may still answer on its own
+        train(Recipe.parse(json.loads(file.read_text()), "test"), file.with_suffix(""), device="cpu")
+        print(rank, file.stem, round(time.perf_counter() - began, 1), flush=True)
 
 
 if __name__ == "__main__":
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": os.environ.get("TEST_PORT", "29517")}
-    mp.spawn(work, args=(sys.argv[1], sys.argv[2], int(sys.argv[3])), nprocs=int(sys.argv[3]))
+    mp.spawn(work, args=(sys.argv[1], int(sys.argv[2])), nprocs=int(sys.argv[2]))

@@ -65,6 +65,14 @@ def test_stored_log_mels_equal_those_of_the_sounds(make_recipe: MakeRecipe, tone
     assert torch.equal(log_mel(LogMel(mel), {"mel": batch["mel"]}), unpack(batch["mel"]))
 
 
+def test_workers_never_share_the_place_in_a_shard(make_recipe: MakeRecipe, tones: Path, tmp_path: Path) -> None:
+    write_shards(tones, str(tmp_path / "s"), ShardConfig(size=40))
+    more = [f"data.sources=[{{shards: [{tmp_path}/s]}}]", "loop.batch=8", "data.workers=3", "data.pcm16=true"]
+    batches = Batches(load_recipe("tiny_clap_2022", more))
+    alone = [batches[step]["wave"] for step in range(30)]  # the shard is open before the workers are forked
+    assert all(torch.equal(batch["wave"], one) for batch, one in zip(batches.stream(0, 30), alone, strict=True))
+
+
 def test_scenes_mix_with_clips_and_bring_wrong_captions(make_recipe: MakeRecipe, tones: Path) -> None:
     options = "{events: [1, 2], duration_s: [2, 2], event_s: [0.1, 1.0], room_chance: 0, background_chance: 0}"
     sources = f"[{{manifest: {tones}, weight: 3}}, {{scenes: {tones}, weight: 1, scene_options: {options}}}]"

@@ -12,23 +12,28 @@ from pathlib import Path
 import pytest
 from sounds import MakeRecipe
 
+from aural.train.config import Recipe
 from aural.train.track import lines_of
 
 HERE = Path(__file__).parent
 STEPS = 20
 
 
-def run(recipe: object, folder: Path, world: int) -> list[float]:
+def run(recipes: dict[str, Recipe], folder: Path, world: int) -> dict[str, list[float]]:
+    """The losses of each recipe."""
     folder.mkdir()
-    (folder / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json")))  # type: ignore[attr-defined]
+    for name, recipe in recipes.items():
+        (folder / f"{name}.json").write_text(json.dumps(recipe.model_dump(mode="json")))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, str(HERE / "run_ranks.py"), str(folder / "recipe.json"), str(folder / "out"), str(world)]
-    environment = os.environ | {"TEST_PORT": port, "OMP_NUM_THREADS": "1", "TORCH_DISTRIBUTED_DEBUG": "OFF"}
+    command = [sys.executable, str(HERE / "run_ranks.py"), str(folder), str(world)]
+    environment = os.environ | {"TEST_PORT": port, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [line["loss"] for line in lines_of(folder / "out" / "metrics.jsonl") if "loss" in line]
+    print(done.stdout)
+    lines = {name: lines_of(folder / name / "metrics.jsonl") for name in recipes}
+    return {name: [line["loss"] for line in own if "loss" in line] for name, own in lines.items()}
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def changes() -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_equal_one_over_20_steps(make_recipe: MakeRecipe, tmp_path: Path, changes: list[str]) -> None:
-    one = run(make_recipe("tiny_clap_2023", *changes), tmp_path / "one", 1)
+    one = run({"one": make_recipe("tiny_clap_2023", *changes)}, tmp_path / "alone", 1)["one"]
     assert len(one) == STEPS
     assert one[-1] < one[0]
     ways = {
@@ -55,7 +60,7 @@ def test_two_processes_equal_one_over_20_steps(make_recipe: MakeRecipe, tmp_path
         "own_exchange": ["objective={name: tiled_info_nce, options: {exchange: ring}}", "loop.steps=6"],
         "fsdp": ["loop.parallel=fsdp", "loop.steps=6"],
     }
-    for name, more in ways.items():
-        two = run(make_recipe("tiny_clap_2023", *changes, *more), tmp_path / name, 2)
+    recipes = {name: make_recipe("tiny_clap_2023", *changes, *more) for name, more in ways.items()}
+    for name, two in run(recipes, tmp_path / "two", 2).items():
         assert len(two) == (STEPS if name == "ddp" else 6)
         assert two == pytest.approx(one[: len(two)], abs=1e-5), name

@@ -49,6 +49,8 @@ def save(
         _sync(folder.parent)
     except (OSError, RuntimeError) as error:  # torch.save and safetensors raise RuntimeError subclasses on a full disk
         shutil.rmtree(part, ignore_errors=True)
+        if "DataLoader worker" in str(error):  # one died just now; torch tells wherever the program is
+            raise
         found = steps_in(out)
         back = f"the checkpoint of step {found[-1]} is whole" if found else "no earlier checkpoint was written"
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]

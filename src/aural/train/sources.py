@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -111,6 +112,10 @@ class ShardSource:
         _known_columns(data)
         self._orders: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
         self._open: OrderedDict[int, tuple[contextlib.ExitStack, BinaryIO]] = OrderedDict()
+        self._opener = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": OrderedDict()}  # for workers that are not forked
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -150,6 +155,8 @@ class ShardSource:
         return self._orders[epoch]
 
     def _stream(self, shard: int) -> BinaryIO:
+        if self._opener != os.getpid():  # forked: the parent's files share one position with it
+            self._open, self._opener = OrderedDict(), os.getpid()
         if shard not in self._open:
             stack = contextlib.ExitStack()
             path = stack.enter_context(store.at_hand(self.shards[shard]))

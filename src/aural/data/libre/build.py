@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -90,6 +90,8 @@ def _build(cards: list[SourceCard], out: Path, jobs: int, debs: Path | None, say
         except AuralError as error:
             missing[name] = str(error)
             say(f"{name}: left out; {error}")
+        except BrokenExecutor:
+            raise DataError(f"{out}: a worker was ended from outside (out of memory?); build again") from None
     rows = [row for name in sorted(done) for row in read_manifest(done[name].state)]
     kept, dropped = curate(rows, {card.name: card for card in cards})
     path = write_manifest(out / "manifest.parquet", kept)
