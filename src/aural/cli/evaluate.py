@@ -36,7 +36,9 @@ def evaluate(
     task: Annotated[Several, typer.Option("--task", help="One task, by name or as a .toml file of your own.")] = None,
     method: Annotated[Several, typer.Option("--method", help=f"{', '.join(METHODS)}; default: zero-shot.")] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Also score changed sounds and words.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Embeddings, shared by several --out folders.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Embeddings and built scenes, shared by several --out folders.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of intervals, few-shot draws and probes.")] = 0,
     listing: Annotated[bool, typer.Option("--list", help="Print suites and tasks, and score nothing.")] = False,
     device: DeviceOption = AUTO_DEVICE,
@@ -64,7 +66,7 @@ def evaluate(
     root = DataRoot(roots[0] if roots else ".", folders)
     sys.path.insert(0, "")  # "module:attribute" may lie in the working folder
     if any(card.dataset == SCENES for card in chosen):
-        _build_scenes(root, out)
+        _build_scenes(root, cache or out)
     embedder: Any = open_embedder(model, lambda name: open_model(name, device, precision, tokenizer, offline))
     done = run(
         embedder, chosen, root, out, name=model, methods=method or ["zero-shot"], cache=cache, seed=seed, say=print
@@ -78,7 +80,7 @@ def evaluate(
         raise typer.Exit(2)
 
 
-def _build_scenes(root: Any, out: Path) -> None:
+def _build_scenes(root: Any, folder: Path) -> None:
     """The scenes from the free corpus, where it is there and they are not; a run without either names them missing."""
     from aural.core.errors import DataError
     from aural.data.manifest import read_manifest
@@ -87,11 +89,11 @@ def _build_scenes(root: Any, out: Path) -> None:
     try:
         root.folder(SCENES)
     except DataError:
-        built = out / SCENES
+        built = folder / SCENES
         try:
             if not built.is_dir():
                 print(f"building {built} from the free corpus", file=sys.stderr)
-                out.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 build_scenes(read_manifest(root.folder("libre")), built)
             root.folders[SCENES] = built
         except DataError as error:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aural.core.errors import DataError, MissingDependencyError
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
-from aural.evaluate.store import PART, source
-from aural.evaluate.truth import Examples, captions, examples
+from aural.evaluate.store import source
+from aural.evaluate.truth import PART, Examples, captions, examples
 
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
@@ -84,7 +84,7 @@ def _written(context: Context, found: Examples) -> list[str]:
     sentences: list[str] = []
     for at in range(0, len(found.numbers), PART):
         numbers = [int(n) for n in found.numbers[at : at + PART]]
-        path = context.store.path("captions", [found.corpus.clips[n] for n in numbers]).with_suffix(".json")
+        path = context.store.path("captions", [found.corpus.key(n) for n in numbers]).with_suffix(".json")
         if not path.is_file():
             some = list(context.embedder.caption([source(found.corpus, n) for n in numbers]))
             if len(some) != len(numbers):

@@ -60,13 +60,13 @@ def macro_f1(arrays: Arrays, weights: Weights = None) -> float:
 @METRICS.register("mAP")
 def mean_average_precision(arrays: Arrays, weights: Weights = None) -> float:
     """Mean over classes with a positive of the average precision (the step-wise sum, without interpolation)."""
-    return _known_mean(average_precision(arrays["targets"], arrays["scores"], weights))
+    return float(_known_mean(average_precision(arrays["targets"], arrays["scores"], weights)))
 
 
 @METRICS.register("AUROC")
 def mean_auroc(arrays: Arrays, weights: Weights = None) -> float:
     """Mean over classes of the area under the ROC curve: a true item stands above a false one, ties count half."""
-    return _known_mean(auroc(arrays["targets"], arrays["scores"], weights))
+    return float(_known_mean(auroc(arrays["targets"], arrays["scores"], weights)))
 
 
 @METRICS.register("micro-F1")
@@ -92,51 +92,71 @@ def _decisions(arrays: Arrays, weights: Weights) -> tuple[NDArray[np.float64], .
     return w @ (targets & predicted), w @ (~targets & predicted), w @ (targets & ~predicted)
 
 
-def _known_mean(values: NDArray[np.float64]) -> float:
-    """Mean without the NaNs; NaN where nothing is left."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _known_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over classes without the NaNs, (..., K) to (...); NaN where nothing is left."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
+    return mean
 
 
 def average_precision(targets: NDArray[Any], scores: NDArray[Any], weights: Weights = None) -> NDArray[np.float64]:
     """(K,): sum over thresholds of (recall gained) x precision, items of equal score entering together.
 
     NaN for a class without a positive. Equal to sklearn.metrics.average_precision_score with sample_weight.
+    With weights (R, N) of R resamples: (R, K).
     """
-    w = np.ones(len(targets)) if weights is None else weights
-    result = np.full(targets.shape[1], np.nan)
-    for k in range(targets.shape[1]):
-        true, all_, last = _cumulated(targets[:, k], scores[:, k], w)
-        if len(true) and true[-1] > 0:
-            true, all_ = true[last], all_[last]
-            with np.errstate(invalid="ignore"):
-                precision = np.where(all_ > 0, true / all_, 0.0)
-            result[k] = float(np.diff(true, prepend=0.0) @ precision / true[-1])
-    return result
+    return _by_class(_average_precision, targets, scores, weights)
 
 
 def auroc(targets: NDArray[Any], scores: NDArray[Any], weights: Weights = None) -> NDArray[np.float64]:
-    """(K,): the area by trapezoids over groups of equal score; NaN for a class that has only one kind."""
-    w = np.ones(len(targets)) if weights is None else weights
-    result = np.full(targets.shape[1], np.nan)
+    """(K,): the area by trapezoids over groups of equal score; NaN for a class that has only one kind.
+
+    With weights (R, N) of R resamples: (R, K).
+    """
+    return _by_class(_auroc, targets, scores, weights)
+
+
+def _by_class(area: Any, targets: NDArray[Any], scores: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
+    """One area a class and resample; each class is sorted once for all resamples.
+
+    Only groups of equal score that hold a true item matter, so weights are summed from one such group to the next.
+    """
+    w = np.ones((len(targets), 1)) if weights is None else np.ascontiguousarray(np.atleast_2d(weights).T)
+    result = np.full((w.shape[1], targets.shape[1]), np.nan)
     for k in range(targets.shape[1]):
-        true, all_, last = _cumulated(targets[:, k], scores[:, k], w)
-        if not len(true) or not 0 < true[-1] < all_[-1]:
+        order = np.argsort(-scores[:, k], kind="stable")
+        ordered, true = scores[order, k], np.flatnonzero(targets[order, k] > 0)
+        if not len(true):
             continue
-        hits = np.concatenate([[0.0], true[last]])
-        false = np.concatenate([[0.0], (all_ - true)[last]])
-        result[k] = float(np.diff(false) @ (hits[1:] + hits[:-1]) / 2 / (hits[-1] * false[-1]))
-    return result
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of groups of equal score
+        group, first = np.unique(np.searchsorted(starts, true, side="right") - 1, return_index=True)
+        begin, end = starts[group], np.append(starts[1:], len(order))[group]
+        edges = np.unique(np.concatenate([[0], begin, end, [len(order)]]))
+        sums = np.add.reduceat(w[order], edges[:-1], axis=0)
+        down_to = np.concatenate([np.zeros((1, w.shape[1])), np.cumsum(sums, axis=0)])
+        gained = np.add.reduceat(w[order[true]], first, axis=0)
+        before, after = down_to[np.searchsorted(edges, begin)], down_to[np.searchsorted(edges, end)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result[:, k] = area(gained, before, after, down_to[-1])
+    return result[0] if weights is None or weights.ndim == 1 else result
 
 
-def _cumulated(
-    targets: NDArray[Any], scores: NDArray[Any], w: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """From the highest score down: weight of true items so far, of all items so far, whether a tie ends here."""
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
-    return np.cumsum(w[order] * (targets[order] > 0)), np.cumsum(w[order]), last
+def _average_precision(gained: Any, before: Any, after: Any, total: Any) -> NDArray[np.float64]:
+    """Weights (groups, R) of the true items of each group, of all items before it and down to its end; (R,) of all."""
+    right = np.cumsum(gained, axis=0)
+    precision = np.where(after > 0, right / after, 0.0)
+    return np.where(right[-1] > 0, np.sum(gained * precision, axis=0) / right[-1], np.nan)
+
+
+def _auroc(gained: Any, before: Any, after: Any, total: Any) -> NDArray[np.float64]:
+    """The same: a true item stands above the false ones after its group and level with those in it."""
+    right = np.cumsum(gained, axis=0)
+    false = total - right[-1]
+    below = (total - after) - (right[-1] - right)
+    level = (after - before) - gained
+    both = right[-1] * false
+    return np.where(both > 0, np.sum(gained * (below + level / 2), axis=0) / both, np.nan)
 
 
 # Retrieval: first (Q,), ap10 (Q,), found1/5/10 (Q,), see `retrieval_arrays` ---------------------------------
@@ -222,3 +242,10 @@ def pair_accuracy(arrays: Arrays, weights: Weights = None) -> float:
 CAPTION_METRICS = ("SPIDEr", "CIDEr-D", "SPICE", "METEOR", "ROUGE-L", "FENSE")
 for _name in CAPTION_METRICS:
     METRICS.add(_name, _mean_of(_name, f"Mean over clips of {_name} as the caption runner stored it."))
+
+# Many resamples at once: weights (R, N) to (R,), for metrics that would else sort the same scores R times ------
+
+RESAMPLED: dict[Metric, Callable[[Arrays, NDArray[np.float64]], NDArray[np.float64]]] = {
+    mean_average_precision: lambda a, w: _known_mean(average_precision(a["targets"], a["scores"], w)),
+    mean_auroc: lambda a, w: _known_mean(auroc(a["targets"], a["scores"], w)),
+}

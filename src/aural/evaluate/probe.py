@@ -1,7 +1,9 @@
 """Probes: how much of a task a simple classifier reads from frozen embeddings.
 
 linear-probe: logistic regression on standardised features. knn: cosine-weighted vote of the 10 nearest. few-shot: the
-linear probe from 1, 5, ... clips a class, several draws. Trained on the card's train splits, or fold by fold.
+linear probe from 1, 5, ... clips a class, several draws. Trained on the card's train splits, or fold by fold; where a
+data set has neither, on five folds of the task's own clips that are drawn here (`aural.evaluate.folds`): a ceiling of
+what the features hold.
 
 Legend: N clips, K classes, E joint dimensions.
 """
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from aural.core.errors import DataError
 from aural.core.types import FloatArray
 from aural.evaluate.cards import TaskCard
+from aural.evaluate.folds import FOLDS, drawn_folds, lonely
 from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
 from aural.evaluate.stats import mean_and_spread
@@ -80,6 +83,8 @@ def divided(context: Context, card: TaskCard) -> Iterator[tuple[Examples, FloatA
         yield train, train_audio, test, audio
         return
     found, audio = context.heard(examples(card, context.root))
+    if not found.folds:
+        found = Examples(found.corpus, found.numbers, found.classes, found.targets, drawn_folds(found, context.seed))
     folds = np.array(found.folds)
     if len(set(folds.tolist())) < 2:
         raise DataError(f"{card.name}: has neither a training split nor two folds, so nothing to train a probe on")
@@ -102,7 +107,17 @@ def _probe(context: Context, card: TaskCard, method: Any) -> Outcome:
         assert train.targets is not None
         tests.append(test)
         scores.append(method(train_audio, train.targets, audio, context.seed))
-    return _joined(card, tests, scores)
+    return told(_joined(card, tests, scores), context, card)
+
+
+def told(outcome: Outcome, context: Context, card: TaskCard) -> Outcome:
+    """The outcome with a note where the folds were drawn here."""
+    found = examples(card, context.root)
+    if not card.train and not found.folds:
+        outcome.notes.append(f"trained and tested on {FOLDS} folds of the task's own clips, drawn here")
+        if alone := lonely(found):
+            outcome.notes.append(f"{alone} of {len(found.numbers)} clips are the only one of their class: never right")
+    return outcome
 
 
 def _joined(card: TaskCard, tests: list[Examples], scores: list[FloatArray]) -> Outcome:

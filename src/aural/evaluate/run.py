@@ -32,9 +32,9 @@ from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
 from aural.evaluate.stats import interval, per_fold
 from aural.evaluate.store import Store
-from aural.evaluate.truth import DataRoot
+from aural.evaluate.truth import DataRoot, examples
 
-VERSION: Final = "1"  # of the files written: a change of what a score means counts this up
+VERSION: Final = "2"  # of the files written: a change of what a score means counts this up
 PACKAGES: Final = (
     "aural",
     "torch",
@@ -147,7 +147,7 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         if not scores:
             raise DataError(f"nothing of {card.name} could be scored: {why}")
     primary = card.metric if card.metric in scores else next(iter(scores))
-    corpus = context.root.corpus(card.dataset, card.split)
+    found = examples(card, context.root)
     folds = per_fold(METRICS[primary], outcome.arrays)
     return {
         "task": card.name,
@@ -174,9 +174,9 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         "notes": outcome.notes,
         "known": [known.model_dump() for known in card.known],
         "dataset": card.dataset,
-        "clips": len(corpus.rows),
-        "clips_missing": corpus.missing,
-        "data_revision": corpus.revision,
+        "clips": len(found.numbers),
+        "clips_missing": found.corpus.missing,
+        "data_revision": found.corpus.revision(found.numbers),
         "licence": card.licence,
         "citation": card.citation,
     }
@@ -184,13 +184,13 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
 
 def _stamp(context: Context, card: TaskCard, method: str) -> str:
     """What a score depends on."""
-    corpus = context.root.corpus(card.dataset, card.split)
-    train = context.root.corpus(card.dataset, card.train).revision if card.train and method != "zero-shot" else ""
+    found = [examples(card, context.root)]
+    if card.train and (method != "zero-shot" or card.kind == "entailment"):
+        found.append(examples(card, context.root, card.train))
     parts = (
         VERSION,
         context.store.model_hash,
-        corpus.revision,
-        train,
+        *(one.corpus.revision(one.numbers) for one in found),
         method,
         str((context.seed, context.resamples, context.shots, context.repeats)),
         card.model_dump_json(),

@@ -38,12 +38,12 @@ def build_scenes(
     from aural.data.simulate.corpus import clips_of
 
     folder = Path(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "clips").mkdir(parents=True)
     clips = clips_of(manifest, RATE_HZ, split=HELD_OUT, per_class=PER_CLASS)
     if len({clip.label for clip in clips}) < 4:
         raise DataError(f"{manifest.folder}: its held-out splits have too few classes for scenes")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "clips").mkdir(parents=True)
     simulator = SceneSimulator(clips, SceneConfig(sample_rate_hz=RATE_HZ, room_chance=0.0), seed=seed)
     rows = []
     for index in range(count):

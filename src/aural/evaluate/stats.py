@@ -5,17 +5,18 @@ A unit is what was drawn independently: a clip, with all its captions or segment
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.evaluate.metrics import Arrays, Metric, Weights
+from aural.evaluate.metrics import RESAMPLED, Arrays, Metric
 
 RESAMPLES = 1000
-COST = 2e9  # table cells over all resamples: large multi-label tasks get fewer resamples, at least LEAST
+COST = 2e10  # table cells over all resamples: large multi-label tasks get fewer resamples, at least LEAST
 LEAST = 100
+BLOCK = 2e5  # weights at once, about what the processor's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,20 @@ def interval(
 
 
 def _draws(metric: Metric, arrays: Arrays, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
-    return np.array([metric(arrays, resample(arrays["units"], generator)) for _ in range(count)])
+    return np.concatenate([_scores(metric, arrays, some) for some in _weights(arrays, generator, count)])
+
+
+def _weights(arrays: Arrays, generator: np.random.Generator, count: int) -> Iterator[NDArray[np.float64]]:
+    """Weights (R, N) of `count` resamples, as many at once as the processor's cache holds."""
+    at_once = max(1, int(BLOCK / max(len(arrays["units"]), 1)))
+    for start in range(0, count, at_once):
+        yield np.stack([resample(arrays["units"], generator) for _ in range(min(at_once, count - start))])
+
+
+def _scores(metric: Metric, arrays: Arrays, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    if metric in RESAMPLED:
+        return RESAMPLED[metric](arrays, weights)
+    return np.array([metric(arrays, one) for one in weights])
 
 
 def paired(
@@ -75,10 +89,8 @@ def paired(
     p is twice the smaller share of resamples on one side of zero, at least 1/resamples: no smaller one can be claimed.
     """
     count = resamples or resamples_for(a)
-    differences = np.empty(count)
-    for n in range(count):
-        weights: Weights = resample(a["units"], generator)
-        differences[n] = metric(b, weights) - metric(a, weights)
+    parts = [_scores(metric, b, some) - _scores(metric, a, some) for some in _weights(a, generator, count)]
+    differences = np.concatenate(parts)
     low, high = np.nanquantile(differences, [0.025, 0.975])
     below, above = np.mean(differences <= 0), np.mean(differences >= 0)
     p = min(1.0, max(2 * float(min(below, above)), 1 / count))

@@ -23,7 +23,6 @@ from aural.core.errors import AuralError, DataError
 from aural.core.types import AudioSource, Embedder, FloatArray
 from aural.evaluate.truth import Corpus
 
-PART = 32  # clips a part
 TEXT_PART = 256
 
 
@@ -49,12 +48,15 @@ class Store:
         say: Callable[[int, int], None] = lambda done, total: None,
     ) -> FloatArray:
         """(N, E) unit rows of clips by number; NaN where a sound cannot be read. `change` makes a variant of a clip."""
-        parts = sorted({int(n) // PART for n in numbers})
+        starts = corpus.part_of[numbers]
         vectors: dict[int, FloatArray] = {}
-        for done, part in enumerate(parts):
-            vectors[part] = self._part(corpus, part, variant, change)
+        parts = dict(sorted({int(start): int(count) for start, count in starts}.items()))
+        for done, (start, count) in enumerate(parts.items()):
+            vectors[start] = self._part(corpus, range(start, start + count), variant, change)
             say(done + 1, len(parts))
-        return np.stack([vectors[int(n) // PART][int(n) % PART] for n in numbers])
+        return np.stack(
+            [vectors[int(start)][int(n) - int(start)] for n, (start, _) in zip(numbers, starts, strict=True)]
+        )
 
     def texts(self, texts: Sequence[str]) -> FloatArray:
         """(N, E) unit rows; equal texts are embedded once."""
@@ -75,7 +77,7 @@ class Store:
         self, corpus: Corpus, number: int, embed: Callable[[int], tuple[FloatArray, list[tuple[float, float]]] | None]
     ) -> tuple[FloatArray, NDArray[np.float64]]:
         """A clip's frames (W, E) and their (start, end) in seconds (W, 2)."""
-        path = self.path("frames", [corpus.clips[number]])
+        path = self.path("frames", [corpus.key(number)])
         kept = _load(path)
         if kept is None:
             start = time.perf_counter()
@@ -88,9 +90,10 @@ class Store:
             _save(path, kept)
         return kept[:, 2:], kept[:, :2].astype(np.float64)
 
-    def _part(self, corpus: Corpus, part: int, variant: str, change: Callable[[int], AudioSource] | None) -> FloatArray:
-        members = range(part * PART, min((part + 1) * PART, len(corpus.rows)))
-        path = self.path("audio", [variant, *(corpus.clips[n] for n in members)])
+    def _part(
+        self, corpus: Corpus, members: range, variant: str, change: Callable[[int], AudioSource] | None
+    ) -> FloatArray:
+        path = self.path("audio", [variant, *(corpus.key(n) for n in members)])
         vectors = _load(path)
         if vectors is None:
             sources = [_made(corpus, n, change) for n in members]

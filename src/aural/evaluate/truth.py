@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,11 @@ from aural.core.errors import DataError
 from aural.data import cards as datasets
 from aural.data.collect import Facts, row
 from aural.data.libre.tasks import truth
-from aural.data.manifest import Row, read_manifest
+from aural.data.manifest import Manifest, Row, read_manifest
 from aural.evaluate.cards import CAPTIONED, LABELLED, Table, TaskCard
 
 HEAD_BYTES = 4096
+PART = 32  # clips that are embedded together
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,40 @@ class Corpus:
     def file(self, number: int) -> Path:
         return self.folder / self.rows[number].path
 
-    @cached_property
-    def clips(self) -> tuple[str, ...]:
-        """One key a clip: path, place in its file, size, and a hash of the file's first and last 4 KiB."""
-        return tuple(
-            f"{one.path}|{one.start_s:g}|{one.duration_s:g}|{_content(self.folder / one.path)}" for one in self.rows
-        )
+    def key(self, number: int) -> str:
+        """A clip's key: path, place in its file, size, and the hash of its samples that the manifest gives, or else of
+        the file's first and last 4 KiB."""
+        if number not in self._keys:
+            one = self.rows[number]
+            path = self.folder / one.path
+            content = f"{_size(path)}-{one.sha256[:16]}" if one.sha256 else _content(path)
+            self._keys[number] = f"{one.path}|{one.start_s:g}|{one.duration_s:g}|{content}"
+        return self._keys[number]
 
     @cached_property
-    def revision(self) -> str:
-        """Hash of the data set's version and all clips: what an embedding or a score belongs to."""
-        return hashlib.sha256("\n".join((self.dataset, self.version, *self.clips)).encode()).hexdigest()[:16]
+    def _keys(self) -> dict[int, str]:
+        return {}
+
+    def revision(self, numbers: Iterable[int]) -> str:
+        """Hash of the data set's version and some of its clips: what a score belongs to."""
+        keys = (self.key(int(number)) for number in numbers)
+        return hashlib.sha256("\n".join((self.dataset, self.version, *keys)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def part_of(self) -> NDArray[np.int64]:
+        """(rows, 2): first row and count of the part that each row is embedded with.
+
+        Parts hold up to `PART` rows that stand together in the table and share source and split. They are the same
+        whichever splits a task asks for, so that two tasks share them.
+        """
+        bounds, start = np.zeros((len(self.rows), 2), np.int64), 0
+        for n in range(1, len(self.rows) + 1):
+            one = self.rows[start]
+            over = n == len(self.rows) or n - start == PART
+            if over or (self.rows[n].source, self.rows[n].split) != (one.source, one.split):
+                bounds[start:n] = (start, n - start)
+                start = n
+        return bounds
 
 
 class DataRoot:
@@ -59,6 +83,7 @@ class DataRoot:
     def __init__(self, root: str | Path, folders: Mapping[str, str | Path] | None = None) -> None:
         self.root, self.folders = Path(root), {name: Path(path) for name, path in (folders or {}).items()}
         self._read: dict[tuple[str, tuple[str, ...]], Corpus] = {}
+        self._manifests: dict[Path, Manifest] = {}
 
     def folder(self, name: str) -> Path:
         """The folder of a data set or table; DataError says how to get it."""
@@ -75,10 +100,15 @@ class DataRoot:
             self._read[key] = self._corpus(name, splits)
         return self._read[key]
 
+    def _manifest(self, folder: Path) -> Manifest:
+        if folder not in self._manifests:
+            self._manifests[folder] = read_manifest(folder)
+        return self._manifests[folder]
+
     def _corpus(self, name: str, splits: Sequence[str]) -> Corpus:
         folder = self.folder(name)
         if (folder / "manifest.parquet").is_file():
-            rows = tuple(read_manifest(folder).filter(split=list(splits)))
+            rows = tuple(_ordered(self._manifest(folder), splits))
             found = Corpus(name, rows[0].source_version if rows else "", folder, rows, 0)
         else:
             card = datasets.card(name)
@@ -90,6 +120,15 @@ class DataRoot:
             how = datasets.card(name).get if name in datasets.names() else "rebuild its manifest"
             raise DataError(f"{folder}: holds no sound of {name} in split {', '.join(splits)}; {how}")
         return found
+
+
+def _ordered(manifest: Manifest, splits: Sequence[str]) -> list[Row]:
+    """The rows of some splits; those that tasks ask for together lie together, so that few others share their parts."""
+
+    def place(one: Row) -> tuple[str, ...]:
+        return one.source, one.split, one.language, one.family, one.class_name
+
+    return sorted(manifest.filter(split=list(splits)), key=place)
 
 
 @dataclass(frozen=True)
@@ -220,6 +259,13 @@ def _some(kept: list[int], card: TaskCard, corpus: Corpus) -> NDArray[np.int64]:
     if not kept:
         raise DataError(f"{corpus.folder}: holds no clip that task {card.name} can use")
     return np.array(kept, np.int64)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # the embedder will name the file
 
 
 def _content(path: Path) -> str:
