@@ -13,7 +13,7 @@ from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL
 
 SCENES = "libre-scenes"
-METHODS = ("zero-shot", "linear-probe", "knn", "few-shot")
+METHODS = ("zero-shot", "linear-probe", "knn", "few-shot", "fine-tune")
 Several = list[str] | None
 
 
@@ -40,6 +40,8 @@ def evaluate(
         Path | None, typer.Option(help="Embeddings and built scenes, shared by several --out folders.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of intervals, few-shot draws and probes.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many for all but zero-shot: mean and spread are told.")] = 1,
+    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning.")] = 10,
     listing: Annotated[bool, typer.Option("--list", help="Print suites and tasks, and score nothing.")] = False,
     device: DeviceOption = AUTO_DEVICE,
     precision: PrecisionOption = "fp32",
@@ -51,6 +53,7 @@ def evaluate(
     from aural.evaluate.embedders import open_embedder
     from aural.evaluate.run import evaluate as run
     from aural.evaluate.truth import DataRoot
+    from aural.evaluate.tuning import FineTune
 
     if listing:
         print("\n".join(f"{name}: {', '.join(tasks)}" for name, tasks in cards.suites().items()))
@@ -69,7 +72,17 @@ def evaluate(
         _build_scenes(root, cache or out)
     embedder: Any = open_embedder(model, lambda name: open_model(name, device, precision, tokenizer, offline))
     done = run(
-        embedder, chosen, root, out, name=model, methods=method or ["zero-shot"], cache=cache, seed=seed, say=print
+        embedder,
+        chosen,
+        root,
+        out,
+        name=model,
+        methods=method or ["zero-shot"],
+        cache=cache,
+        seed=seed,
+        seeds=seeds,
+        fine_tune=FineTune(epochs=epochs),
+        say=print,
     )
     if robustness:
         from aural.evaluate.robust import robustness as curves

@@ -18,6 +18,7 @@ from aural.core.types import FloatArray
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.store import Store
 from aural.evaluate.truth import DataRoot, Examples
+from aural.evaluate.tuning import FineTune
 
 MAP_POINTS = 300
 
@@ -32,6 +33,7 @@ class Context:
     seed: int = 0
     shots: tuple[int, ...] = (1, 5)
     repeats: int = 5
+    fine_tune: FineTune = field(default_factory=FineTune)
     resamples: int | None = None  # of the bootstrap; None: 1,000, fewer for large tables
     say: Callable[[int, int], None] = lambda done, total: None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from aural.evaluate import svg
 from aural.evaluate.compare import Scored, against, cell, keys, published
+from aural.evaluate.run import spread
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; color: #222 }
@@ -140,6 +141,8 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
             cells.append(f"{value:.3f} <small>[{within[0]:.3f}, {within[1]:.3f}]</small>" if known else "-")
         extra = [f"fold {fold}: {value:.3f}" for fold, value in record["folds"].items()]
         extra += [f"&quot;{_e(prompt)}&quot;: {value:.3f}" for prompt, value in record["prompts"].items()]
+        if said := spread(record):
+            extra.append(_e(said.removeprefix(", ")))
         extra += [_e(note) for note in record["notes"]]
         rows.append([_key(n, runs[n].name), *cells, f"<small>{'<br>'.join(extra)}</small>"])
     return _table(["run", *map(_e, names), "folds, prompts, notes"], rows)

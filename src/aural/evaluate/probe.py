@@ -73,24 +73,27 @@ def knn_scores(train: FloatArray, targets: NDArray[Any], test: FloatArray, seed:
     return (votes / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def divided(context: Context, card: TaskCard) -> Iterator[tuple[Examples, FloatArray, Examples, FloatArray]]:
-    """(train, its vectors, test, its vectors): once for a card with a training split, else once a fold."""
+def split_folds(context: Context, card: TaskCard) -> Iterator[tuple[Examples, Examples]]:
+    """(train, test): once for a card with a training split, else once a fold."""
+    found = examples(card, context.root)
     if card.train:
-        train, train_audio = context.heard(examples(card, context.root, card.train))
-        test, audio = context.heard(examples(card, context.root))
-        classes = tuple(dict.fromkeys((*train.classes, *test.classes)))
-        train, test = _aligned(train, classes), _aligned(test, classes)
-        yield train, train_audio, test, audio
+        train = examples(card, context.root, card.train)
+        classes = tuple(dict.fromkeys((*train.classes, *found.classes)))
+        yield _aligned(train, classes), _aligned(found, classes)
         return
-    found, audio = context.heard(examples(card, context.root))
-    if not found.folds:
-        found = Examples(found.corpus, found.numbers, found.classes, found.targets, drawn_folds(found, context.seed))
-    folds = np.array(found.folds)
+    folds = np.array(found.folds or drawn_folds(found, context.seed))
     if len(set(folds.tolist())) < 2:
         raise DataError(f"{card.name}: has neither a training split nor two folds, so nothing to train a probe on")
+    whole = Examples(found.corpus, found.numbers, found.classes, found.targets, tuple(folds.tolist()))
     for fold in np.unique(folds):
-        out = folds == fold
-        yield found.subset(~out), audio[~out], found.subset(out), audio[out]
+        yield whole.subset(folds != fold), whole.subset(folds == fold)
+
+
+def divided(context: Context, card: TaskCard) -> Iterator[tuple[Examples, FloatArray, Examples, FloatArray]]:
+    """(train, its vectors, test, its vectors) of the clips that can be read, as `split_folds` parts them."""
+    for train, test in split_folds(context, card):
+        (train, train_audio), (test, audio) = context.heard(train), context.heard(test)
+        yield train, train_audio, test, audio
 
 
 def _aligned(found: Examples, classes: tuple[str, ...]) -> Examples:
@@ -120,7 +123,8 @@ def told(outcome: Outcome, context: Context, card: TaskCard) -> Outcome:
     return outcome
 
 
-def _joined(card: TaskCard, tests: list[Examples], scores: list[FloatArray]) -> Outcome:
+def joined_folds(tests: list[Examples], scores: list[FloatArray]) -> tuple[Examples, FloatArray]:
+    """The test clips of all folds as one, and their scores (N, K)."""
     first = tests[0]
     whole = Examples(
         first.corpus,
@@ -129,7 +133,11 @@ def _joined(card: TaskCard, tests: list[Examples], scores: list[FloatArray]) -> 
         np.concatenate([t.targets for t in tests if t.targets is not None]),
         tuple(fold for t in tests for fold in t.folds),
     )
-    table = np.concatenate(scores)
+    return whole, np.concatenate(scores)
+
+
+def _joined(card: TaskCard, tests: list[Examples], scores: list[FloatArray]) -> Outcome:
+    whole, table = joined_folds(tests, scores)
     return outcome_of(card, whole, table, np.full(len(table), MULTI_THRESHOLD, np.float32))
 
 
@@ -148,8 +156,12 @@ def knn(context: Context, card: TaskCard) -> Outcome:
 
 
 @RUNNERS.register("zero-shot-single-label/few-shot")
+@RUNNERS.register("zero-shot-multi-label/few-shot")
 def few_shot(context: Context, card: TaskCard) -> Outcome:
-    """Linear probes from a few clips a class; the outcome is the first draw of the most shots, details hold all."""
+    """Linear probes from a few clips a class; the outcome is the first draw of the most shots, details hold all.
+
+    With several labels a clip counts for each of its classes, and is drawn once.
+    """
     details: dict[str, Any] = {}
     outcome: Outcome | None = None
     for shots in context.shots:
@@ -169,7 +181,7 @@ def few_shot(context: Context, card: TaskCard) -> Outcome:
         details[f"{shots} shots"] = {"mean": mean, "deviation": spread, "values": values}
     assert outcome is not None
     outcome.details = details
-    return outcome
+    return told(outcome, context, card)
 
 
 def drawn(targets: NDArray[np.uint8], shots: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -30,9 +30,11 @@ from aural.evaluate.cards import TaskCard, definition
 from aural.evaluate.embedders import model_hash
 from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
+from aural.evaluate.seeds import DRAWN, over_seeds
 from aural.evaluate.stats import interval, per_fold
 from aural.evaluate.store import Store
 from aural.evaluate.truth import DataRoot, examples
+from aural.evaluate.tuning import FineTune
 
 VERSION: Final = "2"  # of the files written: a change of what a score means counts this up
 PACKAGES: Final = (
@@ -67,7 +69,9 @@ def evaluate(
     methods: Sequence[str] = ("zero-shot",),
     cache: str | Path | None = None,
     seed: int = 0,
+    seeds: int = 1,
     resamples: int | None = None,
+    fine_tune: FineTune | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Run:
@@ -76,7 +80,7 @@ def evaluate(
     out = Path(out)
     for folder in ("scores", "arrays"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
+    start, tuning = time.perf_counter(), fine_tune or FineTune()
     store = Store(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
     run = Run(out)
     for card in tasks:
@@ -84,9 +88,11 @@ def evaluate(
             if f"{card.kind}/{method}" not in RUNNERS:
                 continue
             key = f"{card.name}@{method}"
-            context = Context(store, data, embedder, seed, resamples=resamples, say=partial(progress, key))
+            context = Context(
+                store, data, embedder, seed, resamples=resamples, say=partial(progress, key), fine_tune=tuning
+            )
             try:
-                record = score_task(context, card, method, out)
+                record = score_task(context, card, method, out, seeds if method in DRAWN else 1)
             except AuralError as error:
                 run.missing[key] = str(error)
                 say(f"{key}: not scored; {error}")
@@ -112,17 +118,17 @@ def evaluate(
     return run
 
 
-def score_task(context: Context, card: TaskCard, method: str, out: Path) -> dict[str, Any]:
+def score_task(context: Context, card: TaskCard, method: str, out: Path, seeds: int = 1) -> dict[str, Any]:
     """One task by one method; read from disk where the same model, data, card and seed were scored before."""
     key = f"{card.name}@{method}"
     path, table = out / "scores" / f"{key}.json", out / "arrays" / f"{key}.npz"
-    stamp = _stamp(context, card, method)
+    stamp = _stamp(context, card, method, seeds)
     if path.is_file() and table.is_file():
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if record.get("stamp") == stamp:
             return record
     start = time.perf_counter()
-    outcome = RUNNERS[f"{card.kind}/{method}"](context, card)
+    outcome = over_seeds(RUNNERS[f"{card.kind}/{method}"], context, card, seeds)
     record = _record(context, card, method, outcome) | {"stamp": stamp}
     record["seconds"] = round(time.perf_counter() - start, 3)
     part = table.with_suffix(f".{os.getpid()}.part")
@@ -182,7 +188,7 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
     }
 
 
-def _stamp(context: Context, card: TaskCard, method: str) -> str:
+def _stamp(context: Context, card: TaskCard, method: str, seeds: int) -> str:
     """What a score depends on."""
     found = [examples(card, context.root)]
     if card.train and (method != "zero-shot" or card.kind == "entailment"):
@@ -192,7 +198,8 @@ def _stamp(context: Context, card: TaskCard, method: str) -> str:
         context.store.model_hash,
         *(one.corpus.revision(one.numbers) for one in found),
         method,
-        str((context.seed, context.resamples, context.shots, context.repeats)),
+        str((context.seed, seeds, context.resamples, context.shots, context.repeats)),
+        context.fine_tune.model_dump_json() if method == "fine-tune" else "",
         card.model_dump_json(),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
@@ -205,8 +212,14 @@ def line(record: dict[str, Any]) -> str:
     said = f", published {known['value']:.3f} ({known['model']})" if known else ""
     return (
         f"{record['task']}@{record['method']}: {record['metric']} {record['score']:.3f} "
-        f"[{low:.3f}, {high:.3f}], {record['units']} clips{said}"
+        f"[{low:.3f}, {high:.3f}], {record['units']} clips{spread(record)}{said}"
     )
+
+
+def spread(record: dict[str, Any]) -> str:
+    """Mean and standard deviation over seeds, where there are several."""
+    found = record["details"].get("seeds")
+    return f", {len(found['values'])} seeds {found['mean']:.3f} ± {found['deviation']:.3f}" if found else ""
 
 
 def _like(known: dict[str, Any], record: dict[str, Any]) -> bool:
@@ -215,7 +228,7 @@ def _like(known: dict[str, Any], record: dict[str, Any]) -> bool:
 
 def register_runners() -> None:
     """Import the runners, which register themselves by kind and method."""
-    from aural.evaluate import captioning, frames, pairs, probe, retrieval, zero_shot  # noqa: F401
+    from aural.evaluate import captioning, finetune, frames, pairs, probe, retrieval, zero_shot  # noqa: F401
 
 
 def versions() -> dict[str, str]:

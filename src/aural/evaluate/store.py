@@ -120,6 +120,15 @@ class Store:
                 self.unreadable[paths[n]] = str(error)
         return rows
 
+    def kept(self, kind: str, members: Sequence[str], make: Callable[[], FloatArray]) -> FloatArray:
+        """An array that depends on the model and on `members`: from disk, or made and written there."""
+        path = self.path(kind, members)
+        found = _load(path)
+        if found is None:
+            found = make()
+            _save(path, found)
+        return found
+
     def path(self, kind: str, members: Sequence[str]) -> Path:
         """Where the vectors of some members lie."""
         digest = hashlib.sha256("\0".join((self.model_hash, kind, *members)).encode()).hexdigest()[:24]
