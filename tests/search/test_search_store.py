@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_toys import random_store
 from numpy.random import default_rng
-from test_where import random_filter
 
 from aural.core.errors import ConfigError, DataError
 from aural.search.index import ExactIndex, Hit, Index
 from aural.search.store import LanceStore, schema, vectors_of
 from aural.search.where import any_of, parse
+from library_toys import random_filter, random_store
 from sketch import DIM
 
 

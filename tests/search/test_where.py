@@ -113,28 +113,3 @@ def test_random_text_never_gives_another_error() -> None:
         except ConfigError:
             pass
     assert read > 5
-
-
-def random_filter(draw: random.Random, depth: int = 0) -> str:
-    """A filter over the columns of the test library that often keeps some rows."""
-    if depth < 3 and draw.random() < 0.5:
-        joined = [random_filter(draw, depth + 1) for _ in range(draw.randrange(2, 4))]
-        text = f" {draw.choice(['and', 'or'])} ".join(joined)
-        return f"not ({text})" if draw.random() < 0.3 else f"({text})"
-    number = round(draw.uniform(0, 30), 1)
-    return draw.choice(
-        [
-            f"duration {draw.choice(['<', '<=', '>', '>=', '!='])} {number}",
-            f"duration between {number} and {number + 10}",
-            f"path {draw.choice(['like', 'not like', 'ilike'])} '%{draw.choice('0123456789eR')}%'",
-            f"name like '{draw.choice(['a_%', '%_.wav', '1%', 'B%'])}'",
-            f"window in ({draw.randrange(4)}, 2)",
-            f"tags has '{draw.choice(['rain', 'wind', 'nothing'])}'",
-            f"start {draw.choice(['<', '>='])} {draw.randrange(20)}",
-            draw.choice(["silent", "not silent", "silent = true"]),
-            f"format {draw.choice(['=', '!=', '<'])} 'wav'",
-            "channels = 1",
-            "modified > '2020-01-01'",
-            "size > 0",
-        ]
-    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import aural
-from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, search, train
+from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, search, serve, train
 from aural.core.errors import AuralError
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
 app.command()(search.search)
+app.command()(serve.serve)
 app.add_typer(library.app, name="library")
 app.add_typer(models.app, name="models")
 app.add_typer(corpus.app, name="corpus")

@@ -1,0 +1,138 @@
+"""What the routes share: the library, the embedder (any `Embedder`) behind its batchers, the decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aural.core.errors import AuralError, DataError
+from aural.core.types import Clip, Embedder, FloatArray
+from aural.search.index import Hit
+from aural.search.library import Library
+from aural.search.query import Weights, combine
+from aural.search.where import any_of, parse
+from aural.serve.batch import Batcher, TextCache
+from aural.serve.guard import Metrics
+from aural.serve.sandbox import DecodePool
+from aural.serve.settings import Settings
+
+T = TypeVar("T")
+NEUTRAL = "something"
+
+
+class NotHeldError(AuralError):
+    """The library holds no such file."""
+
+
+class ChangedError(AuralError):
+    """The file is not what the library took in."""
+
+
+class Engine:
+    """One library and one embedder, asked by many at once."""
+
+    def __init__(self, library: Library, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
+        self.library, self.embedder, self.settings, self.metrics = library, embedder, settings, metrics
+        self._model_thread = ThreadPoolExecutor(1, "aural-model")
+        self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
+        shared: dict[str, Any] = {"size": settings.batch_size, "wait_s": settings.batch_wait_s}
+        shared["max_waiting"] = settings.max_waiting
+        texts = Batcher(embedder.embed_text, self._model_thread, **shared, seen=metrics.batch.labels("text").observe)
+        self._sounds = Batcher(
+            embedder.embed_audio, self._model_thread, **shared, seen=metrics.batch.labels("sound").observe
+        )
+        self._text_batcher, self.texts = texts, TextCache(texts, settings.cached_texts)
+        self.decoders = DecodePool(
+            settings.decode_workers, settings.decode_memory_mib, settings.decode_timeout_s, settings.max_waiting
+        )
+
+    async def close(self) -> None:
+        await self._text_batcher.close()
+        await self._sounds.close()
+        await self.decoders.close()
+        self._model_thread.shutdown()
+        self._store_threads.shutdown()
+
+    async def on_store(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a question to the store on a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._store_threads, work, *arguments)
+
+    async def sound(self, upload: Any) -> tuple[FloatArray, float]:
+        """The vector (E,) of an uploaded sound, and its length in seconds."""
+        clip = await self.decoders.decode(
+            upload, sample_rate_hz=self.embedder.sample_rate_hz, most_s=self.settings.max_duration_s
+        )
+        return (await self._sounds.embed([clip]))[0], clip.duration_s
+
+    async def search(
+        self,
+        words: Sequence[str],
+        like: Sequence[str],
+        minus: Sequence[str],
+        where: str | None,
+        top: int,
+        weights: Weights,
+        sound: FloatArray | None = None,
+    ) -> list[Hit]:
+        """Hits of a query, best first; see `aural.search.query.combine`."""
+        condition = parse(where) if where and where.strip() else None
+        held = [await self.on_store(self._vector, file) for file in like]
+        sounds = held if sound is None else [*held, sound]
+        wanted = [text for text in (*words, *minus) if text.strip()]
+        vectors = dict(zip(wanted, await self.texts.embed(wanted), strict=True)) if wanted else {}
+
+        def look_up(texts: Sequence[str]) -> FloatArray:
+            return np.stack([vectors[text] for text in texts])
+
+        query = combine(words, sounds, minus, look_up, weights)
+        return await self.on_store(self.library.search, query, top, condition)
+
+    def _vector(self, file: str) -> FloatArray:
+        try:
+            return self.library.vector(file)
+        except DataError as error:
+            raise NotHeldError(str(error)) from None
+
+    async def classify(
+        self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
+    ) -> list[tuple[str, float, float]]:
+        """(label, score, cosine), best first: a softmax over the labels, or each against the neutral prompt."""
+        rows = await self.texts.embed([template.replace("{}", label) for label in (*labels, NEUTRAL)])
+        cosines = (rows @ vector).astype(np.float64)
+        logits = self.settings.logit_scale * cosines[:-1]
+        if multi_label:
+            scores = 1 / (1 + np.exp(-np.clip(logits - self.settings.logit_scale * cosines[-1], -700, 700)))
+        else:
+            exp = np.exp(logits - logits.max())
+            scores = exp / exp.sum()
+        order = np.argsort(-scores, kind="stable")
+        return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    async def path(self, file: str) -> Path:
+        """Where a held file lies, if it is still the file that the library took in."""
+        return await self.on_store(self._path, file)
+
+    def _path(self, file: str) -> Path:
+        rows = self.library.store.rows(["path", "size", "mtime_ns"], any_of("file", [file])).slice(0, 1).to_pylist()
+        if not rows:
+            raise NotHeldError(f"{file}: the library holds no such file; take the id from a search")
+        try:
+            stat = os.stat(rows[0]["path"])
+        except OSError:
+            raise ChangedError(f"{file}: the file is not on its disk any more; run `aural library update`") from None
+        if (stat.st_size, stat.st_mtime_ns) != (rows[0]["size"], rows[0]["mtime_ns"]):
+            raise ChangedError(f"{file}: the file changed since it was added; run `aural library update`")
+        return Path(rows[0]["path"])
+
+    async def excerpt(self, file: str, start_s: float, end_s: float) -> Clip:
+        """A part of a held file at its own rate, decoded in a process of its own."""
+        path = await self.path(file)
+        return await self.decoders.decode(
+            str(path), sample_rate_hz=None, start_s=start_s, most_s=end_s - start_s, cut=True
+        )

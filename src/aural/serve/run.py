@@ -1,0 +1,76 @@
+"""Run the server until it is told to stop; requests under way are answered first."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from aural.core.errors import ConfigError
+from aural.core.types import Embedder
+from aural.search.library import Library
+from aural.serve.settings import Settings
+
+GRACE_S = 10
+
+
+def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. ConfigError: an address not to be had, or open to others without a token."""
+    import socket
+
+    import uvicorn
+
+    from aural.serve.app import create_app
+
+    if not settings.on_loopback and not settings.token:
+        raise ConfigError(f"host {settings.host} can be reached from other machines; give --token, or use 127.0.0.1")
+    app = create_app(library, embedder, settings)
+    _log_to_stderr()
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        place = f"{settings.host} port {settings.port}"
+        raise ConfigError(f"{place}: cannot be listened on ({error.strerror}); choose another with --port") from None
+    host, port = listener.getsockname()[:2]
+    print(f"serving {library.folder} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 << 10,
+        limit_concurrency=1000,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def _log_to_stderr() -> None:
+    """One JSON object a line, for this server's own logger alone."""
+    logger = logging.getLogger("aural.serve")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Json())
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+class _Json(logging.Formatter):
+    """Time and level before the fields of a message that is JSON already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        line = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"), "level": record.levelname.lower()}
+        line |= json.loads(record.getMessage())
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -1,0 +1,35 @@
+"""What a server may be told; every limit with its unit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from aural.core.config import Config
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(Config):
+    """Limits and addresses of a server; see `docs/serve/server.md`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+    token: str | None = Field(default=None, min_length=8)
+    max_upload_bytes: int = Field(default=32 << 20, ge=1024)
+    max_duration_s: float = Field(default=300.0, gt=0)
+    max_clip_s: float = Field(default=120.0, gt=0)
+    request_timeout_s: float = Field(default=60.0, gt=0)
+    decode_timeout_s: float = Field(default=20.0, gt=0)
+    decode_memory_mib: int = Field(default=768, ge=64)
+    decode_workers: int = Field(default=2, ge=1, le=64)
+    max_waiting: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    batch_wait_s: float = Field(default=0.003, ge=0, le=1)
+    cached_texts: int = Field(default=4096, ge=0)
+    logit_scale: float = Field(default=100.0, gt=0)
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.host in LOOPBACK

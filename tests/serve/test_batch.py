@@ -1,0 +1,75 @@
+"""Dynamic batching: who comes together is embedded together, everyone gets their own rows or their own error."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from aural.core.types import FloatArray
+from aural.serve.batch import Batcher, TextCache
+from aural.serve.sandbox import OverloadedError
+
+
+def rows(items: list[str]) -> FloatArray:
+    if "bad" in items:
+        raise ValueError("bad")
+    return np.array([[len(item), ord(item[0])] for item in items], np.float32)
+
+
+def batcher(executor: ThreadPoolExecutor, seen: list[int], **options: float) -> Batcher[str]:
+    values = {"size": 8, "wait_s": 0.05, "max_waiting": 20} | options
+    return Batcher(rows, executor, seen=seen.append, **values)  # type: ignore[arg-type]
+
+
+def test_requests_share_calls_and_keep_their_rows() -> None:
+    async def run() -> None:
+        seen: list[int] = []
+        with ThreadPoolExecutor(1) as executor:
+            shared = batcher(executor, seen)
+            words = [chr(97 + i) * (i + 1) for i in range(16)]
+            found = await asyncio.gather(*(shared.embed([word]) for word in words))
+            np.testing.assert_array_equal(np.concatenate(found), rows(words))
+            assert seen == [8, 8]
+            await shared.embed(["alone"])
+            assert seen == [8, 8, 1]
+            await shared.close()
+
+    asyncio.run(run())
+
+
+def test_errors_and_overload_reach_their_asker_and_the_batcher_goes_on() -> None:
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            shared = batcher(executor, [])
+            with pytest.raises(ValueError, match="bad"):
+                await shared.embed(["bad"])
+            with pytest.raises(OverloadedError):
+                await shared.embed(["a"] * 21)
+            assert (await shared.embed(["ab"])).tolist() == [[2, 97]]
+            gone = asyncio.create_task(shared.embed(["c"]))
+            await asyncio.sleep(0.001)
+            gone.cancel()
+            assert (await shared.embed(["d"])).tolist() == [[1, 100]]
+            await shared.close()
+
+    asyncio.run(run())
+
+
+def test_texts_are_embedded_once() -> None:
+    async def run() -> None:
+        seen: list[int] = []
+        with ThreadPoolExecutor(1) as executor:
+            cache = TextCache(batcher(executor, seen, wait_s=0.0), 2)
+            first = await cache.embed(["a", "bb", "a"])
+            assert (first.tolist(), sum(seen)) == ([[1, 97], [2, 98], [1, 97]], 2)
+            assert ((await cache.embed(["bb"])).tolist(), sum(seen)) == ([[2, 98]], 2)
+            await cache.embed(["ccc"])  # "a", the longest unused, makes room
+            await cache.embed(["bb", "ccc"])
+            assert sum(seen) == 3
+            await cache.embed(["a"])
+            assert sum(seen) == 4
+
+    asyncio.run(run())

@@ -1,0 +1,141 @@
+"""The server as a process: it stops when told, after the requests under way; killed, it leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from aural.core.errors import ConfigError
+from aural.search.check import check
+from aural.search.library import Library
+from aural.serve.run import serve
+from aural.serve.settings import Settings
+from library_toys import write_sound
+from sketch import SketchEmbedder
+
+SCRIPT = Path(__file__).with_name("run_server.py")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(folder: Path, port: int, seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """The process, ready to answer."""
+    arguments = [sys.executable, str(SCRIPT), str(folder), str(port), str(seconds)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == f"serving {folder} on http://127.0.0.1:{port}"
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                    break
+            time.sleep(0.02)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_told_to_stop_it_answers_first_and_logs_in_json(served: Library) -> None:
+    port, answers = free_port(), []
+    with running(served.folder, port, seconds=1.0) as process:
+
+        def ask() -> None:
+            answers.append(httpx.post(f"http://127.0.0.1:{port}/v1/search", json={"words": ["rain"]}, timeout=30))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.4)
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+        _, err = process.communicate(timeout=30)
+    assert [answer.status_code for answer in answers] == [200]
+    assert process.returncode in (0, -signal.SIGTERM)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [(line["path"], line["status"]) for line in lines][-1] == ("/v1/search", 200)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://127.0.0.1:{port}/health")
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"PPid:\t{pid}\n" in path.read_text():
+                found.append(int(path.parent.name))
+    return found
+
+
+def kill_often(tmp_path: Path, times: int) -> None:
+    """Kill the server at random moments while it answers and another process adds: the library stays whole."""
+    draw, embedder = random.Random(4), SketchEmbedder()
+    library = Library.create(tmp_path / "library", embedder, model="sketch", window_s=2.0)
+    port = free_port()
+    for i in range(times):
+        path = write_sound(tmp_path / f"{i}.wav", draw.uniform(0.3, 6), i)
+        with running(library.folder, port) as process:
+            stop = threading.Event()
+
+            def ask(stop: threading.Event = stop, path: Path = path) -> None:
+                with contextlib.suppress(httpx.TransportError):
+                    while not stop.is_set():
+                        assert (
+                            httpx.post(f"http://127.0.0.1:{port}/v1/search", json={"words": ["a"]}).status_code == 200
+                        )
+                        sound = {"sound": path.read_bytes()}
+                        assert httpx.post(f"http://127.0.0.1:{port}/v1/similar", files=sound).status_code == 200
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            assert [one.status for one in library.add([path], embedder)] == ["added"]
+            time.sleep(draw.uniform(0, 0.6))
+            decoders = children(process.pid)
+            process.kill()
+            process.wait()
+            stop.set()
+            asking.join()
+        until = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in decoders) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not [pid for pid in decoders if Path(f"/proc/{pid}").exists()], "a decoder outlived its server"
+        report = check(library)
+        assert (report.files, report.problems) == (i + 1, [])
+
+
+def test_killed_twice(tmp_path: Path) -> None:
+    kill_often(tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_killed_seventeen_times(tmp_path: Path) -> None:
+    kill_often(tmp_path, 17)
+
+
+def test_a_port_that_is_taken_is_told(served: Library) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port}: cannot be listened on"):
+            serve(served, SketchEmbedder(), Settings(port=port))
