@@ -20,7 +20,7 @@ from aural.evaluate.tuning import FineTune
 from aural.models.pipeline import Model
 from tiny import RATE_HZ, tone
 
-HOW = FineTune(epochs=6, batch=8, tower_lr=3e-3, head_lr=1e-2)
+HOW = FineTune(epochs=10, batch=8, tower_lr=3e-3, head_lr=1e-2)
 KEY = "libre-scratch-animals@fine-tune"
 CARD = cards.task("libre-scratch-animals")
 HZ = {"dog": 200.0, "cat": 600.0, "owl": 1800.0}

@@ -111,7 +111,6 @@ def test_an_oracle_scores_everything(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(PUBLIC) - set(EMBEDDED)))
 def test_captioning(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("aac_metrics")
     card, root = cards.task(name), download(name, tmp_path)
     run = evaluate(Oracle(card, root), [card], root, tmp_path / "out", resamples=10)
     assert run.scores[f"{name}@zero-shot"]["scores"]["ROUGE-L"] == pytest.approx(1.0)

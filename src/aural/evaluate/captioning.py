@@ -1,15 +1,14 @@
-"""Captioning: what a model writes of each clip, against its reference captions, by aac-metrics.
+"""Captioning: what a model writes of each clip, against its reference captions.
 
-CIDEr-D and ROUGE-L are computed by aac-metrics in Python on texts cut into words here (lower case, punctuation
-dropped, as the PTB tokenizer of the challenges does). SPICE, METEOR and FENSE need a Java program or a model; where one
-is missing it is named and the rest is scored. SPIDEr is the mean of CIDEr-D and SPICE, so it needs both.
+CIDEr-D, ROUGE-L and BLEU are computed here (`caption_metrics`). METEOR and SPICE need Java programs, FENSE a model: they
+come from aac-metrics where it is installed with them; a part that is missing is named and the rest is scored. SPIDEr is
+the mean of CIDEr-D and SPICE, so it needs both.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import DataError, MissingDependencyError
+from aural.evaluate.caption_metrics import bleu_counts, cider_d, plain, rouge_l
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
 from aural.evaluate.store import source
 from aural.evaluate.truth import PART, Examples, captions, examples
-
-WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 @RUNNERS.register("captioning/zero-shot")
@@ -40,36 +38,23 @@ def captioning(context: Context, card: TaskCard) -> Outcome:
     return outcome
 
 
-def plain(text: str) -> str:
-    """Lower case, words apart by one space, no punctuation."""
-    return " ".join(WORD.findall(text.lower()))
-
-
 def scored(
     written: Sequence[str], references: Sequence[Sequence[str]]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
-    """metric -> (N,) sentence scores; metric -> why it is not there."""
-    try:
-        import aac_metrics.functional as metrics
-    except ImportError:
-        raise MissingDependencyError("captions are scored by aac-metrics; pip install aac-metrics") from None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays over clips by metric (and what BLEU sums); metric -> why it is not there."""
     candidates = [plain(text) for text in written]
     truths = [[plain(text) for text in some] for some in references]
-    plans: dict[str, tuple[Any, str, bool]] = {
-        "CIDEr-D": (metrics.cider_d, "cider_d", True),
-        "ROUGE-L": (metrics.rouge_l, "rouge_l", True),
-        "METEOR": (metrics.meteor, "meteor", True),
-        "SPICE": (metrics.spice, "spice", True),
-        "FENSE": (metrics.fense, "fense", False),
-    }
-    arrays: dict[str, NDArray[np.float64]] = {}
+    arrays: dict[str, NDArray[Any]] = dict(bleu_counts(candidates, truths))
+    arrays["ROUGE-L"] = rouge_l(candidates, truths)
     missing: dict[str, str] = {}
-    for name, (function, key, is_plain) in plans.items():
+    try:
+        arrays["CIDEr-D"] = cider_d(candidates, truths)
+    except DataError as error:
+        missing["CIDEr-D"] = str(error)
+    for name, key in (("METEOR", "meteor"), ("SPICE", "spice"), ("FENSE", "fense")):
+        texts = (list(written), [list(some) for some in references]) if name == "FENSE" else (candidates, truths)
         try:
-            result = function(
-                candidates if is_plain else list(written), truths if is_plain else [*map(list, references)]
-            )
-            arrays[name] = np.asarray(result[1][key], np.float64)
+            arrays[name] = _peers(key, *texts)
         except Exception as error:
             # whatever Java, a download or a model throws: the part is named, the others go on
             missing[name] = " ".join(f"{type(error).__name__}: {error}".split())[:160]
@@ -78,6 +63,15 @@ def scored(
     else:
         missing["SPIDEr"] = "needs CIDEr-D and SPICE"
     return arrays, missing
+
+
+def _peers(key: str, candidates: list[str], truths: list[list[str]]) -> NDArray[np.float64]:
+    """(N,) sentence scores by a function of aac-metrics, which finds its jars where `aac-metrics-download` put them."""
+    try:
+        import aac_metrics.functional as functions
+    except ImportError:
+        raise MissingDependencyError(f"{key} is scored by aac-metrics; pip install --no-deps aac-metrics") from None
+    return np.asarray(getattr(functions, key)(candidates, truths)[1][key], np.float64)
 
 
 def _written(context: Context, found: Examples) -> list[str]:

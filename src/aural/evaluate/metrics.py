@@ -237,11 +237,37 @@ def pair_accuracy(arrays: Arrays, weights: Weights = None) -> float:
     return weighted_mean((margin > 0) + 0.5 * (margin == 0), weights)
 
 
-# Captions: one array of sentence scores each ----------------------------------------------------------------
+# Captions: one array of sentence scores each; BLEU from counts over all clips ----------------------------------
 
-CAPTION_METRICS = ("SPIDEr", "CIDEr-D", "SPICE", "METEOR", "ROUGE-L", "FENSE")
-for _name in CAPTION_METRICS:
+CAPTION_METRICS = (
+    "SPIDEr",
+    "CIDEr-D",
+    "SPICE",
+    "METEOR",
+    "ROUGE-L",
+    "FENSE",
+    *(f"BLEU-{n}" for n in (1, 2, 3, 4)),
+)
+for _name in CAPTION_METRICS[:6]:
     METRICS.add(_name, _mean_of(_name, f"Mean over clips of {_name} as the caption runner stored it."))
+
+
+def _bleu(n: int) -> Metric:
+    def metric(arrays: Arrays, weights: Weights = None) -> float:
+        w = np.ones(len(arrays["bleu_words"])) if weights is None else weights
+        right, guessed = w @ arrays["bleu_right"][:, :n], w @ arrays["bleu_guessed"][:, :n]
+        words, closest = float(w @ arrays["bleu_words"]), float(w @ arrays["bleu_closest"])
+        if not right.all():
+            return 0.0
+        brevity = min(0.0, 1 - closest / words)
+        return float(np.exp(np.mean(np.log(right / guessed)) + brevity))
+
+    metric.__doc__ = f"BLEU-{n} of all clips together: mean of log precisions of 1 to {n} words, brevity penalty."
+    return metric
+
+
+for _n in (1, 2, 3, 4):
+    METRICS.add(f"BLEU-{_n}", _bleu(_n))
 
 # Many resamples at once: weights (R, N) to (R,), for metrics that would else sort the same scores R times ------
 
