@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from aural.core.errors import AuralError, DataError
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.search.index import Hit
-from aural.search.library import Library
+from aural.search.library import Library, any_window_zero
 from aural.search.query import Weights, combine
 from aural.search.where import any_of, parse
 from aural.serve.batch import Batcher, TextCache
@@ -24,6 +25,7 @@ from aural.serve.settings import Settings
 
 T = TypeVar("T")
 NEUTRAL = "something"
+MOST_TAGS = 200
 
 
 class NotHeldError(AuralError):
@@ -39,6 +41,7 @@ class Engine:
 
     def __init__(self, library: Library, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
         self.library, self.embedder, self.settings, self.metrics = library, embedder, settings, metrics
+        self._tags: tuple[int, dict[str, int]] | None = None
         self._model_thread = ThreadPoolExecutor(1, "aural-model")
         self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
         shared: dict[str, Any] = {"size": settings.batch_size, "wait_s": settings.batch_wait_s}
@@ -113,6 +116,15 @@ class Engine:
             scores = exp / exp.sum()
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    def tags(self) -> dict[str, int]:
+        """Files with each tag, the most frequent first; counted again when the library changed."""
+        version = self.library.store.version
+        if self._tags is None or self._tags[0] != version:
+            rows = self.library.store.rows(["tags"], any_window_zero())["tags"].to_pylist()
+            counts = Counter(tag for row in rows for tag in row)
+            self._tags = version, dict(counts.most_common(MOST_TAGS))
+        return self._tags[1]
 
     async def path(self, file: str) -> Path:
         """Where a held file lies, if it is still the file that the library took in."""

@@ -86,7 +86,12 @@ async def library(request: Request) -> LibraryResponse:
     files, windows = await engine.on_store(store.count, any_window_zero()), await engine.on_store(store.count)
     engine.metrics.files.set(files)
     return LibraryResponse(
-        model=card.model, files=files, windows=windows, window_s=card.window_s, columns=dict(COLUMNS)
+        model=card.model,
+        files=files,
+        windows=windows,
+        window_s=card.window_s,
+        tags=await engine.on_store(engine.tags),
+        columns=dict(COLUMNS),
     )
 
 

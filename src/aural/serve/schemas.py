@@ -120,6 +120,7 @@ class LibraryResponse(BaseModel):
     files: int
     windows: int
     window_s: float
+    tags: dict[str, int] = Field(description="Files with each tag, the most frequent first; at most 200 tags.")
     columns: dict[str, str] = Field(description="What filters may ask for, with the kind of each.")
 
 

@@ -1,0 +1,113 @@
+// One sound at a time. Waveforms are drawn by wavesurfer.js when they come into view.
+
+import WaveSurfer from "/static/vendor/wavesurfer.esm.js";
+import { soundOf } from "/static/api.js";
+
+const HOVER_MS = 150;
+let current = null; // the player that sounds
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export class HitPlayer {
+  // row: the <li>; hit: as the server gave it.
+  constructor(row, hit) {
+    this.row = row;
+    this.sound = soundOf(hit);
+    this.hit = hit;
+    this.surfer = null;
+    this.byHover = false;
+    const wave = row.querySelector(".wave");
+    row.querySelector(".play").addEventListener("click", () => this.toggle());
+    let waiting;
+    wave.addEventListener("pointerenter", (event) => {
+      if (event.pointerType !== "mouse" || this.playing) return;
+      waiting = setTimeout(() => { this.byHover = true; this.play(); }, HOVER_MS);
+    });
+    wave.addEventListener("pointerleave", () => {
+      clearTimeout(waiting);
+      if (this.byHover) this.stop();
+    });
+    wave.addEventListener("click", () => { this.byHover = false; });
+    const { from_s, to_s, shown_s } = this.sound;
+    if (to_s && to_s - from_s < shown_s - 0.01) {
+      const place = row.querySelector(".place");
+      place.style.left = `${(100 * from_s) / shown_s}%`;
+      place.style.width = `${(100 * (to_s - from_s)) / shown_s}%`;
+    }
+  }
+
+  get playing() { return current === this; }
+
+  draw() {
+    if (this.surfer) return this.ready;
+    const container = this.row.querySelector(".wave");
+    this.surfer = WaveSurfer.create({
+      container, url: this.sound.url, height: 48, normalize: true, barWidth: 2, barGap: 1, barRadius: 1, cursorWidth: 0,
+      waveColor: colour("--wave"), progressColor: colour("--accent"), dragToSeek: false,
+    });
+    this.ready = new Promise((done, failed) => {
+      this.surfer.once("ready", done);
+      this.surfer.once("error", failed);
+    });
+    this.ready.catch(() => container.classList.add("failed"));
+    this.surfer.on("interaction", () => { this.byHover = false; this.play(null); });
+    this.surfer.on("finish", () => this.told(false));
+    return this.ready;
+  }
+
+  // at_s: where to begin; null goes on from where it is. Without one, the place of the hit.
+  async play(at_s = this.sound.at_s) {
+    if (current && current !== this) current.stop();
+    current = this;
+    this.told(true);
+    try {
+      await this.draw();
+      if (current !== this) return;
+      if (at_s !== null) this.surfer.setTime(at_s);
+      await this.surfer.play();
+    } catch (error) {
+      if (current === this) this.told(false);
+      if (error.name !== "NotAllowedError" && error.name !== "AbortError") this.row.querySelector(".wave").classList.add("failed");
+    }
+  }
+
+  stop() {
+    this.byHover = false;
+    if (this.surfer) this.surfer.pause();
+    this.told(false);
+  }
+
+  toggle() { return this.playing ? this.stop() : this.play(); }
+
+  told(on) {
+    if (!on && current === this) current = null;
+    this.row.classList.toggle("on", on);
+    const button = this.row.querySelector(".play");
+    button.textContent = on ? "❚❚" : "▶";
+    button.setAttribute("aria-label", `${on ? "Stop" : "Play"} ${this.hit.name}`);
+  }
+
+  repaint() {
+    if (this.surfer) {
+      this.surfer.setOptions({ waveColor: colour("--wave"), progressColor: colour("--accent") });
+    }
+  }
+
+  destroy() {
+    this.stop();
+    if (this.surfer) this.surfer.destroy();
+  }
+}
+
+let lone = null; // a sound without a waveform: on the map, or the example
+export async function playUrl(url, at_s = 0) {
+  stopAll();
+  lone = new Audio(url);
+  lone.currentTime = at_s;
+  await lone.play().catch(() => {});
+}
+
+export function stopAll() {
+  if (current) current.stop();
+  if (lone) lone.pause();
+  lone = null;
+}
