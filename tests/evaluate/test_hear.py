@@ -29,6 +29,25 @@ def test_scenes_and_timestamps(tiny: Model, tiny_folder: Path) -> None:
     assert frames[1, 1].numpy() == pytest.approx(tiny.embed_audio([middle])[0], abs=1e-6)
 
 
+def test_rates_that_hear_does_not_give(tiny: Model) -> None:
+    class At32k:
+        """The tiny model under another rate's name: what it is given is kept."""
+
+        sample_rate_hz, embed_dim = 32_000, tiny.embed_dim
+
+        def embed_audio(self, clips: list[Clip]) -> np.ndarray:
+            self.rates = {clip.sample_rate_hz for clip in clips}
+            return tiny.embed_audio(clips)
+
+    embedder = At32k()
+    model = hear.HearModel(embedder, 1.0)
+    assert model.sample_rate == 44_100
+    wave = tone(1.0, 44_100)
+    found = hear.get_scene_embeddings(torch.from_numpy(wave[None]), model)
+    assert embedder.rates == {44_100}
+    assert found[0].numpy() == pytest.approx(tiny.embed_audio([Clip(wave[None], 44_100)])[0], abs=1e-6)
+
+
 def test_the_validator_of_hear(tiny_folder: Path) -> None:
     validate = pytest.importorskip("hearvalidator.validate")
     validate.ValidateModel("aural.evaluate.hear", str(tiny_folder), "cpu")()

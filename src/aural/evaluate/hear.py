@@ -2,6 +2,7 @@
 
     python -m heareval.embeddings.runner aural.evaluate.hear --model PATH --tasks-dir tasks
 
+A model of another rate than HEAR's gets sounds at the next higher one and resamples them, as it does any sound.
 Scenes are embedded as everywhere else: the whole sound in windows. Timestamps stand every `HOP_MS`; each is embedded
 from the model's window centred on it, as far as the sound reaches.
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from aural.core.types import Clip
 
 HOP_MS: Final = 1000.0
+RATES_HZ: Final = (16_000, 22_050, 44_100, 48_000)  # those that HEAR gives sounds at
 
 
 class HearModel(nn.Module):
@@ -28,7 +30,7 @@ class HearModel(nn.Module):
         super().__init__()
         self.embedder = [embedder]  # in a list: its towers are no parameters for HEAR to train
         self.window_s = window_s
-        self.sample_rate = int(embedder.sample_rate_hz)
+        self.sample_rate = next((rate for rate in RATES_HZ if rate >= embedder.sample_rate_hz), RATES_HZ[-1])
         self.scene_embedding_size = int(embedder.embed_dim)
         self.timestamp_embedding_size = int(embedder.embed_dim)
 
@@ -43,7 +45,7 @@ def load_model(model_file_path: str = "") -> HearModel:
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """(N, T) at the model's rate to (N, E)."""
+    """(N, T) at the `sample_rate` of the HearModel to (N, E)."""
     rows = model.embedder[0].embed_audio([Clip(wave[None], model.sample_rate) for wave in _waves(audio)])
     return torch.from_numpy(np.asarray(rows, np.float32)).to(audio.device)
 
