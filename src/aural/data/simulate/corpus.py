@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Literal
 
@@ -10,7 +11,16 @@ from aural.core.errors import DataError
 from aural.data.manifest import Manifest, Row
 from aural.data.simulate.sounds import LabelledClip
 
-LASTING = ("rain", "wind", "sea waves", "water flowing", "crickets", "crowd", "traffic", "river", "fire crackling")
+LASTING = (
+    "rain", "wind", "sea waves", "stream", "waterfall", "forest", "night", "crowd", "traffic", "fire", "crickets",
+    "water flowing", "river", "fire crackling",
+)  # fmt: skip
+FRAME = re.compile(
+    r"^(?:(?:this|here|there) is|(?:you can|one) hears?|(?:the|a|an)(?: single)? "
+    r"(?:sound|recording|audio clip|sound clip|note)(?: played)?(?: of| on|:)) | can be heard$",
+    re.IGNORECASE,
+)
+SENTENCE = re.compile(r" (?:is|are|plays?|was|were|can|says) ")
 
 
 def clips_of(
@@ -54,5 +64,15 @@ def label_of(row: Row) -> str:
 
 
 def phrases_of(row: Row) -> tuple[str, ...]:
-    """What a caption may call the clip: its shortest captions, as noun phrases."""
-    return tuple(text.rstrip(". ") for text in (row.caption_label, row.caption_short) if text and len(text.split()) < 9)
+    """What a caption may call the clip: the noun phrases within its short captions, else its label."""
+    if row.language:
+        return (row.caption_label,) if row.caption_label else ()
+    found = (noun_phrase(text) for text in (row.caption_short, *row.captions) if text)
+    phrases = dict.fromkeys(text for text in found if text and len(text.split()) < 9)
+    return tuple(phrases) or ((row.caption_label,) if row.caption_label else ())
+
+
+def noun_phrase(caption: str) -> str:
+    """ "You can hear a hen clucking." -> "a hen clucking"; "" where a whole sentence is left."""
+    text = FRAME.sub("", caption.strip().rstrip("."))
+    return "" if SENTENCE.search(text) else text[:1].lower() + text[1:]
