@@ -76,7 +76,7 @@ def evaluate(
         chosen,
         root,
         out,
-        name=model,
+        name=Path(model).name if Path(model).is_dir() else model,
         methods=method or ["zero-shot"],
         cache=cache,
         seed=seed,

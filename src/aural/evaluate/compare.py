@@ -54,8 +54,9 @@ def _read(folder: Path) -> Scored:
 
 
 def keys(runs: Sequence[Scored]) -> list[str]:
-    """All "TASK@METHOD" that some run scored, sorted."""
-    return sorted({key for run in runs for key in run.records})
+    """All "TASK@METHOD" that some run scored: by task, zero-shot first."""
+    found = {key for run in runs for key in run.records}
+    return sorted(found, key=lambda key: (key.partition("@")[0], not key.endswith("@zero-shot"), key))
 
 
 def against(first: Scored, other: Scored, key: str, seed: int = 0) -> tuple[Paired, float | None] | None:

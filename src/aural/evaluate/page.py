@@ -73,7 +73,7 @@ def _marks(record: dict[str, Any]) -> list[tuple[float, str]]:
 
 
 def _overview(runs: Sequence[Scored], seed: int) -> str:
-    rows = []
+    rows, some_known = [], False
     for key in keys(runs):
         records = [run.records.get(key) for run in runs]
         one = next(record for record in records if record is not None)
@@ -81,12 +81,15 @@ def _overview(runs: Sequence[Scored], seed: int) -> str:
         numbers = []
         for n, record in enumerate(records):
             found = against(runs[0], runs[n], key, seed) if n else None
-            numbers.append(_e(cell(record)) + (" *" if found and found[0].p < 0.05 else ""))
+            star = " *" if found and found[0].p < 0.05 else ""
+            numbers.append(_key(n, cell(record)) + star)
         picture = svg.scores(drawn, _marks(one), one["chance"])
         known = "<br>".join(_e(text) for text in published(one))
+        some_known |= bool(known)
         link = f'<a href="#{_e(key)}">{_e(key.removesuffix("@zero-shot"))}</a>'
         rows.append([link, _e(one["metric"]), "<br>".join(numbers), picture, f"<small>{known}</small>"])
-    return _table(["task", "metric", "score [95%]", "0 to 1", "published"], rows)
+    head = ["task", "metric", "score [95%]", svg.axis(), "published"]
+    return _table(head, rows) if some_known else _table(head[:4], [row[:4] for row in rows])
 
 
 def _costs(runs: Sequence[Scored]) -> str:
@@ -120,14 +123,16 @@ def _task(runs: Sequence[Scored], key: str, seed: int) -> str:
         f"{_e(one['data_revision'])}; licence: {_e(one['licence'])}; {_e(one['citation'])}</p>",
         _all_metrics(runs, some),
         _paired(runs, key, seed),
-        '<div class="row">',
-        _per_class(some),
-        _curve(some),
-        *(_picture(runs[n].name, r) for n, r in some),
-        "</div>",
+        _row(_per_class(some), _curve(some)),
+        *(_row(_picture(runs[n].name, r)) for n, r in some),
         "</details>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _row(*figures: str) -> str:
+    inner = "".join(figures)
+    return f'<div class="row">{inner}</div>' if inner else ""
 
 
 def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any]]]) -> str:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 
 COLOURS = ("#3366aa", "#dd7733", "#339966", "#aa3377", "#887722", "#555555")
+MOST_WORDS = 15  # texts of a plane that are written out
 TEXT = 'font-family="system-ui, sans-serif" font-size="11" fill="#333"'
 
 
@@ -53,8 +54,10 @@ def bars(labels: Sequence[str], series: Sequence[Sequence[float | None]], *, wid
         for m, values in enumerate(series):
             if (value := values[n]) is not None:
                 body.append(box(left, top + 7 * m, scale * value, 6, colour(m), f"{label}: {value:.3f}"))
-    body.append(line(left, 0, left, len(labels) * step))
-    return svg(width, len(labels) * step + 4, body)
+    foot = len(labels) * step + 2
+    grid = [line(left + scale * tick, 0, left + scale * tick, foot, "#e4e4e4") for tick in (0.25, 0.5, 0.75, 1)]
+    ticks = [text(left + scale * tick, foot + 13, f"{tick:g}", "middle") for tick in (0, 0.5, 1)]
+    return svg(width, foot + 18, [*grid, *body, line(left, 0, left, foot), *ticks])
 
 
 def scores(
@@ -88,6 +91,13 @@ def scores(
         said = html.escape(f"{name}: {value:.3f}")
         body.append(f'<path d="M{x:.1f} {y - 4} l4 4 l-4 4 l-4 -4 z" fill="#b59b00"><title>{said}</title></path>')
     return svg(width, height, body)
+
+
+def axis(*, width: float = 330) -> str:
+    """The numbers that stand over a column of `scores`."""
+    pad = 6.0
+    places = ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
+    return svg(width, 14, [text(pad + (width - 2 * pad) * v, 11, f"{v:g}", anchor) for v, anchor in places])
 
 
 def curves(
@@ -155,6 +165,13 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
                     f"{names[i]} -> {names[j]}: {count} of {total}",
                 )
             )
+            if cell >= 20 and count:
+                fill = "#fff" if share > 0.55 else "#333"
+                body.append(
+                    f'<text x="{left + cell * (j + 0.5):.1f}" y="{top + cell * (i + 0.5) + 3.5:.1f}" font-size="10" '
+                    f'text-anchor="middle" font-family="system-ui, sans-serif" fill="{fill}" pointer-events="none">'
+                    f"{count}</text>"
+                )
     bottom = top + cell * size
     if cell >= 9:
         for j, name in enumerate(names):
@@ -162,41 +179,47 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
             body.append(
                 f'<g transform="rotate(-60 {x:.1f} {bottom + 12:.1f})">{text(x, bottom + 12, name[:20], "end")}</g>'
             )
-    return svg(left + cell * size + 10, bottom + (110 if cell >= 9 else 8), body)
+    longest = max((len(name[:20]) for name in names), default=0)
+    return svg(left + cell * size + 10, bottom + (18 + 5.2 * longest if cell >= 9 else 8), body)
 
 
 def plane(
     sounds: Sequence[Sequence[float]], texts: Sequence[Sequence[float]], names: Sequence[str], said: Sequence[str]
 ) -> str:
-    """Sounds as dots (a colour each class, by order of appearance), texts as crosses; hover for names."""
-    size, pad = 320.0, 12.0
+    """Sounds as dots, texts as crosses, each class in its colour; hover for names. Few texts are written out."""
+    size, pad = 400.0, 14.0
     points = [*sounds, *texts]
     if not points:
         return ""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
-    span = max(max(xs) - min(xs), max(ys) - min(ys)) or 1.0
+    span_x, span_y = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
 
     def at(point: Sequence[float]) -> tuple[float, float]:
-        return (
-            pad + (size - 2 * pad) * (point[0] - min(xs)) / span,
-            pad + (size - 2 * pad) * (point[1] - min(ys)) / span,
-        )
+        x = pad + (size - 2 * pad) * (point[0] - min(xs)) / span_x
+        return x, pad + (size - 2 * pad) * (point[1] - min(ys)) / span_y
 
-    order = {name: n for n, name in enumerate(dict.fromkeys(names))}
-    body = []
+    order = {name: n for n, name in enumerate(dict.fromkeys([*said, *names]))}
+    few = len(said) <= MOST_WORDS
+
+    def shade(name: str) -> str:
+        return f"hsl({(137.5 * order[name]) % 360:.0f},65%,{45 if few else 50}%)"
+
+    body = [f'<rect width="{size}" height="{size}" fill="#fbfbfc" stroke="#ddd"/>']
     for n, point in enumerate(sounds):
         x, y = at(point)
-        hue = (47 * order[names[n]]) % 360 if n < len(names) else 0
-        name = html.escape(names[n]) if n < len(names) else ""
+        name = names[n] if n < len(names) else ""
         body.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="hsl({hue},60%,50%)" fill-opacity="0.7">'
-            f"<title>{name}</title></circle>"
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{shade(name) if name else "#3366aa"}" '
+            f'fill-opacity="0.65"><title>{html.escape(name)}</title></circle>'
         )
     for n, point in enumerate(texts):
         x, y = at(point)
-        name = html.escape(said[n]) if n < len(said) else ""
+        name = said[n] if n < len(said) else ""
+        stroke = shade(name) if name and few else "#111"
         body.append(
-            f'<path d="M{x - 3:.1f} {y:.1f}h6M{x:.1f} {y - 3:.1f}v6" stroke="#111" stroke-width="1.2">'
-            f"<title>{name}</title></path>"
+            f'<path d="M{x - 4:.1f} {y:.1f}h8M{x:.1f} {y - 4:.1f}v8" stroke="{stroke}" stroke-width="{2 if few else 1}"'
+            f"><title>{html.escape(name)}</title></path>"
         )
+        if few and name:
+            body.append(text(x + (6 if x < size / 2 else -6), y + 4, name[:24], "start" if x < size / 2 else "end"))
     return svg(size, size, body)
