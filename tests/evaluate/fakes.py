@@ -138,7 +138,7 @@ def _rows(card: TaskCard, split: str, count: int, generator: np.random.Generator
     for n in range(len(values) if card.by in ("file", "folder") else max(count, 2 * len(values))):
         value = values[n % len(values)]
         several = [values[int(k)] for k in generator.permutation(len(values))[: 1 + n % 3]]
-        facts: dict[str, Any] = {"fold": str(1 + n % 5)}
+        facts: dict[str, Any] = {"fold": str(1 + n // len(values) % 5)}
         fields: dict[str, Any] = dict(fixed)
         source = str(fields.get("source", card.dataset))
         path = f"clips/{source}/{split}/{n}.wav"
