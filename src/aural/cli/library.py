@@ -198,7 +198,7 @@ def optimise(
     library: LibraryOption,
     index_from: Annotated[
         int, typer.Option("--index-from", help="Build the approximate index from this many rows.")
-    ] = (100_000),
+    ] = (20_000),
 ) -> None:
     """Join small pieces and bring the approximate index up to date (`add` and `update` do so, too)."""
     from aural.search.library import Library

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TABLE = "sounds"
 HIT_COLUMNS = ["file", "path", "window", "start", "end", "duration", "silent", "tags", "_distance"]
-INDEX_FROM_ROWS = 100_000  # below, comparing every row is fast enough; above, `optimise` builds the index
+INDEX_FROM_ROWS = 20_000  # below, comparing every row is fast enough; above, `optimise` builds the index
 FILES_A_COMMIT = 500
 # Old versions are kept so long, for readers that still hold them and for adds that were cut off.
 KEEP_VERSIONS = timedelta(hours=1)
@@ -161,12 +161,19 @@ class LanceStore:
         self.build_index()
         return True
 
-    def build_index(self, kind: str = "IVF_PQ", *, partitions: int | None = None, **options: Any) -> None:
-        """Build the approximate index anew; searches go on beside it."""
+    def build_index(self, kind: str | None = None, *, partitions: int | None = None, **options: Any) -> None:
+        """Build the approximate index anew; searches go on beside it.
+
+        kind: IVF_RQ by default (RaBitQ: one bit a dimension, re-ranked by the vectors themselves; built in a small part
+        of IVF_PQ's time at equal recall, see docs/bench/search.md), IVF_FLAT where dimensions do not fill bytes.
+        partitions: lists of rows; the root of their number by default.
+        """
+        kind = kind or ("IVF_RQ" if self.embed_dim % 8 == 0 else "IVF_FLAT")
         from lancedb import index as kinds
 
         configs: dict[str, Any] = {
             "IVF_FLAT": kinds.IvfFlat,
+            "IVF_RQ": kinds.IvfRq,
             "IVF_SQ": kinds.IvfSq,
             "IVF_PQ": kinds.IvfPq,
             "IVF_HNSW_SQ": kinds.HnswSq,
@@ -175,6 +182,10 @@ class LanceStore:
             raise ConfigError(f'index kind "{kind}" is not known; use {", ".join(configs)}')
         if kind == "IVF_PQ" and self.embed_dim % 8 == 0:
             options.setdefault("num_sub_vectors", self.embed_dim // 8)
+        partitions = partitions or max(1, round(float(self._table.count_rows()) ** 0.5))
+        options = {"sample_rate": 64, "max_iterations": 20} | options
+        if kind == "IVF_RQ":
+            options.setdefault("num_bits", 1 if self.embed_dim >= 256 else 4)
         config = configs[kind](distance_type="dot", num_partitions=partitions, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
