@@ -38,7 +38,7 @@ def main(what: str, folder: str, sounds: str) -> None:
     elif what == "compact":
         library = Library(folder)
         for _ in range(20):
-            library.store.build_index("IVF_PQ", partitions=2)
+            library.store.build_index(partitions=2)
             library.optimise(build_from=10**9)
     print("end", flush=True)
 

@@ -1,0 +1,70 @@
+"""`library add` beside bare embedding: the same files through `model.stream_audio` and into a library, in turns.
+
+    python bench/library.py DIR --model stand-in --files 100 --rounds 3
+
+Each round embeds all files both ways, the order changing from round to round; printed are sounds a second by wall time
+and by processor time, of each round and the median of their ratio. A machine that others use moves the wall time; the
+processor time tells what the library costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def timed(work: Callable[[], int]) -> tuple[int, float, float]:
+    """What `work` gives, its wall seconds and the seconds of processor time of this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = work()
+    return count, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="stand-in")
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("out/bench-library"))
+    chosen = parser.parse_args()
+
+    import aural
+    from aural.audio.find import find_sounds
+    from aural.search.library import Library
+
+    model = aural.load(chosen.model)
+    found = find_sounds([chosen.folder])
+    files = found[:: max(1, len(found) // chosen.files)][: chosen.files]
+    seconds = sum(item.duration_s for item in model.stream_audio(files) if item.error is None)  # warm, too
+    print(f"{len(files)} files, {seconds:.0f} s of sound, model {chosen.model}, load {os.getloadavg()[0]:.1f}")
+
+    def bare() -> int:
+        return sum(found.error is None for found in model.stream_audio(files))
+
+    def add() -> int:
+        shutil.rmtree(chosen.out, ignore_errors=True)
+        library = Library.create(chosen.out, model, model=chosen.model)
+        return sum(done.error is None for done in library.add(files, model, roots=files))
+
+    walls, cpus = [], []
+    for number in range(chosen.rounds):
+        pair = [("bare", bare), ("add", add)]
+        found_by = {name: timed(work) for name, work in (pair if number % 2 == 0 else pair[::-1])}
+        for name, (count, wall, cpu) in found_by.items():
+            print(f"{name:<5} {count} files, {count / wall:6.2f} files/s by wall, {count / cpu:6.2f} by processor time")
+        walls.append(found_by["bare"][1] / found_by["add"][1])
+        cpus.append(found_by["bare"][2] / found_by["add"][2])
+    print(
+        f"add at {statistics.median(walls):.1%} of bare speed by wall, {statistics.median(cpus):.1%} by processor time"
+    )
+    print(f"load at the end: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
