@@ -18,6 +18,7 @@ from aural.core.errors import AuralError, ConfigError, near_miss
 from aural.data.libre.tasks import TaskCard as CorpusTask
 from aural.data.manifest import SPLITS
 from aural.evaluate.metrics import CAPTION_METRICS, METRICS
+from aural.evaluate.psds import SETTINGS
 
 Kind = Literal[
     "zero-shot-single-label",  # one label a clip, read from text prompts
@@ -43,7 +44,7 @@ RETRIEVAL: Final = (
 METRICS_OF: Final[dict[str, tuple[str, ...]]] = {
     "zero-shot-single-label": ("accuracy", "macro-f1"),
     "zero-shot-multi-label": ("mAP", "AUROC", "micro-F1", "class-F1"),
-    "frames": ("mAP", "AUROC", "micro-F1", "class-F1"),
+    "frames": ("mAP", "AUROC", "micro-F1", "class-F1", *SETTINGS),
     "pairs": ("pair-accuracy",),
     "entailment": ("macro-f1", "accuracy"),
     "captioning": CAPTION_METRICS,

@@ -17,6 +17,7 @@ from aural.evaluate.chance import chance_scores
 from aural.evaluate.embedders import frames_of, has_frames
 from aural.evaluate.metrics import average_precision
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
+from aural.evaluate.psds import SETTINGS, Event, psds_arrays
 from aural.evaluate.store import source
 from aural.evaluate.truth import examples, meta
 from aural.evaluate.zero_shot import NEUTRAL, prompts
@@ -34,6 +35,8 @@ def frames(context: Context, card: TaskCard) -> Outcome:
     text = context.store.texts(prompts(card, found.classes, card.prompt))
     neutral = context.store.texts([card.prompt.replace("{}", NEUTRAL)])[0]
     scores, thresholds, targets, units = [], [], [], []
+    known: list[list[Event]] = []
+    durations: list[float] = []
     for unit, number in enumerate(found.numbers):
         try:
             vectors, times = context.store.frames(
@@ -47,6 +50,8 @@ def frames(context: Context, card: TaskCard) -> Outcome:
         scores.append(segments @ text.T)
         thresholds.append(segments @ neutral)
         events = meta(found.corpus.rows[int(number)]).get("events", [])
+        known.append([(float(a), float(b), found.classes.index(str(c))) for a, b, c in events if c in found.classes])
+        durations.append(float(times[:, 1].max()))
         targets.append(touched(events, found.classes, len(spread), card.segment_s))
         units.append(np.full(len(spread), unit))
         context.say(unit + 1, len(found.numbers))
@@ -59,6 +64,8 @@ def frames(context: Context, card: TaskCard) -> Outcome:
         "targets": np.concatenate(targets),
         "units": dense,
     }
+    if set(SETTINGS) & set(card.all_metrics):
+        arrays |= psds_arrays(scores, known, durations, card.segment_s)
     outcome = Outcome(arrays, found.classes, per_class_metric="average precision")
     values = average_precision(arrays["targets"], arrays["scores"])
     outcome.per_class = {n: float(v) for n, v in zip(found.classes, values, strict=True) if np.isfinite(v)}
