@@ -40,5 +40,6 @@ def client(served: Library) -> Iterator[object]:
     from aural.serve.settings import Settings
 
     settings = Settings(max_upload_bytes=1 << 20, max_duration_s=30.0, decode_timeout_s=5.0, decode_memory_mib=256)
-    with TestClient(create_app(served, SketchEmbedder(), settings), raise_server_exceptions=False) as client:
+    app = create_app(served, SketchEmbedder(), settings)
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
         yield client

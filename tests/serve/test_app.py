@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
-from test_where import random_filter
 
 from aural.core.errors import ConfigError
 from aural.search.library import Library, best_windows
@@ -23,7 +22,7 @@ from aural.search.where import parse
 from aural.serve.app import create_app
 from aural.serve.run import serve
 from aural.serve.settings import Settings
-from library_toys import RATE_HZ
+from library_toys import RATE_HZ, random_filter
 from sketch import SketchEmbedder
 
 WORDS = ["rain", "wind", "a dog barks", "thunder", "birds", "犬が吠える", "a car", "bells", "water", "steps"]
@@ -141,7 +140,7 @@ def test_a_file_that_was_exchanged_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.wav").unlink()
     (tmp_path / "a.wav").symlink_to(tmp_path / "secret")
     (tmp_path / "b.wav").unlink()
-    with TestClient(create_app(library, embedder)) as client:
+    with TestClient(create_app(library, embedder), "http://localhost") as client:
         for name in ("a.wav", "b.wav"):
             answer = client.get(f"/v1/audio/{ids[name]}")
             assert answer.status_code == 410
@@ -191,7 +190,7 @@ def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], told: 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_door(served: Library) -> None:
     settings = Settings(host="0.0.0.0", token="long-enough-token")
-    with TestClient(create_app(served, SketchEmbedder(), settings)) as client:
+    with TestClient(create_app(served, SketchEmbedder(), settings), "http://localhost") as client:
         assert client.get("/health").status_code == 200
         assert client.get("/").status_code == 200
         for path in ("/v1/library", "/metrics", "/openapi.json", "/v1/map"):
@@ -223,7 +222,7 @@ def test_open_addresses_need_a_token_and_models_must_fit(served: Library) -> Non
 def test_answers_are_fresh_after_an_add(tmp_path: Path) -> None:
     embedder = SketchEmbedder()
     library = Library.create(tmp_path / "library", embedder, model="sketch")
-    with TestClient(create_app(library, embedder)) as client:
+    with TestClient(create_app(library, embedder), "http://localhost") as client:
         assert client.post("/v1/search", json={"words": ["rain"]}).json()["hits"] == []
         (tmp_path / "a.wav").write_bytes(wav())
         list(Library(tmp_path / "library").add([tmp_path / "a.wav"], embedder))

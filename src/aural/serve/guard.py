@@ -85,7 +85,7 @@ class Guard:
     def _refusal(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         settings, path = self._settings, scope["path"]
         host = headers.get("host", "").rsplit(":", 1)[0].strip("[]").lower()
-        if settings.token is None and settings.on_loopback and host not in (*LOOPBACK, "testserver"):
+        if settings.token is None and settings.on_loopback and host not in LOOPBACK:
             return 403, "this server answers to localhost only"  # another name that points here: DNS rebinding
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.max_upload_bytes + BODY_SLACK:
