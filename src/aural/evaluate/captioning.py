@@ -70,7 +70,9 @@ def _peers(key: str, candidates: list[str], truths: list[list[str]]) -> NDArray[
     try:
         import aac_metrics.functional as functions
     except ImportError:
-        raise MissingDependencyError(f"{key} is scored by aac-metrics; pip install --no-deps aac-metrics") from None
+        raise MissingDependencyError(
+            f"{key} is scored by aac-metrics; docs/evaluate/README.md says how to add it"
+        ) from None
     return np.asarray(getattr(functions, key)(candidates, truths)[1][key], np.float64)
 
 

@@ -204,6 +204,7 @@ def plane(
     def shade(name: str) -> str:
         return f"hsl({(137.5 * order[name]) % 360:.0f},65%,{45 if few else 50}%)"
 
+    taken: dict[bool, list[float]] = {True: [], False: []}
     body = [f'<rect width="{size}" height="{size}" fill="#fbfbfc" stroke="#ddd"/>']
     for n, point in enumerate(sounds):
         x, y = at(point)
@@ -221,5 +222,15 @@ def plane(
             f"><title>{html.escape(name)}</title></path>"
         )
         if few and name:
-            body.append(text(x + (6 if x < size / 2 else -6), y + 4, name[:24], "start" if x < size / 2 else "end"))
+            left = x < size / 2
+            row = _free_row(y + 4, taken[left], size)
+            body.append(text(x + (6 if left else -6), row, name[:24], "start" if left else "end"))
     return svg(size, size, body)
+
+
+def _free_row(y: float, taken: list[float], size: float) -> float:
+    """The height nearest to y at which no words stand yet; it is taken then."""
+    steps = [0.0] + [sign * 3.0 * n for n in range(1, 60) for sign in (1, -1)]
+    free = [y + d for d in steps if 12 <= y + d <= size - 4 and all(abs(y + d - other) >= 11 for other in taken)]
+    taken.append(free[0] if free else y)
+    return taken[-1]
