@@ -34,6 +34,17 @@ def test_intervals_cover_the_truth_about_95_times_of_100() -> None:
     assert 180 <= covered <= 199
 
 
+def test_the_interval_of_rare_classes_holds_the_score() -> None:
+    generator = np.random.default_rng(1)
+    targets = np.eye(40, 100, dtype=np.uint8)[:, :40].repeat(10, axis=0)  # forty classes of ten segments of one clip
+    arrays = {"targets": targets, "scores": generator.random(targets.shape), "units": np.repeat(np.arange(40), 10)}
+    score = METRICS["mAP"](arrays, None)
+    low, high = interval(METRICS["mAP"], arrays, np.random.default_rng(0), resamples=200)
+    drawn = [METRICS["mAP"](arrays, resample(arrays["units"], generator)) for _ in range(50)]
+    assert min(drawn) > score  # all resamples lie above it
+    assert low < score < high
+
+
 def test_units_are_drawn_whole() -> None:
     units = np.repeat(np.arange(5), 4)
     weights = resample(units, np.random.default_rng(0)).reshape(5, 4)

@@ -36,7 +36,7 @@ from aural.evaluate.store import Store
 from aural.evaluate.truth import DataRoot, examples
 from aural.evaluate.tuning import FineTune
 
-VERSION: Final = "2"  # of the files written: a change of what a score means counts this up
+VERSION: Final = "3"  # of the files written: a change of what a score means counts this up
 PACKAGES: Final = (
     "aural",
     "torch",
