@@ -117,14 +117,15 @@ def row(name: str, build_s: float | None, size_mb: float | None, found: tuple[fl
     print(f"| {name} | {build} | {size} | {found[0]:.1f} | {found[1]:.1f} | {found[2]:.3f} |", flush=True)
 
 
-def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]], kinds: list[str]) -> None:
+def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]], kinds: list[str], keep: bool) -> None:
     from aural.search.store import LanceStore
     from aural.search.where import parse
 
     store = LanceStore(folder, vectors.shape[1], create=True)
-    seconds, data_mb = fill(store, vectors), 0.0
-    data_mb = folder_mb(folder)
-    print(f"filled in {seconds:.1f} s ({len(vectors) / seconds:,.0f} rows/s), {data_mb:,.0f} MB on disk", flush=True)
+    if not keep:
+        seconds = fill(store, vectors)
+        rate = len(vectors) / seconds
+        print(f"filled in {seconds:.1f} s ({rate:,.0f} rows/s), {folder_mb(folder):,.0f} MB on disk", flush=True)
     print("| what | build, s | index, MB | p50, ms | p99, ms | recall@10 |\n|---|--:|--:|--:|--:|--:|")
 
     def asked(**options: Any) -> Callable[[Rows], list[int]]:
@@ -133,14 +134,16 @@ def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]]
     few = max(20, len(queries) // 10)
     row("aural, every row", None, None, measure(asked(exact=True), queries[:few], want[:few]))
     for kind in kinds:
-        began, before = time.perf_counter(), folder_mb(folder)
-        if kind == "default":
+        began = time.perf_counter()
+        if kind == "default" and not keep:
             store.optimise(build_from=0)
-        else:
+        elif not keep:
             store.build_index(kind)
-        seconds, size = time.perf_counter() - began, folder_mb(folder) - before
+        seconds = None if keep else time.perf_counter() - began
+        newest = max((folder / "sounds.lance" / "_indices").iterdir(), key=lambda path: path.stat().st_mtime)
+        size = folder_mb(newest)
         row(f"aural, {kind} ({store.stats()['index']}), as set", seconds, size, measure(asked(), queries, want))
-        for nprobes, refine in ((20, 5), (40, 20), (80, 10), (80, 30)):
+        for nprobes, refine in ((20, 10), (40, 10), (20, 30)):
             name = f"aural, {kind}, {nprobes} lists, {refine} times"
             row(name, None, None, measure(asked(nprobes=nprobes, refine=refine), queries, want))
     duration = np.concatenate(
@@ -201,17 +204,19 @@ def main() -> None:
     parser.add_argument(
         "--kinds", default="default", help="comma-separated: default, IVF_RQ, IVF_PQ, IVF_SQ, IVF_HNSW_SQ"
     )
+    parser.add_argument("--keep", action="store_true", help="ask the table of the last run, which must be of this size")
     parser.add_argument("--no-faiss", action="store_true")
     parser.add_argument("--no-hnsw", action="store_true", help="leave out faiss' slowest build")
     parser.add_argument("--out", type=Path, default=Path("out/bench-search"))
     chosen = parser.parse_args()
-    shutil.rmtree(chosen.out, ignore_errors=True)
+    if not chosen.keep:
+        shutil.rmtree(chosen.out, ignore_errors=True)
     vectors = draw_vectors(chosen.rows, chosen.dim, seed=1)
     queries = draw_vectors(chosen.queries, chosen.dim, seed=2)
     want = truth(vectors, queries)
     load = os.getloadavg()[0]
     print(f"{chosen.rows:,} rows of {chosen.dim}, {chosen.queries} queries, {os.cpu_count()} cores, load {load:.1f}")
-    bench_store(chosen.out, vectors, queries, want, chosen.kinds.split(","))
+    bench_store(chosen.out, vectors, queries, want, chosen.kinds.split(","), chosen.keep)
     if not chosen.no_faiss:
         bench_faiss(vectors, queries, want, chosen.threads, not chosen.no_hnsw)
     print(f"load at the end: {os.getloadavg()[0]:.1f}")

@@ -26,6 +26,7 @@ TABLE = "sounds"
 HIT_COLUMNS = ["file", "path", "window", "start", "end", "duration", "silent", "tags", "_distance"]
 INDEX_FROM_ROWS = 20_000  # below, comparing every row is fast enough; above, `optimise` builds the index
 FILES_A_COMMIT = 500
+CANDIDATES = 200  # re-ranked by their vectors at least; one-bit codes alone misplace some of the nearest
 # Old versions are kept so long, for readers that still hold them and for adds that were cut off.
 KEEP_VERSIONS = timedelta(hours=1)
 
@@ -75,15 +76,16 @@ class LanceStore:
         *,
         exact: bool = False,
         nprobes: int = 40,
-        refine: int = 10,
+        refine: int | None = None,
     ) -> list[Hit]:
         """See `Index`. With an approximate index: `nprobes` lists are read (more where a filter leaves too few rows)
-        and `top * refine` candidates re-ranked.
+        and `top * refine` candidates re-ranked (default: 200 and ten for each row that is asked for).
 
         exact=True compares every row whatever index there is.
         """
         search = self._table.search(unit_query(query, self.embed_dim)).distance_type("dot").select(HIT_COLUMNS)
-        search = search.limit(top).minimum_nprobes(nprobes).maximum_nprobes(0).refine_factor(refine)
+        search = search.limit(top).minimum_nprobes(nprobes).maximum_nprobes(nprobes if where is None else 0)
+        search = search.refine_factor(refine or -(-CANDIDATES // top) + 10)
         if exact:
             search = search.bypass_vector_index()
         if where is not None:
