@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_toys import write_sound
 
 from aural.search.check import check
 from aural.search.library import Library
 from aural.search.where import any_of
+from library_toys import write_sound
 from sketch import SketchEmbedder
 
 SCRIPT = Path(__file__).with_name("run_library.py")

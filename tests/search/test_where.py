@@ -113,3 +113,9 @@ def test_random_text_never_gives_another_error() -> None:
         except ConfigError:
             pass
     assert read > 5
+
+
+def test_like_takes_no_longer_than_text_times_pattern() -> None:
+    many = dict.fromkeys(COLUMNS, np.array(["a" * 3000], object))
+    assert parse(f"path like '{'%a' * 300}%'").mask(many).tolist() == [True]
+    assert parse(f"path like '{'%a' * 300}%b'").mask(many).tolist() == [False]

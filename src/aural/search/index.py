@@ -54,14 +54,16 @@ class ExactIndex:
             raise DataError(f"index: column {missing[0]} is missing")
         self._vectors = np.ascontiguousarray(vectors, np.float32)
         self._columns = dict(columns)
+        files = np.array([str(file) for file in columns["file"]], object)
+        self._rank = np.empty(len(files), np.int64)
+        self._rank[np.lexsort((columns["window"], files))] = np.arange(len(files))  # ties are told in this order
 
     def search(self, query: FloatArray, top: int, where: Condition | None = None) -> list[Hit]:
         """See `Index`. Rows equally near are told in the order of file and window."""
         query = unit_query(query, self._vectors.shape[1])
         rows = np.arange(len(self._vectors)) if where is None else np.flatnonzero(where.mask(self._columns))
         scores = self._vectors[rows] @ query
-        columns = self._columns
-        order = np.lexsort((columns["window"][rows], columns["file"][rows].astype(str), -scores))[:top]
+        order = np.lexsort((self._rank[rows], -scores))[:top]
         return [self._hit(int(rows[i]), float(scores[i])) for i in order]
 
     def count(self, where: Condition | None = None) -> int:

@@ -7,7 +7,9 @@ loses no file and doubles none. Files must lie where every worker can read them 
 
 from __future__ import annotations
 
+import logging
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -56,7 +58,10 @@ def ray_engine(
         if not works:
             return ()
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+            with warnings.catch_warnings():  # lancedb warns of every fork; Ray's are followed by exec at once
+                warnings.filterwarnings("ignore", "lancedb fork", RuntimeWarning)
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         rows = ray.data.from_items([{"work": pickle.dumps(work)} for work in works])

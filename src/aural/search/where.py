@@ -243,10 +243,10 @@ class _Reader:
                 if kind != "text":
                     raise ConfigError(f"filter: {column} is a {kind}; {word} compares texts")
                 pattern = self.literal("text", column)
-                match = re.compile(_regex(pattern), re.DOTALL | flags).fullmatch
+                match = _like(pattern, flags)
                 return _Part(
                     f"{name} {word.upper()} {quote(pattern)}",
-                    lambda c, m=match: np.array([m(v) is not None for v in c[column]], bool),  # type: ignore[misc]
+                    lambda c, m=match: np.array([m(v) for v in c[column]], bool),  # type: ignore[misc]
                 )
         return None
 
@@ -275,16 +275,35 @@ def _sql(value: float | str) -> str:
     return quote(value) if isinstance(value, str) else repr(value)
 
 
-def _regex(pattern: str) -> str:
-    """SQL's % and _ as a regular expression; a backslash takes the next sign as it is."""
+def _like(pattern: str, flags: int) -> Callable[[str], bool]:
+    """SQL's `like`: % is any text, _ any one sign, a backslash takes the next sign as it is.
+
+    The pieces between the % are looked for one after the other, so the time is at most text times pattern.
+    """
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
         raise ConfigError(f"filter: the pattern {pattern!r} ends in a backslash; write two for one")
-    if pattern.count("%") > 8:
-        raise ConfigError("filter: a pattern holds more than 8 % signs; write it shorter")
-    out, signs = [], iter(pattern)
+    pieces: list[list[str]] = [[]]
+    signs = iter(pattern)
     for sign in signs:
-        if sign == "\\":
-            out.append(re.escape(next(signs)))
+        if sign == "%":
+            pieces.append([])
         else:
-            out.append({"%": ".*?", "_": "."}.get(sign) or re.escape(sign))
-    return "".join(out)
+            pieces[-1].append(re.escape(next(signs)) if sign == "\\" else "." if sign == "_" else re.escape(sign))
+    lengths = [len(piece) for piece in pieces]
+    found = [re.compile("".join(piece), re.DOTALL | flags) for piece in pieces]
+
+    def match(text: str) -> bool:
+        if len(found) == 1:
+            return found[0].fullmatch(text) is not None
+        first = found[0].match(text)
+        if first is None:
+            return False
+        at, end = first.end(), len(text) - lengths[-1]
+        for piece in found[1:-1]:
+            hit = piece.search(text, at)
+            if hit is None:
+                return False
+            at = hit.end()
+        return at <= end and found[-1].fullmatch(text, end) is not None
+
+    return match

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,11 @@ import numpy as np
 
 from aural.core.errors import AuralError, DataError
 from aural.core.types import Clip, Embedder, FloatArray
-from aural.search.index import Hit
-from aural.search.library import Library, any_window_zero
+from aural.search.index import ExactIndex, Hit
+from aural.search.library import Library, any_window_zero, best_windows
 from aural.search.query import Weights, combine
-from aural.search.where import any_of, parse
+from aural.search.store import INDEX_FROM_ROWS
+from aural.search.where import Condition, any_of, parse
 from aural.serve.batch import Batcher, TextCache
 from aural.serve.guard import Metrics
 from aural.serve.sandbox import DecodePool
@@ -41,6 +43,8 @@ class Engine:
 
     def __init__(self, library: Library, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
         self.library, self.embedder, self.settings, self.metrics = library, embedder, settings, metrics
+        self._exact: tuple[int, ExactIndex | None] | None = None
+        self._loading = threading.Lock()
         self._tags: tuple[int, dict[str, int]] | None = None
         self._model_thread = ThreadPoolExecutor(1, "aural-model")
         self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
@@ -94,7 +98,23 @@ class Engine:
             return np.stack([vectors[text] for text in texts])
 
         query = combine(words, sounds, minus, look_up, weights)
-        return await self.on_store(self.library.search, query, top, condition)
+        return await self.on_store(self._search, query, top, condition)
+
+    def _search(self, query: FloatArray, top: int, condition: Condition | None) -> list[Hit]:
+        """By the index in memory while the library is small enough to be compared whole, else by the store."""
+        index = self._index()
+        if index is None:
+            return self.library.search(query, top, condition)
+        return best_windows(lambda rows: index.search(query, rows, condition), top)
+
+    def _index(self) -> ExactIndex | None:
+        """All rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""
+        store = self.library.store
+        version = store.version
+        with self._loading:
+            if self._exact is None or self._exact[0] != version:
+                self._exact = version, store.exact() if store.count() < INDEX_FROM_ROWS else None
+            return self._exact[1]
 
     def _vector(self, file: str) -> FloatArray:
         try:
