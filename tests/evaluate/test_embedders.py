@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +46,20 @@ def test_the_hash_tells_models_apart(tiny: Model) -> None:
 
     other = Half(tiny.checkpoint, name="other")
     assert model_hash(other) != model_hash(tiny)
+    tensors = dict(tiny.checkpoint.tensors)
+    name = next(n for n, t in tensors.items() if t.ndim > 1)
+    tensors[name] = tensors[name] + 1e-7  # too little to be seen in any vector
+    touched = Model(replace(tiny.checkpoint, tensors=tensors))
+    assert model_hash(touched) != model_hash(tiny)
+
+
+def test_threads_make_no_other_model(tiny: Model) -> None:
+    before, threads = model_hash(tiny), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 if threads != 3 else 2)
+        assert model_hash(tiny) == before
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_windows_as_frames(tiny: Model) -> None:

@@ -198,8 +198,10 @@ PROBE_TEXTS = ("a dog barking", "rain on a roof and a bell far away", "words")
 def model_hash(embedder: Any) -> str:
     """What an embedder is, by what it does: a hash of its vectors of three fixed sounds and three texts.
 
-    The sounds are shorter than, about as long as, and longer than the usual windows, so that a change of weights, rate,
-    tokens or length policy gives another hash. An object may instead name itself by an attribute `revision`.
+    The sounds are shorter than, about as long as and longer than usual windows, so that a change of weights, rate,
+    tokens or length policy gives another hash. Our own models are known by their weights to the bit and the vectors'
+    cosines to three decimals, so that another number of threads is no other model. An object may instead name itself by
+    an attribute `revision`.
     """
     if isinstance(getattr(embedder, "revision", None), str):
         return hashlib.sha256(f"{type(embedder).__name__} {embedder.revision}".encode()).hexdigest()[:16]
@@ -208,13 +210,32 @@ def model_hash(embedder: Any) -> str:
         return hashlib.sha256(name.encode()).hexdigest()[:16]
     rate, generator = int(embedder.sample_rate_hz), np.random.default_rng(0)
     digest = hashlib.sha256(f"{rate} {embedder.embed_dim}".encode())
+    rows = []
     for seconds in (0.7, 6.5, 12.3):
         t = np.arange(round(seconds * rate)) / rate
         wave = 0.2 * np.sin(2 * np.pi * 330 * t * (1 + t / 9)) + 0.02 * generator.standard_normal(t.size)
         clip = Clip(wave.astype(np.float32)[None], rate)
-        digest.update(np.asarray(embedder.embed_audio([clip]), np.float32).tobytes())
+        rows.append(np.asarray(embedder.embed_audio([clip]), np.float32))
     try:
-        digest.update(np.asarray(embedder.embed_text(list(PROBE_TEXTS)), np.float32).tobytes())
+        rows.append(np.asarray(embedder.embed_text(list(PROBE_TEXTS)), np.float32))
     except AuralError as error:  # its tokenizer may be missing: sounds alone can still be probed
         digest.update(str(error).encode())
+    vectors = np.concatenate(rows)
+    if (weights := _weights(embedder)) is None:
+        digest.update(vectors.tobytes())
+    else:
+        digest.update(weights)
+        digest.update((np.round(vectors @ vectors.T, 3) + 0.0).astype("<f4").tobytes())
     return digest.hexdigest()[:16]
+
+
+def _weights(embedder: Any) -> bytes | None:
+    """Hash of all tensors of one of our own models and of its config; None for other objects."""
+    tensors = getattr(getattr(embedder, "checkpoint", None), "tensors", None)
+    if tensors is None:
+        return None
+    digest = hashlib.sha256(embedder.config.model_dump_json().encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return digest.digest()

@@ -19,11 +19,13 @@ details { margin: .3rem 0; border: 1px solid #ddd; border-radius: 6px; padding: 
 summary { cursor: pointer; font-weight: 600 }
 .row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 5px }
-small, .dim { color: #666 }
+small, .dim { color: #666 } td small { white-space: nowrap }
+.notes { font-size: 12px; color: #666 }
 figure { margin: 0 } figcaption { font-size: 12px; color: #555 }
 .num { font-variant-numeric: tabular-nums }
 """
 MOST_BARS = 60
+NOTHING = "<div class=notes></div>"
 MOST_CLASSES = 60
 
 
@@ -124,7 +126,7 @@ def _task(runs: Sequence[Scored], key: str, seed: int) -> str:
         _all_metrics(runs, some),
         _paired(runs, key, seed),
         _row(_per_class(some), _curve(some)),
-        *(_row(_picture(runs[n].name, r)) for n, r in some),
+        _row(*(_row(_picture(runs[n].name, r)) for n, r in some)),
         "</details>",
     ]
     return "\n".join(part for part in parts if part)
@@ -143,14 +145,15 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
         for name in names:
             value, within = record["scores"].get(name), record["intervals"].get(name)
             known = value is not None and within and within[0] is not None
-            cells.append(f"{value:.3f} <small>[{within[0]:.3f}, {within[1]:.3f}]</small>" if known else "-")
+            cells.append(f"{value:.3f}<br><small>[{within[0]:.3f}, {within[1]:.3f}]</small>" if known else "-")
         extra = [f"fold {fold}: {value:.3f}" for fold, value in record["folds"].items()]
         extra += [f"&quot;{_e(prompt)}&quot;: {value:.3f}" for prompt, value in record["prompts"].items()]
         if said := spread(record):
             extra.append(_e(said.removeprefix(", ")))
         extra += [_e(note) for note in record["notes"]]
-        rows.append([_key(n, runs[n].name), *cells, f"<small>{'<br>'.join(extra)}</small>"])
-    return _table(["run", *map(_e, names), "folds, prompts, notes"], rows)
+        rows.append([_key(n, runs[n].name), *cells, f"<div class=notes>{'<br>'.join(extra)}</div>"])
+    head = ["run", *map(_e, names), "folds, prompts, notes"]
+    return _table(head, rows) if any(row[-1] != NOTHING for row in rows) else _table(head[:-1], [r[:-1] for r in rows])
 
 
 def _paired(runs: Sequence[Scored], key: str, seed: int) -> str:

@@ -16,7 +16,7 @@ from aural.evaluate.metrics import retrieval_arrays
 from aural.evaluate.outcome import RUNNERS, Context, Outcome, space_of
 from aural.evaluate.truth import Examples, captions, examples
 
-CURVE = (1, 2, 3, 5, 10, 20, 50, 100)
+CURVE = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def captions_of(found: Examples, card: TaskCard) -> tuple[list[str], NDArray[np.int64]]:

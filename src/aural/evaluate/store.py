@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aural.core.errors import AuralError, DataError
 from aural.core.types import AudioSource, Embedder, FloatArray
-from aural.evaluate.truth import Corpus
+from aural.evaluate.truth import PART, Corpus
 
 TEXT_PART = 256
 
@@ -48,15 +48,12 @@ class Store:
         say: Callable[[int, int], None] = lambda done, total: None,
     ) -> FloatArray:
         """(N, E) unit rows of clips by number; NaN where a sound cannot be read. `change` makes a variant of a clip."""
-        starts = corpus.part_of[numbers]
         vectors: dict[int, FloatArray] = {}
-        parts = dict(sorted({int(start): int(count) for start, count in starts}.items()))
-        for done, (start, count) in enumerate(parts.items()):
-            vectors[start] = self._part(corpus, range(start, start + count), variant, change)
+        parts = _parts(corpus, numbers) if change is None else _chunks(numbers)
+        for done, members in enumerate(parts):
+            vectors |= dict(zip(members, self._part(corpus, members, variant, change), strict=True))
             say(done + 1, len(parts))
-        return np.stack(
-            [vectors[int(start)][int(n) - int(start)] for n, (start, _) in zip(numbers, starts, strict=True)]
-        )
+        return np.stack([vectors[int(n)] for n in numbers])
 
     def texts(self, texts: Sequence[str]) -> FloatArray:
         """(N, E) unit rows; equal texts are embedded once."""
@@ -91,7 +88,7 @@ class Store:
         return kept[:, 2:], kept[:, :2].astype(np.float64)
 
     def _part(
-        self, corpus: Corpus, members: range, variant: str, change: Callable[[int], AudioSource] | None
+        self, corpus: Corpus, members: list[int], variant: str, change: Callable[[int], AudioSource] | None
     ) -> FloatArray:
         path = self.path("audio", [variant, *(corpus.key(n) for n in members)])
         vectors = _load(path)
@@ -102,8 +99,8 @@ class Store:
             self.seconds += time.perf_counter() - start
             self.embedded += len(members)
             _save(path, vectors)
-        for n in members:
-            if np.isnan(vectors[n - members.start, 0]):
+        for n, vector in zip(members, vectors, strict=True):
+            if np.isnan(vector[0]):
                 self.unreadable.setdefault(corpus.rows[n].path, "cannot be read")
         return vectors
 
@@ -133,6 +130,18 @@ class Store:
         """Where the vectors of some members lie."""
         digest = hashlib.sha256("\0".join((self.model_hash, kind, *members)).encode()).hexdigest()[:24]
         return self.folder / kind / digest[:2] / f"{digest}.npy"
+
+
+def _parts(corpus: Corpus, numbers: NDArray[np.int64]) -> list[list[int]]:
+    """The corpus' parts that hold the clips."""
+    bounds = sorted({(int(start), int(count)) for start, count in corpus.part_of[numbers]})
+    return [list(range(start, start + count)) for start, count in bounds]
+
+
+def _chunks(numbers: NDArray[np.int64]) -> list[list[int]]:
+    """The clips alone: what is changed for one task is of no use to others."""
+    some = sorted({int(n) for n in numbers})
+    return [some[at : at + PART] for at in range(0, len(some), PART)]
 
 
 def source(corpus: Corpus, number: int) -> AudioSource:
