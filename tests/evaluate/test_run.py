@@ -149,3 +149,13 @@ def test_wrong_names_name_the_near_miss(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match='metric "accuracy" is none of a retrieval task'):
         cards.task(path)
+
+
+def test_a_probe_is_not_told_as_zero_shot(tmp_path: Path) -> None:
+    card = cards.task("gtzan-genres")
+    root = made_up(card, tmp_path / "d", 60)
+    methods = ("zero-shot", "linear-probe")
+    run = evaluate(RandomEmbedder(), [card], root, tmp_path / "o", methods=methods, resamples=5)
+    told = {key.partition("@")[2]: record["definition"] for key, record in run.scores.items()}
+    assert "prompt" in told["zero-shot"]
+    assert told["linear-probe"].startswith("Logistic regression on frozen embeddings of the training clips. Share of")

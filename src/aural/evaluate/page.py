@@ -13,13 +13,15 @@ from aural.evaluate.run import spread
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; color: #222 }
-table { border-collapse: collapse; margin: .6rem 0 } th, td { text-align: left; padding: 3px 10px; vertical-align: top }
+table { border-collapse: collapse; margin: .6rem 0; max-width: 100% }
+th, td { text-align: left; padding: 3px 10px; vertical-align: top }
 thead th { border-bottom: 2px solid #ccc } tbody tr { border-bottom: 1px solid #eee } h2 { margin-top: 2rem }
 details { margin: .3rem 0; border: 1px solid #ddd; border-radius: 6px; padding: .4rem .8rem }
 summary { cursor: pointer; font-weight: 600 }
 .row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 5px }
 small, .dim { color: #666 } td small { white-space: nowrap }
+details > table th, details > table td { padding: 3px 6px }
 .notes { font-size: 12px; color: #666 }
 figure { margin: 0 } figcaption { font-size: 12px; color: #555 }
 .num { font-variant-numeric: tabular-nums }
@@ -145,7 +147,7 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
         for name in names:
             value, within = record["scores"].get(name), record["intervals"].get(name)
             known = value is not None and within and within[0] is not None
-            cells.append(f"{value:.3f}<br><small>[{within[0]:.3f}, {within[1]:.3f}]</small>" if known else "-")
+            cells.append(_value(value, within) if known else "-")
         extra = [f"fold {fold}: {value:.3f}" for fold, value in record["folds"].items()]
         extra += [f"&quot;{_e(prompt)}&quot;: {value:.3f}" for prompt, value in record["prompts"].items()]
         if said := spread(record):
@@ -154,6 +156,11 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
         rows.append([_key(n, runs[n].name), *cells, f"<div class=notes>{'<br>'.join(extra)}</div>"])
     head = ["run", *map(_e, names), "folds, prompts, notes"]
     return _table(head, rows) if any(row[-1] != NOTHING for row in rows) else _table(head[:-1], [r[:-1] for r in rows])
+
+
+def _value(value: float, within: Sequence[float]) -> str:
+    said = [f"{one:.3f}" if one < 10 else f"{one:.0f}" for one in (value, *within)]
+    return f"{said[0]}<br><small>[{said[1]}, {said[2]}]</small>"
 
 
 def _paired(runs: Sequence[Scored], key: str, seed: int) -> str:

@@ -49,6 +49,13 @@ PACKAGES: Final = (
     "aac-metrics",
 )
 
+METHOD_SAID: Final = {  # what stands in the place of a card's protocol, which tells of zero-shot
+    "linear-probe": "Logistic regression on frozen embeddings of the training clips.",
+    "knn": "The 10 nearest training clips vote, each weighted by its cosine.",
+    "few-shot": "Logistic regression on frozen embeddings of a few training clips a class.",
+    "fine-tune": "The audio tower and a linear head are trained on the training clips.",
+}
+
 
 @dataclass
 class Run:
@@ -161,7 +168,7 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         "method": method,
         "kind": card.kind,
         "metric": primary,
-        "definition": f"{card.protocol} {definition(primary)}".strip(),
+        "definition": f"{METHOD_SAID.get(method, card.protocol)} {definition(primary)}".strip(),
         "score": scores[primary],
         "interval": intervals[primary],
         "chance": outcome.chance,
