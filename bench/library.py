@@ -36,6 +36,7 @@ def main() -> None:
 
     import aural
     from aural.audio.find import find_sounds
+    from aural.cli.library import whole_windows
     from aural.search.library import Library
 
     model = aural.load(chosen.model)
@@ -49,7 +50,8 @@ def main() -> None:
 
     def add() -> int:
         shutil.rmtree(chosen.out, ignore_errors=True)
-        library = Library.create(chosen.out, model, model=chosen.model)
+        window_s = whole_windows(model.config.audio.window_s)
+        library = Library.create(chosen.out, model, model=chosen.model, window_s=window_s)
         return sum(done.error is None for done in library.add(files, model, roots=files))
 
     walls, cpus = [], []

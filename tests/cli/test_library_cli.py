@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aural.cli.library import whole_windows
 from aural.cli.main import main
 from aural.cli.search import clock
 from aural.models.pipeline import Model
@@ -98,6 +99,10 @@ def test_bad_input_is_one_sentence(run: Run, tmp_path: Path, arguments: list[str
     code, out, err = run(*[str(tmp_path / "none") if word == "NONE" else word for word in arguments])
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert told in err
+
+
+def test_windows_are_whole_windows_of_the_model() -> None:
+    assert [whole_windows(s) for s in (10.0, 7.0, 5.0, 2.5, 30.0)] == [10, 7, 10, 10, 30]
 
 
 def test_clock() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from library_toys import RATE_HZ, random_store, write_sound
 from pyarrow import csv, parquet
 
 from aural.core.errors import ConfigError, DataError
@@ -25,6 +24,7 @@ from aural.search.overview import lay_out, overview, write_map
 from aural.search.query import Weights, combine
 from aural.search.tag import tag
 from aural.search.where import parse
+from library_toys import RATE_HZ, random_store, write_sound
 from sketch import DIM, SketchEmbedder
 
 
@@ -113,7 +113,7 @@ def test_update_finds_new_changed_moved_touched_and_vanished_files(own: Library,
         "removed": ["02.wav", "08.wav"],
         "skipped": ["broken.wav"],
     }
-    assert embedder.sounds - before == 1 + 2 + 1 + 1  # the probe; 00, 10 and new: moved and copied are not read again
+    assert embedder.sounds - before == 1 + 2 + 1 + 1  # the probe; 00, 10, new: moved and copied are not read again
     report = check(own, hashes=True)
     assert (report.problems, len(report.notes)) == ([], 1)
     assert own.store.count(parse("name = '10.wav'")) == 1

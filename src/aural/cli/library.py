@@ -47,7 +47,9 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Ray worker
 def add(
     sounds: SoundsArgument,
     library: LibraryOption,
-    window: Annotated[float, typer.Option("--window", help="Seconds of a window, for a new library.")] = 10.0,
+    window: Annotated[
+        float | None, typer.Option("--window", help="Seconds of a window, for a new library (default: about 10).")
+    ] = None,
     model: LibraryModelOption = None,
     device: DeviceOption = AUTO_DEVICE,
     precision: PrecisionOption = "fp32",
@@ -67,7 +69,7 @@ def add(
     files = find_sounds(sounds)
     name = _model_name(model or (read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL))
     loaded = open_model(name, device, precision, tokenizer, offline)
-    held = Library.create(library, loaded, model=name, window_s=window)
+    held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.config.audio.window_s))
     work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
     _run(held, lambda planned: held.add(files, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
 
@@ -247,6 +249,11 @@ def _run(held: Library, start: Any, strict: bool, as_json: bool) -> None:
         print(f"{what}, {plans[0].unchanged} unchanged; {windows} windows in the library; {seconds:.1f} s")
     code = batch.close()
     raise typer.Exit(0 if plans[0].unchanged and not strict else code)
+
+
+def whole_windows(model_s: float, about_s: float = 10.0) -> float:
+    """The multiple of the model's own window that is nearest to `about_s`: no part of a sound is embedded twice."""
+    return model_s * max(1, round(about_s / model_s))
 
 
 def _check_engine(engine: str) -> None:

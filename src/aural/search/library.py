@@ -62,11 +62,12 @@ class Library:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
+        self._checked: Embedder | None = None  # known to be the library's model
 
     @classmethod
     def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float = 10.0) -> Library:
         """Open the library in `folder`, or make it for this embedder; `model` is the name to load it by again."""
-        folder = Path(folder)
+        folder, made = Path(folder), False
         if not (folder / "library.json").is_file():
             if not 0.1 <= window_s <= 600:
                 raise ConfigError(f"window_s is {window_s}; it must lie in 0.1 to 600 seconds")
@@ -87,9 +88,16 @@ class Library:
                     )
                     LanceStore(folder, card.embed_dim, create=True)
                     write_card(folder, card)
+                    made = True
         library = cls(folder)
-        check_model(library.card, embedder, folder)
+        library._check(embedder, made)
         return library
+
+    def _check(self, embedder: Embedder, known: bool = False) -> None:
+        """Refuse another model; one that was checked is not asked again."""
+        if not known and self._checked is not embedder:
+            check_model(self.card, embedder, self.folder)
+        self._checked = embedder
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -173,7 +181,7 @@ class Library:
             write_card(self.folder, self.card)
 
     def _carry_out(self, plan: Plan, embedder: Embedder, engine: Engine | None) -> Iterator[Done]:
-        check_model(self.card, embedder, self.folder)
+        self._check(embedder)
         engine = engine or (lambda works: embed_files(works, embedder, self.card.window_s))
         for error in plan.unreadable:
             yield Done(str(error).partition(": ")[0], "skipped", error=error)
