@@ -20,7 +20,7 @@ details { margin: .3rem 0; border: 1px solid #ddd; border-radius: 6px; padding: 
 summary { cursor: pointer; font-weight: 600 }
 .row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 5px }
-small, .dim { color: #666 } td small { white-space: nowrap }
+small, .dim { color: #666 } details td small { white-space: nowrap }
 details > table th, details > table td { padding: 3px 6px }
 .notes { font-size: 12px; color: #666 }
 figure { margin: 0 } figcaption { font-size: 12px; color: #555 }
@@ -232,6 +232,7 @@ def _robustness(runs: Sequence[Scored]) -> str:
         for change in dict.fromkeys(c for one in found.values() for c in one.get(task, {})):
             kept = {n: one[task][change] for n, one in found.items() if change in one.get(task, {})}
             first = next(iter(kept.values()))
+            clean = "; unchanged " + ", ".join(f"{one['clean']:.3f}" for one in kept.values())
             if first["numeric"]:
                 blank: list[tuple[str, list[float], list[float]]] = [("", [], [])] * len(runs)
                 for n, one in kept.items():
@@ -241,8 +242,8 @@ def _robustness(runs: Sequence[Scored]) -> str:
                 rows: list[list[float | None]] = [[None] * len(first["levels"]) for _ in runs]
                 for n, one in kept.items():
                     rows[n] = list(one["scores"])
-                drawn = svg.bars([str(level) for level in first["levels"]], rows, width=420)
-            parts.append(f"<figure>{drawn}<figcaption>{_e(change)}: {_e(first['metric'])}</figcaption></figure>")
+                drawn = svg.bars([str(level) for level in first["levels"]], rows, width=372)
+            parts.append(f"<figure>{drawn}<figcaption>{_e(change)}: {_e(first['metric'])}{clean}</figcaption></figure>")
         parts.append("</div>")
     return "\n".join(parts)
 

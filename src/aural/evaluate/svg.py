@@ -106,13 +106,13 @@ def curves(
     """Lines of values from 0 to 1 over a common x axis; (name, xs, ys) each."""
     import math
 
-    width, height, left, bottom = 420.0, 240.0, 36.0, 34.0
+    width, height, left, bottom = 372.0, 220.0, 36.0, 34.0
     xs = sorted({x for _, some, _ in series for x in some})
     low, high = xs[0], xs[-1] if xs[-1] > xs[0] else xs[0] + 1
 
     def at_x(x: float) -> float:
         share = math.log(x / low) / math.log(high / low) if logarithmic else (x - low) / (high - low)
-        return left + share * (width - left - 12)
+        return left + share * (width - left - 20)
 
     def at_y(y: float) -> float:
         return (height - bottom) - y * (height - bottom - 10)
@@ -120,7 +120,7 @@ def curves(
     body = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
         body += [
-            line(left, at_y(tick), width - 12, at_y(tick), "#e4e4e4"),
+            line(left, at_y(tick), width - 20, at_y(tick), "#e4e4e4"),
             text(left - 4, at_y(tick) + 4, f"{tick:g}", "end"),
         ]
     last = -99.0
