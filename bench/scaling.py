@@ -40,6 +40,7 @@ EQUAL = {
     "FSDP2, info_nce": [PLAIN, "loop.parallel=fsdp"],
 }
 SPEED = {  # name: changes on one process, on several
+    "DDP, not compiled": ([PLAIN, "loop.compile=false"], [PLAIN, "loop.compile=false"]),
     "DDP, info_nce": ([PLAIN], [PLAIN]),
     "DDP, CUDA graphs": ([PLAIN, "loop.graphs=true"], [PLAIN, "loop.graphs=true"]),
     "DDP, tiles gathered": (None, [TILED % "gather"]),

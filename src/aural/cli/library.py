@@ -37,7 +37,7 @@ app = typer.Typer(help="A searchable library of the sounds on your disks.", no_a
 
 LibraryModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Default: the library's own, or stand-in for a new one.", metavar="M"),
+    typer.Option("--model", "-m", help="Default: the library's own, or libre-small for a new one.", metavar="M"),
 ]
 EngineOption = Annotated[str, typer.Option("--engine", help="local, or ray for many processes and machines.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Ray workers, each with one model.")]

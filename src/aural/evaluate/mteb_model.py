@@ -5,7 +5,7 @@ whole, and adds its own end-of-text token. mteb's batches mix rates, so nothing 
 
     import aural, mteb
     from aural.evaluate.mteb_model import MtebModel
-    mteb.evaluate(MtebModel(aural.load(), name="aural/stand-in"), tasks=mteb.get_tasks(["ESC50_Zeroshot"]))
+    mteb.evaluate(MtebModel(aural.load(), name="aural/libre-small"), tasks=mteb.get_tasks(["ESC50_Zeroshot"]))
 """
 
 from __future__ import annotations
