@@ -43,6 +43,7 @@ def main() -> None:
     found = find_sounds([chosen.folder])
     files = found[:: max(1, len(found) // chosen.files)][: chosen.files]
     seconds = sum(item.duration_s for item in model.stream_audio(files) if item.error is None)  # warm, too
+    Library.create(chosen.out, model, model=chosen.model)  # imports the store: once a process, not once a file
     print(f"{len(files)} files, {seconds:.0f} s of sound, model {chosen.model}, load {os.getloadavg()[0]:.1f}")
 
     def bare() -> int:
