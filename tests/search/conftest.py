@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from library_toys import RATE_HZ, write_sound
 
 from aural.search.library import Library
+from library_toys import RATE_HZ, write_sound
 from sketch import SketchEmbedder
 
 pytest.importorskip("lancedb")

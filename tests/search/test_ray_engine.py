@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_toys import write_sound
 
 from aural.search.check import check
 from aural.search.library import Library
+from library_toys import write_sound
 from sketch import SketchEmbedder
 
 pytestmark = pytest.mark.slow
