@@ -67,7 +67,8 @@ def phrases_of(row: Row) -> tuple[str, ...]:
     """What a caption may call the clip: the noun phrases within its short captions, else its label."""
     if row.language:
         return (row.caption_label,) if row.caption_label else ()
-    found = (noun_phrase(text) for text in (row.caption_short, *row.captions) if text)
+    texts = (row.caption_short, *row.captions) if row.caption_short else ()  # captions alone may tell whole stories
+    found = (noun_phrase(text) for text in texts)
     phrases = dict.fromkeys(text for text in found if text and len(text.split()) < 9)
     return tuple(phrases) or ((row.caption_label,) if row.caption_label else ())
 
