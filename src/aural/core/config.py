@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aural.core.errors import ConfigError, near_miss
+from aural.core.errors import AuralError, ConfigError, near_miss
 
 C = TypeVar("C", bound="Config")
 
@@ -37,6 +37,19 @@ class Config(BaseModel):
     def read(cls: type[C], path: str | Path) -> C:
         """Read a .json, .toml or .yaml file."""
         return cls.parse(read_mapping(path), str(path))
+
+    @classmethod
+    def read_card(cls: type[C], path: Path) -> C:
+        """Read a card of a catalog: every error names its file, and it is named as its file."""
+        try:
+            found = cls.read(path)
+        except AuralError as error:
+            text = str(error)
+            raise ConfigError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        name = getattr(found, "name", None)
+        if name != path.stem:
+            raise ConfigError(f'{path}: says name "{name}"; a card is named as its file')
+        return found
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from aural.core.config import Config
-from aural.core.errors import AuralError, ConfigError, near_miss
+from aural.core.errors import ConfigError, near_miss
 from aural.data.manifest import SPLITS
 from aural.data.readers import READERS, Item, Reader
 from aural.data.readers.base import check_split
@@ -108,7 +108,7 @@ def reader(values: Mapping[str, Any], number: int) -> Reader:
 def card(name: str | Path) -> DatasetCard:
     """A card of the catalog by exact name, or any card by its path (a .toml file)."""
     if str(name).endswith(".toml"):
-        return _read(Path(name))
+        return DatasetCard.read_card(Path(name))
     known = names()
     if name not in known:
         raise ConfigError(f'unknown data set "{name}"; {near_miss(str(name), known)}')
@@ -124,22 +124,11 @@ def names() -> tuple[str, ...]:
 
 @cache
 def _catalog_card(name: str) -> DatasetCard:
-    return _read(Path(str(_catalog() / f"{name}.toml")))
+    return DatasetCard.read_card(Path(str(_catalog() / f"{name}.toml")))
 
 
 def _catalog() -> Any:
     return resources.files("aural") / "catalog" / "datasets"
-
-
-def _read(path: Path) -> DatasetCard:
-    try:
-        found = DatasetCard.read(path)
-    except AuralError as error:
-        text = str(error)
-        raise ConfigError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    if found.name != path.stem:
-        raise ConfigError(f'{path}: says name "{found.name}"; a card is named as its file')
-    return found
 
 
 def _static(split: str, wanted: Sequence[str]) -> bool | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from aural.core.config import Config
-from aural.core.errors import AuralError, ConfigError, near_miss
+from aural.core.errors import ConfigError, near_miss
 from aural.data.libre.tasks import TaskCard as CorpusTask
 from aural.data.manifest import SPLITS
 from aural.evaluate.metrics import CAPTION_METRICS, METRICS
@@ -149,7 +149,7 @@ class TaskCard(CorpusTask):
 def task(name: str | Path) -> TaskCard:
     """A card of the catalog by exact name, or any card by its path (a .toml file)."""
     if str(name).endswith(".toml"):
-        return _read(Path(name))
+        return TaskCard.read_card(Path(name))
     if name not in names():
         raise ConfigError(f'unknown task "{name}"; {near_miss(str(name), names())}')
     return _catalog_card(str(name))
@@ -187,19 +187,8 @@ def definition(metric: str) -> str:
 
 @cache
 def _catalog_card(name: str) -> TaskCard:
-    return _read(Path(str(_catalog() / f"{name}.toml")))
+    return TaskCard.read_card(Path(str(_catalog() / f"{name}.toml")))
 
 
 def _catalog() -> Any:
     return resources.files("aural") / "catalog" / "tasks"
-
-
-def _read(path: Path) -> TaskCard:
-    try:
-        found = TaskCard.read(path)
-    except AuralError as error:
-        text = str(error)
-        raise ConfigError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    if found.name != path.stem:
-        raise ConfigError(f'{path}: says name "{found.name}"; a card is named as its file')
-    return found
