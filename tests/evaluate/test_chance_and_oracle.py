@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import Oracle, RandomEmbedder, made_up
+from fakes import Oracle, RandomEmbedder, RandomWriter, made_up
 
 from aural.evaluate import cards
 from aural.evaluate.metrics import METRICS
@@ -14,12 +14,15 @@ from aural.evaluate.run import evaluate
 from aural.evaluate.stats import interval
 
 SCORED = [name for name in cards.names() if cards.task(name).kind != "captioning"]
+WRITTEN = sorted(set(cards.names()) - set(SCORED))
 
 
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", cards.names())
 def test_random_vectors_land_on_chance(name: str, tmp_path: Path) -> None:
     card = cards.task(name)
-    run = evaluate(RandomEmbedder(), [card], made_up(card, tmp_path / "data", 120), tmp_path / "out", resamples=20)
+    root = made_up(card, tmp_path / "data", 120)
+    model = RandomWriter(card, root) if name in WRITTEN else RandomEmbedder()
+    run = evaluate(model, [card], root, tmp_path / "out", resamples=20)
     assert not run.missing
     record = run.scores[f"{name}@zero-shot"]
     arrays = dict(np.load(tmp_path / "out" / "arrays" / f"{name}@zero-shot.npz"))
@@ -38,3 +41,15 @@ def test_an_oracle_scores_everything(name: str, tmp_path: Path) -> None:
     assert record["score"] == pytest.approx(1.0)
     assert record["interval"][0] < 1.0
     assert record["interval"][1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_oracle_writes_reference_captions(name: str, tmp_path: Path) -> None:
+    card = cards.task(name)
+    root = made_up(card, tmp_path / "data", 30)
+    record = evaluate(Oracle(card, root), [card], root, tmp_path / "out", resamples=20).scores[f"{name}@zero-shot"]
+    for metric in ("ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"):
+        assert record["scores"][metric] == pytest.approx(1.0)
+    # 10 only if all references of a clip were one: each equals itself and shares words with the four others
+    assert 10 / 5 < record["scores"]["CIDEr-D"] < 10
+    assert record["scores"]["CIDEr-D"] > 2 * record["chance"]

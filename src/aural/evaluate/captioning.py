@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 from aural.core.errors import DataError, MissingDependencyError
 from aural.evaluate.caption_metrics import bleu_counts, cider_d, plain, rouge_l
 from aural.evaluate.cards import TaskCard
+from aural.evaluate.chance import others_captions
+from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import RUNNERS, Context, Outcome
 from aural.evaluate.store import source
 from aural.evaluate.truth import PART, Examples, captions, examples
+
+PEERS: Final = {"METEOR": "meteor", "SPICE": "spice", "FENSE": "fense"}  # names in aac-metrics
+CHANCE_DRAWS: Final = 5
 
 
 @RUNNERS.register("captioning/zero-shot")
@@ -33,15 +38,34 @@ def captioning(context: Context, card: TaskCard) -> Outcome:
     references = [captions(one, card) for one in found.rows]
     arrays, missing = scored(written, references)
     outcome = Outcome(arrays | {"units": np.arange(len(written))})
+    told = next(name for name in card.all_metrics if name in arrays or name.startswith("BLEU-"))
+    outcome.chance = chance(told, references)
     outcome.notes = [f"{name}: {why}" for name, why in missing.items()]
     outcome.details = {"examples": [[r[0], w] for r, w in zip(references[:20], written, strict=False)]}
     return outcome
 
 
+def chance(metric: str, references: Sequence[Sequence[str]]) -> float | None:
+    """What a writer gets that gives each clip a caption of some other clip; None where there is one clip alone."""
+    if len(references) < 2:
+        return None
+    foreign = metric in PEERS or metric == "SPIDEr"  # a Java program or a model a draw: one has to do
+    values = []
+    for written in others_captions(references, 1 if foreign else CHANCE_DRAWS):
+        arrays, missing = scored(written, references, peers=foreign)
+        if metric in missing:
+            return None
+        values.append(METRICS[metric](arrays, None))
+    return float(np.mean(values))
+
+
 def scored(
-    written: Sequence[str], references: Sequence[Sequence[str]]
+    written: Sequence[str], references: Sequence[Sequence[str]], *, peers: bool = True
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Arrays over clips by metric (and what BLEU sums); metric -> why it is not there."""
+    """Arrays over clips by metric (and what BLEU sums); metric -> why it is not there.
+
+    peers=False leaves METEOR, SPICE and FENSE out.
+    """
     candidates = [plain(text) for text in written]
     truths = [[plain(text) for text in some] for some in references]
     arrays: dict[str, NDArray[Any]] = dict(bleu_counts(candidates, truths))
@@ -51,7 +75,7 @@ def scored(
         arrays["CIDEr-D"] = cider_d(candidates, truths)
     except DataError as error:
         missing["CIDEr-D"] = str(error)
-    for name, key in (("METEOR", "meteor"), ("SPICE", "spice"), ("FENSE", "fense")):
+    for name, key in PEERS.items() if peers else ():
         texts = (list(written), [list(some) for some in references]) if name == "FENSE" else (candidates, truths)
         try:
             arrays[name] = _peers(key, *texts)

@@ -5,6 +5,8 @@ Legend: N items, K classes, Q queries, D documents.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,3 +49,11 @@ def chance_ranks(metric: str, right: NDArray[np.bool_]) -> float | None:
     for n in range(k):
         missed *= np.maximum(documents - rights - n, 0) / (documents - n)
     return float(1 - missed.mean())
+
+
+def others_captions(references: Sequence[Sequence[str]], draws: int) -> Iterator[list[str]]:
+    """Draws of one sentence a clip (N >= 2), each a caption of some other clip."""
+    generator, count = np.random.default_rng(0), len(references)
+    for _ in range(draws):
+        clips = (np.arange(count) + generator.integers(1, count, size=count)) % count
+        yield [some[int(generator.integers(len(some)))] for some in (references[int(n)] for n in clips)]
