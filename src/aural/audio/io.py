@@ -114,7 +114,7 @@ def as_clip(source: Clip | tuple[Any, int]) -> Clip:
     """Samples given in memory as a Clip; integers are scaled to full scale 1.0. A Clip is checked like the rest."""
     samples: Any
     samples, rate = (source.samples, source.sample_rate_hz) if isinstance(source, Clip) else _pair(source)
-    if _is_tensor(samples):
+    if is_tensor(samples):
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
     try:
@@ -135,7 +135,7 @@ def as_clip(source: Clip | tuple[Any, int]) -> Clip:
     return Clip(np.ascontiguousarray(array, dtype=np.float32), int(rate))
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
     """A torch tensor, told without importing torch (files have a `detach`, too)."""
     return hasattr(value, "detach") and hasattr(value, "is_floating_point")
 
@@ -154,7 +154,7 @@ def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None
     """Blocks at the source's own rate and channels, each checked for NaN and infinity."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise AudioError(f"{_label(source)}: start {start_s} s and duration {duration_s} s must not be negative or 0")
-    if isinstance(source, np.ndarray) or _is_tensor(source):
+    if isinstance(source, np.ndarray) or is_tensor(source):
         raise AudioError("array: its sample rate is not given; pass (samples, sample rate in Hz)")
     if isinstance(source, Clip | tuple):
         clip = as_clip(source)

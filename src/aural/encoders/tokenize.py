@@ -9,13 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from aural.core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RustTokenizer
+    from torch import Tensor
 
 BUNDLED = ("bert-base-uncased", "gpt2")
 SpecialTokens = Literal["bert", "roberta", "none"]
@@ -50,7 +51,17 @@ class Tokenizer:
         return list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Padded to the longest of the batch, which changes no result and saves most of the work on short labels."""
+        """`padded` as tensors."""
+        import torch
+
+        ids, mask, cut = self.padded(texts)
+        return Tokens(torch.from_numpy(ids), torch.from_numpy(mask), cut)
+
+    def padded(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Ids (B, L), mask (B, L) and how many texts were cut.
+
+        Padded to the longest of the batch, which changes no result and saves most of the work on short labels.
+        """
         closing = len(self.backend.encode(self.suffix, add_special_tokens=False).ids) if self.suffix else 0
         closing = closing or (1 if self.special != "none" else 0)
         rows, cut = [], 0
@@ -60,17 +71,12 @@ class Tokenizer:
                 cut += 1
                 row = row[: self.max_tokens - closing] + row[len(row) - closing :]
             rows.append(row)
-        return _pad(rows, self.pad_id, cut)
-
-
-def _pad(rows: list[list[int]], pad_id: int, cut: int = 0) -> Tokens:
-    length = max(map(len, rows))
-    ids = torch.full((len(rows), length), pad_id, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return Tokens(ids, mask, cut)
+        ids = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)
+        mask = np.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return ids, mask, cut
 
 
 def load_backend(name: str, folder: str | Path | None = None, *, offline: bool = False) -> RustTokenizer:

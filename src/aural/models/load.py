@@ -12,7 +12,8 @@ from aural.core.errors import CheckpointError, ConfigError, near_miss
 from aural.core.hub import hub_file
 from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import WeightCard, weight_card, weight_cards
-from aural.models.pipeline import Model, Precision
+from aural.models.embedding import Precision
+from aural.models.pipeline import Model
 from aural.models.sources import Checkpoint, open_file, open_folder
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")

@@ -16,7 +16,7 @@ from aural.core.types import FloatArray
 from aural.models.arguments import check_labels
 
 if TYPE_CHECKING:
-    from aural.models.pipeline import Model
+    from aural.models.embedding import Towers
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,15 @@ class Classifier:
 
     NEUTRAL = "something"
 
-    def __init__(self, model: Model, labels: Sequence[str], template: str, multi_label: bool) -> None:
+    def __init__(self, model: Towers, labels: Sequence[str], template: str, multi_label: bool) -> None:
         self.labels = check_labels(labels)
         if not isinstance(template, str) or "{}" not in template:
             raise ConfigError(f'template "{template}" has no place for the label; write {{}} where it goes')
         self.multi_label, self.scale = multi_label, model.logit_scale
         self.vectors = model.embed_text([template.replace("{}", label) for label in self.labels])
-        bias = model.checkpoint.tensors.get("logit_bias")
-        self.bias = None if bias is None else float(bias)
+        self.bias = model.logit_bias
         self.neutral = (
-            model.embed_text([template.replace("{}", self.NEUTRAL)])[0] if multi_label and bias is None else None
+            model.embed_text([template.replace("{}", self.NEUTRAL)])[0] if multi_label and self.bias is None else None
         )
 
     def scores(self, vectors: FloatArray) -> FloatArray:
