@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aural.audio.resample import resample
 from aural.core.config import Config
 from aural.core.types import FloatArray
 
@@ -22,6 +23,8 @@ class AugmentConfig(Config):
     """Chances lie in 0 to 1; ranges are drawn from uniformly. The defaults change nothing."""
 
     gain_db: Range = (0.0, 0.0)
+    speed: Range = (1.0, 1.0)
+    """Played so many times as fast, pitch with it; drawn evenly by its logarithm."""
     noise_chance: float = 0.0
     noise_snr_db: Range = (10.0, 40.0)
     time_masks: int = 0
@@ -41,6 +44,11 @@ def scaled(wave: FloatArray, level_db: float) -> FloatArray:
     return wave * np.float32(10.0 ** (level_db / 20.0))
 
 
+def faster(wave: FloatArray, factor: float) -> FloatArray:
+    """(T,) to about (T / factor,): pitch rises by the factor."""
+    return resample(wave[None], round(1000 * factor), 1000)[0]
+
+
 def noise(wave: FloatArray, snr_db: Range, generator: np.random.Generator) -> FloatArray:
     """(T,) plus white noise at a drawn signal-to-noise ratio; silence stays silent."""
     hiss = generator.standard_normal(len(wave), dtype=np.float32)
@@ -56,7 +64,9 @@ def mix(wave: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
 
 
 def augment(wave: FloatArray, config: AugmentConfig, generator: np.random.Generator) -> FloatArray:
-    """(T,) through gain and noise as configured."""
+    """(T,) through speed, gain and noise as configured; speed changes T."""
+    if config.speed != (1.0, 1.0):
+        wave = faster(wave, float(np.exp(generator.uniform(*np.log(config.speed)))))
     if config.gain_db != (0.0, 0.0):
         wave = gain(wave, config.gain_db, generator)
     if config.noise_chance and generator.random() < config.noise_chance:

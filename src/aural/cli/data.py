@@ -112,6 +112,29 @@ def shard(
 
 
 @app.command()
+def mels(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .yaml file.", metavar="RECIPE")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the shards.", metavar="DIR")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key of the recipe.", metavar="KEY=VALUE"),
+    ] = None,
+    versions: Annotated[int, typer.Option(min=1, help="Versions of a clip on average, all but one augmented.")] = 1,
+    balance: Annotated[float, typer.Option(min=0, max=1, help="Clips of frequent classes get fewer.")] = 0,
+    scenes: Annotated[int, typer.Option(min=0, help="Scenes to make, where the recipe has them.")] = 0,
+    jobs: Jobs = 2,
+) -> None:
+    """Write what a recipe hears as shards of log-mels (DIR/clips, DIR/scenes): no GPU waits for decoding then."""
+    from aural.train.recipes import load_recipe
+    from aural.train.render import render
+
+    made = render(load_recipe(recipe, changes or []), out, versions=versions, balance=balance, scenes=scenes, jobs=jobs)
+    print(f"{out}: {made.clips:,} versions of clips and {made.scenes:,} scenes written")
+    for sentence in made.bad[:10]:
+        print(f"left out: {sentence}")
+
+
+@app.command()
 def inspect(
     shards: Annotated[list[str], typer.Argument(help="Folders, globs or names of tars, here or in an object store.")],
     decode: Annotated[bool, typer.Option("--decode", help="Decode every sound.")] = False,

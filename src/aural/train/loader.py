@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from aural.audio.augment import augment, masks
+from aural.audio.length import fit_shorter
 from aural.core.errors import AudioError, AuralError, DataError
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import Tokenizer, load_backend
@@ -119,13 +120,17 @@ class Batches(Dataset[Batch]):
         elif any(item.mel is not None for item in items):
             raise DataError("some sources hold log-mels and some sounds; mix only sources of one kind")
         else:
-            waves = [augment(item.wave, config, draw) for item, draw in pairs if item.wave is not None]
+            waves = [self._augmented(item.wave, draw) for item, draw in pairs if item.wave is not None]
             wave = np.stack(waves)
             batch = {"wave": torch.from_numpy(to_pcm16(wave) if self.data.pcm16 else wave)}
         if config.time_masks or config.band_masks:
             rectangles = [masks(frames, audio.mel.n_mels, config, draw) for _, draw in pairs]
             batch["rectangles"] = torch.tensor(rectangles)
         return batch
+
+    def _augmented(self, wave: FloatArray, draw: np.random.Generator) -> FloatArray:
+        changed, length = augment(wave, self.data.augment, draw)[: len(wave)], len(wave)
+        return changed if len(changed) == length else fit_shorter(changed, length, self.clap.audio.shorter)
 
     def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         assert self.tokenizer is not None

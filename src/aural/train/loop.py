@@ -82,7 +82,7 @@ class Run:
             self.plain = nn.SyncBatchNorm.convert_sync_batchnorm(self.plain)
         if place.device.type == "cuda" and recipe.loop.precision == "bf16":
             use_kernels(self.plain)
-        self.model = parallel.wrap(self.plain, recipe.loop.parallel, place)
+        self.model = parallel.wrap(self.plain, recipe.loop.parallel, place, recipe.loop.reduce)
         self.sharded = recipe.loop.parallel == "fsdp" and place.world > 1
         self.optimiser = build_optimiser(self.plain, recipe.optimiser, place.device)
         epoch = self.batches.clips // recipe.loop.batch
@@ -92,6 +92,8 @@ class Run:
         self.start = self._restore(found) if found else 0
         self.model.train()
         if recipe.loop.compile:
+            # DDP's own splitting of graphs compiles two dozen pieces a tower, for minutes, and gains nothing here
+            torch._dynamo.config.optimize_ddp = False
             compile_encoders(self.plain, graphs=recipe.loop.graphs)
         self.stepper = Stepper(self.model, self.objective, recipe, place.device)
         self.tracker = Tracker(out, recipe.track, out.name, self.start, self.steps) if place.first else None

@@ -11,7 +11,7 @@ import io
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -80,6 +80,10 @@ class ManifestSource:
     def __len__(self) -> int:
         return len(self.manifest)
 
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """Every row of the split."""
+        yield from self.manifest.table.to_pylist()
+
     def row(self, place: int) -> dict[str, Any]:
         found: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
         return found
@@ -130,7 +134,7 @@ class ShardSource:
             captions = captions_of(row, self.data)
             if "mel" in entry.members:
                 stored = np.load(io.BytesIO(_member(stream, entry, "mel")), allow_pickle=False)
-                return Item(key, row, mel=stored, captions=captions)
+                return Item(key, row, mel=stored, captions=captions, negatives=list(row.get("negatives") or ()))
             sound = entry.sound(stream)
             if "crc32" in row and zlib.crc32(sound) != row["crc32"]:
                 raise DataError("the sound is damaged (its checksum differs)")
@@ -138,6 +142,12 @@ class ShardSource:
             return Item(key, row, wave, captions=captions)
         except (DataError, AudioError, ValueError, EOFError) as error:
             raise DataError(f"{self.shards[shard]}/{entry.key}: {error}") from None
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """What is said of every sample; reads all shards."""
+        for shard, entries in enumerate(self.entries):
+            for entry in entries:
+                yield entry.describe(self._stream(shard))
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
         """(samples, 2) of shard and place: shards shuffled, `mix` at a time, their samples shuffled together."""

@@ -62,10 +62,10 @@ class Labels:
         for source, own in zip(sources, self.task_of, strict=True):
             if own != name:
                 continue
-            manifest = getattr(source, "manifest", None)
-            if manifest is None:
-                raise ConfigError(f"tasks.{name}: give classes, since the shards of {source.name} do not list theirs")
-            for row in manifest.table.to_pylist():
+            rows = getattr(source, "rows", None)
+            if rows is None:
+                raise ConfigError(f"tasks.{name}: give classes, since the scenes of {source.name} have none")
+            for row in rows():
                 found |= set(_listed(answer(row, task.column)))
         found.discard("")
         if len(found) < 2:
