@@ -171,8 +171,10 @@ def test_a_reader_sees_new_files_without_opening_again(own: Library, tmp_path: P
 def test_names_that_are_not_utf8_and_files_that_are_gone(own: Library, tmp_path: Path) -> None:
     bad = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"))
     write_sound(tmp_path / "x.wav", 0.5, 1).rename(bad)
-    done = list(own.add([bad, tmp_path / "gone.wav", tmp_path], SketchEmbedder()))
+    (tmp_path / "empty").mkdir()
+    done = list(own.add([bad, tmp_path / "gone.wav", tmp_path / "empty"], SketchEmbedder()))
     assert [one.status for one in done] == ["skipped"] * 3
+    assert "holds no sound files" in str(done[2].error)
     assert "not UTF-8" in str(done[0].error)
     assert "No such file" in str(done[1].error)
 

@@ -50,6 +50,22 @@ def test_exact_and_store_agree_on_random_queries_with_filters(tmp_path: Path) ->
     assert some > 60
 
 
+def test_filter_indexes_change_no_answer(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 300)
+    assert store.optimise(build_from=300)
+    assert {"duration", "tags", "silent"} <= {column for index in store.indexes() for column in index}
+    row = store.rows(schema(DIM).names, parse("window = 0")).slice(0, 20)
+    store.remove(row["file"].to_pylist()[:10])
+    store.append(row.slice(0, 5))  # not in the indexes yet
+    oracle, draw = store.exact(), random.Random(5)
+    for turn in range(2):
+        for query in queries(100, 6 + turn):
+            where = parse(random_filter(draw))
+            assert store.count(where) == oracle.count(where), where.source
+            same(store.search(query, 10, where, exact=True), oracle.search(query, 10, where))
+        store.compact()
+
+
 def test_replace_revise_and_remove_are_what_they_say(tmp_path: Path) -> None:
     store = random_store(tmp_path, 40)
     files = [f"{i:016x}" for i in range(3)]

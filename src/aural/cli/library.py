@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aural.cli.files import Batch, find_sounds, json_line, progress, read_lines
+from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
     AUTO_DEVICE,
     BatchOption,
@@ -20,7 +20,6 @@ from aural.cli.options import (
     LibraryOption,
     OfflineOption,
     PrecisionOption,
-    SoundsArgument,
     StrictOption,
     TokenizerOption,
     WhereOption,
@@ -39,13 +38,19 @@ LibraryModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Default: the library's own, or libre-small for a new one.", metavar="M"),
 ]
+LocationsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Sound files, folders, tars of sounds (shards), or URLs of any of them (s3://...).", metavar="LOCATIONS..."
+    ),
+]
 EngineOption = Annotated[str, typer.Option("--engine", help="local, or ray for many processes and machines.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Ray workers, each with one model.")]
 
 
 @app.command()
 def add(
-    sounds: SoundsArgument,
+    sounds: LocationsArgument,
     library: LibraryOption,
     window: Annotated[
         float | None, typer.Option("--window", help="Seconds of a window, for a new library (default: about 10).")
@@ -61,17 +66,16 @@ def add(
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take files and folders into the library; what it holds already is not read again."""
+    """Take files, folders, tars and object stores into the library; what it holds already is not read again."""
     from aural.search.folder import CARD, read_card
     from aural.search.library import Library
 
     _check_engine(engine)
-    files = find_sounds(sounds)
     name = _model_name(model or (read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL))
     loaded = open_model(name, device, precision, tokenizer, offline)
     held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.config.audio.window_s))
     work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
-    _run(held, lambda planned: held.add(files, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
+    _run(held, lambda planned: held.add(sounds, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +10,8 @@ import numpy as np
 
 from aural.core.errors import AuralError
 from aural.search.library import Library
-from aural.search.plan import content_hash, file_id, plan_roots
+from aural.search.plan import plan_roots
+from aural.search.source import content_hash, file_id, stat
 from aural.search.store import column_of, vectors_of
 
 NORM_TOLERANCE: Final = 1e-3
@@ -62,12 +62,12 @@ def check(library: Library, *, hashes: bool = False) -> Report:
 def _on_disk(row: dict[str, object], report: Report, hashes: bool) -> None:
     path = str(row["path"])
     try:
-        stat = os.stat(path)
-        if (stat.st_size, stat.st_mtime_ns) != (row["size"], row["mtime_ns"]):
+        found = stat(path)
+        if (found.size, found.mtime_ns) != (row["size"], row["mtime_ns"]):
             report.notes.append(f"{path}: changed since it was added")
         elif hashes and content_hash(path) != row["hash"]:
             report.problems.append(f"{path}: its content changed, but neither size nor time")
-    except (OSError, AuralError):
+    except AuralError:
         report.notes.append(f"{path}: is not there any more")
 
 

@@ -19,6 +19,7 @@ from aural.audio.io import blocks
 from aural.audio.length import MIN_DURATION_S
 from aural.core.errors import AudioError, AuralError
 from aural.core.types import AudioSource, Clip, FloatArray
+from aural.search.source import opened
 
 T = TypeVar("T")
 
@@ -67,17 +68,18 @@ def pieces(source: AudioSource, sample_rate_hz: int, window_s: float) -> Iterato
 
 
 def stream(
-    sources: Iterable[AudioSource], sample_rate_hz: int, window_s: float, *, ahead: int = 16
+    addresses: Iterable[str], sample_rate_hz: int, window_s: float, *, ahead: int = 16
 ) -> Iterator[tuple[int, Piece] | Cut]:
-    """Every source's pieces as (number, piece), then its `Cut`; up to `ahead` pieces are read before they are asked."""
+    """Every sound's pieces as (number, piece), then its `Cut`; up to `ahead` pieces are read before they are asked."""
 
     def read() -> Iterator[tuple[int, Piece] | Cut]:
-        for number, source in enumerate(sources):
+        for number, address in enumerate(addresses):
             cut = Cut(number)
             try:
-                for piece in pieces(source, sample_rate_hz, window_s):
-                    cut.pieces += 1
-                    yield number, piece
+                with opened(address) as source:
+                    for piece in pieces(source, sample_rate_hz, window_s):
+                        cut.pieces += 1
+                        yield number, piece
             except AuralError as error:
                 cut.error = error
             yield cut

@@ -16,7 +16,7 @@ from aural.audio.io import info
 from aural.core.errors import AuralError
 from aural.core.types import Embedder, FloatArray
 from aural.search.cut import Cut, Piece, stream
-from aural.search.plan import Found
+from aural.search.source import Found, opened
 
 BATCH: Final = 16  # windows embedded at once
 
@@ -97,7 +97,9 @@ def _closed(work: Work, opened: _Open, error: AuralError | None) -> Embedded:
 
 
 def _rows(work: Work, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    header, found = info(work.found.path), work.found
+    found = work.found
+    with opened(found.path) as source:
+        header = info(source)
     shared = named(found) | {
         "hash": work.hash,
         "duration": places[-1]["end"],

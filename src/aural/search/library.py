@@ -6,7 +6,6 @@ nothing that was told as done. What the embedder is, the library does not know: 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ from aural.core.types import Embedder, FloatArray
 from aural.search.embed import Embedded, Work, embed_files, named
 from aural.search.folder import LibraryCard, check_model, probe, read_card, write_card, writer_lock
 from aural.search.index import Hit
-from aural.search.plan import Found, Held, Plan, content_hash, plan_paths, plan_roots
+from aural.search.plan import Held, Plan, plan_paths, plan_roots
+from aural.search.source import Found, address_of, content_hash
 from aural.search.store import LanceStore, column_of, table_of, vectors_of
 from aural.search.where import COLUMNS, Condition, any_of
 
@@ -135,20 +135,21 @@ class Library:
 
     def add(
         self,
-        paths: Iterable[Path],
+        locations: Iterable[str | Path],
         embedder: Embedder,
         *,
-        roots: Iterable[Path] = (),
+        roots: Iterable[str | Path] = (),
         engine: Engine | None = None,
         planned: Callable[[Plan], None] = lambda plan: None,
     ) -> Iterator[Done]:
-        """Take in these files; `roots` are the folders and files that later updates look through.
+        """Take in the sounds of these files, folders, tars and object stores (see `aural.search.source`).
 
+        roots: the locations that later updates look through.
         engine: what embeds files (default: this process, with `embedder`). planned: is told the plan before the work.
         """
         with writer_lock(self.folder):
             self._remember(roots)
-            plan = plan_paths(paths, self.held())
+            plan = plan_paths(locations, self.held())
             planned(plan)
             yield from self._carry_out(plan, embedder, engine)
 
@@ -172,9 +173,9 @@ class Library:
         with writer_lock(self.folder):
             return self.store.optimise(**options)
 
-    def _remember(self, roots: Iterable[Path]) -> None:
+    def _remember(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
-        given = [os.path.abspath(root) for root in roots]
+        given = [address_of(root) for root in roots]
         merged = tuple(dict.fromkeys([*self.card.roots, *given]))
         if merged != self.card.roots:
             self.card = self.card.model_copy(update={"roots": merged})

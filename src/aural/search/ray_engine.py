@@ -2,7 +2,8 @@
 
 Ray Data keeps the workers busy without filling memory (back-pressure), starts a dead worker again and gives its batch
 to another. A batch counts only once it is back and committed here, under the file's own key, so a worker that dies
-loses no file and doubles none. Files must lie where every worker can read them (one disk, or a shared one).
+loses no file and doubles none. Sounds must lie where every worker can read them: on
+one disk, a shared one, or in an object store.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from aural.core.errors import AudioError, MissingDependencyError
 from aural.core.types import Embedder, FloatArray
 from aural.search.embed import Embedded, Work, embed_files
 from aural.search.library import Engine
-from aural.search.plan import Found
+from aural.search.source import Found
 
 FILES_A_TASK: Final = 32
 

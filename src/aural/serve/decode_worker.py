@@ -17,6 +17,7 @@ import numpy as np
 
 from aural.audio.io import blocks
 from aural.core.errors import AudioError, AuralError
+from aural.search.source import opened
 
 BLOCK_S = 10.0
 
@@ -33,8 +34,14 @@ def confine(memory_mib: int) -> None:
 
 
 def decode(job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """The sound of a job as mono float32 bytes with its rate; a job names a path, or its bytes follow it."""
-    source: Any = payload if job["path"] is None else job["path"]
+    """The sound of a job as mono float32 bytes with its rate; a job names an address, or its bytes follow it."""
+    if job["path"] is None:
+        return _decode(job, payload)
+    with opened(job["path"]) as source:
+        return _decode(job, source)
+
+
+def _decode(job: dict[str, Any], source: Any) -> tuple[dict[str, Any], bytes]:
     start_s, most_s, parts, have_s = job["start_s"], job["most_s"], [], 0.0
     for block in blocks(source, BLOCK_S, sample_rate_hz=job["sample_rate_hz"]):
         have_s += block.duration_s

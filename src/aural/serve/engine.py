@@ -8,16 +8,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from aural.core.errors import AuralError, DataError
+from aural.core.errors import AudioError, AuralError, DataError
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.search.index import ExactIndex, Hit
 from aural.search.library import Library, any_window_zero, best_windows
 from aural.search.query import Weights, combine
+from aural.search.source import Found, stat
 from aural.search.store import INDEX_FROM_ROWS
 from aural.search.where import Condition, any_of, parse
 from aural.serve.batch import Batcher, TextCache
@@ -146,25 +146,25 @@ class Engine:
             self._tags = version, dict(counts.most_common(MOST_TAGS))
         return self._tags[1]
 
-    async def path(self, file: str) -> Path:
-        """Where a held file lies, if it is still the file that the library took in."""
-        return await self.on_store(self._path, file)
+    async def place(self, file: str) -> Found:
+        """Where a held sound lies, if it is still the one that the library took in."""
+        return await self.on_store(self._place, file)
 
-    def _path(self, file: str) -> Path:
+    def _place(self, file: str) -> Found:
         rows = self.library.store.rows(["path", "size", "mtime_ns"], any_of("file", [file])).slice(0, 1).to_pylist()
         if not rows:
             raise NotHeldError(f"{file}: the library holds no such file; take the id from a search")
         try:
-            stat = os.stat(rows[0]["path"])
-        except OSError:
+            found = stat(rows[0]["path"])
+        except AudioError:
             raise ChangedError(f"{file}: the file is not on its disk any more; run `aural library update`") from None
-        if (stat.st_size, stat.st_mtime_ns) != (rows[0]["size"], rows[0]["mtime_ns"]):
+        if (found.size, found.mtime_ns) != (rows[0]["size"], rows[0]["mtime_ns"]):
             raise ChangedError(f"{file}: the file changed since it was added; run `aural library update`")
-        return Path(rows[0]["path"])
+        return found
 
     async def excerpt(self, file: str, start_s: float, end_s: float) -> Clip:
         """A part of a held file at its own rate, decoded in a process of its own."""
-        path = await self.path(file)
+        place = await self.place(file)
         return await self.decoders.decode(
-            str(path), sample_rate_hz=None, start_s=start_s, most_s=end_s - start_s, cut=True
+            place.path, sample_rate_hz=None, start_s=start_s, most_s=end_s - start_s, cut=True
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
@@ -14,8 +15,10 @@ from aural.core.names import DEFAULT_TEMPLATE
 from aural.search.library import any_window_zero
 from aural.search.overview import overview
 from aural.search.query import NOT_WEIGHT, Weights
+from aural.search.source import in_tar, remote
 from aural.search.where import COLUMNS
 from aural.serve.engine import Engine
+from aural.serve.parts import part_of
 from aural.serve.schemas import (
     FILE_ID,
     MAX_LABELS,
@@ -176,7 +179,7 @@ async def library_map(request: Request) -> MapResponse:
     "/audio/{id}",
     summary="A held sound",
     tags=["library"],
-    response_class=FileResponse,
+    response_class=Response,
     responses=NOT_HELD
     | {
         200: {"description": "The file.", "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},
@@ -185,11 +188,14 @@ async def library_map(request: Request) -> MapResponse:
         416: {"description": "The range lies outside the file.", "content": {"text/plain": {}}},
     },
 )
-async def audio(request: Request, id: FileParameter) -> FileResponse:
-    """The file's own bytes; a Range header gets a part."""
-    path = await engine_of(request).path(id)
+async def audio(request: Request, id: FileParameter) -> Response:
+    """The sound's own bytes; a Range header gets a part."""
+    place = await engine_of(request).place(id)
+    path = FilePath(place.path)
     kind = MEDIA_TYPES.get(path.suffix[1:].lower(), "application/octet-stream")
     headers = {"Cache-Control": "private, max-age=3600", "Content-Security-Policy": "sandbox; default-src 'none'"}
+    if remote(place.path) or in_tar(place.path):
+        return part_of(place, request.headers.get("range"), kind, headers)
     return FileResponse(path, media_type=kind, headers=headers, content_disposition_type="inline", filename=path.name)
 
 

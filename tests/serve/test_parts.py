@@ -1,0 +1,69 @@
+"""Sounds in tars are served like files: whole, by ranges, and as excerpts; nothing beside the member is ever sent."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fastapi.testclient import TestClient
+
+from aural.search.library import Library
+from aural.serve.app import create_app
+from library_toys import write_sound
+from sketch import SketchEmbedder
+
+pytest.importorskip("lancedb")
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> tuple[Path, bytes]:
+    """A tar of two sounds; the bytes of the first."""
+    files = [write_sound(tmp_path / f"{i}.wav", 1.5, i) for i in range(2)]
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for path in files:
+            tar.add(path, path.name)
+    return tmp_path / "x.tar", files[0].read_bytes()
+
+
+@pytest.fixture
+def client(shard: tuple[Path, bytes], tmp_path: Path) -> Iterator[TestClient]:
+    embedder = SketchEmbedder()
+    library = Library.create(tmp_path / "library", embedder, model="sketch", window_s=1.0)
+    assert [one.status for one in library.add([shard[0]], embedder)] == ["added"] * 2
+    with TestClient(create_app(library, embedder), base_url="http://localhost") as found:
+        yield found
+
+
+def test_members_are_played(client: TestClient, shard: tuple[Path, bytes]) -> None:
+    tar, content = shard
+    hits = client.post("/v1/search", json={"words": ["rain"]}).json()["hits"]
+    held = next(hit["id"] for hit in hits if hit["path"] == f"{tar}!/0.wav")
+    whole = client.get(f"/v1/audio/{held}")
+    assert (whole.status_code, whole.content, whole.headers["content-type"]) == (200, content, "audio/wav")
+    size = len(content)
+    for asked, want in [
+        ("bytes=0-9", content[:10]),
+        ("bytes=100-", content[100:]),
+        ("bytes=-7", content[-7:]),
+        (f"bytes={size - 3}-{size + 10**6}", content[-3:]),
+        (f"bytes=-{size * 9}", content),
+    ]:
+        part = client.get(f"/v1/audio/{held}", headers={"Range": asked})
+        assert (part.status_code, part.content) == (206, want)
+        assert part.headers["content-length"] == str(len(want))
+        assert part.headers["content-range"].endswith(f"/{size}")
+    for asked in (f"bytes={size}-", "bytes=9-3", "bytes=-0"):
+        assert client.get(f"/v1/audio/{held}", headers={"Range": asked}).status_code == 416
+    for asked in ("bytes=0-1,5-6", "lines=0-1", "bytes=-", "bytes=a-b"):
+        assert client.get(f"/v1/audio/{held}", headers={"Range": asked}).content == content
+    clip = client.get(f"/v1/audio/{held}/excerpt", params={"start_s": 0.5, "end_s": 1.0})
+    samples, rate = soundfile.read(io.BytesIO(clip.content), dtype="float32")
+    expected = soundfile.read(io.BytesIO(content), dtype="float32")[0][rate // 2 : rate]
+    np.testing.assert_allclose(samples, expected, atol=1e-4)
+    tar.write_bytes(tar.read_bytes() + b"\0" * 512)  # another tar now
+    assert client.get(f"/v1/audio/{held}").status_code == 410
