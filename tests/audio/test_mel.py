@@ -9,7 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aural.audio.mel import PRESETS, LogMel, MelConfig, hz_to_mel, mel_filters, mel_to_hz, window_from_kernels
+from aural.audio.mel import (
+    PRESETS,
+    LogMel,
+    MelConfig,
+    ProductLogMel,
+    hz_to_mel,
+    mel_filters,
+    mel_to_hz,
+    window_from_kernels,
+)
 from aural.core.errors import CheckpointError, ConfigError
 from tiny import tone
 
@@ -171,3 +180,13 @@ def test_unknown_preset_and_key() -> None:
         PRESETS["laoin"]
     with pytest.raises(ConfigError, match='unknown key "n_mel"; did you mean "n_mels"'):
         MelConfig.parse({"sample_rate_hz": 8000, "hop": 80, "fmin_hz": 0, "fmax_hz": 4000, "n_mel": 3}, "here")
+
+
+@pytest.mark.parametrize("name", ["msclap-2022", "laion", "aisfx"])
+def test_products_equal_the_fast_transform(name: str) -> None:
+    config = PRESETS[name]
+    wave = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 24_123)) * 0.1)
+    ours, theirs = ProductLogMel(config), LogMel(config)
+    assert ours(wave).shape == theirs(wave).shape
+    assert float((ours(wave) - theirs(wave)).abs().max()) < 1e-11  # float64
+    assert float((ours(wave.float()) - theirs(wave.float())).abs().max()) < 1e-3

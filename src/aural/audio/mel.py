@@ -5,6 +5,7 @@ Legend: B clips, T samples, N = T // hop + 1 frames (centred), K = n_fft / 2 + 1
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -144,14 +145,35 @@ class LogMel(nn.Module):
                 wave = wave / torch.where(peak > 0, peak, 1.0)
             pad = self.config.n_fft // 2
             wave = nn.functional.pad(wave[:, None], (pad, pad), mode=self.config.pad)[:, 0]
-            stft = torch.stft(
-                wave, self.config.n_fft, self.config.hop, window=window, center=False, return_complex=True
-            )  # (B, K, N)
-            power = stft.real.square() + stft.imag.square()
-            mel = power.transpose(1, 2) @ filters  # (B, N, F)
+            mel = self.power(wave, window) @ filters  # (B, N, F)
             if self.config.log == "db":
                 return 10.0 * torch.log10(mel.clamp_min(1e-10)) / self.config.divide
             return torch.log10(1.0 + 10000.0 * mel) / self.config.divide
+
+    def power(self, wave: Tensor, window: Tensor) -> Tensor:
+        """Power spectrum (B, N, K) of the frames of a padded waveform (B, T)."""
+        stft = torch.stft(wave, self.config.n_fft, self.config.hop, window=window, center=False, return_complex=True)
+        return (stft.real.square() + stft.imag.square()).transpose(1, 2)
+
+
+class ProductLogMel(LogMel):
+    """The same by matrix products, for runtimes without a fast Fourier transform (ONNX)."""
+
+    def power(self, wave: Tensor, window: Tensor) -> Tensor:
+        """A real frame x of n samples: Re X[k] = sum of (x[j] + x[n-j]) cos, -Im X[k] = sum of (x[j] - x[n-j]) sin of
+        2 pi j k / n over j = 0 .. n / 2, the first and last term once; so half the products of a whole transform."""
+        n, hop = self.config.n_fft, self.config.hop
+        half, step = n // 2, math.gcd(n, hop)
+        count = (wave.shape[1] - n) // hop + 1
+        pieces = wave[:, : wave.shape[1] // step * step].reshape(wave.shape[0], -1, step)
+        index = torch.arange(count)[:, None] * (hop // step) + torch.arange(n // step)
+        x = pieces[:, index].reshape(wave.shape[0], count, n) * window
+        turned = x[..., half + 1 :].flip(-1)  # x[n-1] .. x[n/2+1]
+        even = torch.cat([x[..., :1], x[..., 1:half] + turned, x[..., half : half + 1]], dim=-1)  # (B, N, n / 2 + 1)
+        odd = x[..., 1:half] - turned  # (B, N, n / 2 - 1)
+        j = torch.arange(half + 1)
+        angle = ((j[:, None] * j) % n).to(wave.dtype) * (2 * math.pi / n)
+        return (even @ angle.cos()).square() + (odd @ angle.sin()[1:half]).square()
 
 
 def hann(n_fft: int) -> Tensor:

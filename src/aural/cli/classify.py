@@ -18,7 +18,7 @@ from aural.cli.options import (
     SoundsArgument,
     StrictOption,
     TokenizerOption,
-    open_model,
+    open_towers,
 )
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
@@ -45,7 +45,7 @@ def classify(
     if not given:
         raise ConfigError('no labels were given; use --labels "a dog barking,rain" or --labels-file FILE')
     files = find_sounds(sounds)
-    loaded = open_model(model, device, precision, tokenizer, offline)
+    loaded = open_towers(model, device, precision, tokenizer, offline)
     classifier = loaded.classifier(given, template=template, multi_label=multi_label)
     batch, width = Batch(strict), min(max(len(str(file)) for file in files), 48)
     for found in progress(loaded.stream_audio(files), len(files), "classifying"):
@@ -78,7 +78,7 @@ def similarity(
     as_json: JsonOption = False,
 ) -> None:
     """Cosine similarity of one sound with sentences, best first."""
-    loaded = open_model(model, device, precision, tokenizer, offline)
+    loaded = open_towers(model, device, precision, tokenizer, offline)
     cosines = loaded.similarity([file], text)[0]
     for i in sorted(range(len(text)), key=lambda i: -cosines[i]):
         if as_json:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from aural.cli.files import json_line
-from aural.cli.options import AUTO_DEVICE, JsonOption, ModelOption, OfflineOption, open_model
+from aural.cli.options import AUTO_DEVICE, JsonOption, ModelOption, OfflineOption, open_towers
 from aural.core.errors import DataError
 from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import weight_cards
@@ -24,7 +24,7 @@ def bundled_sounds() -> tuple[dict[Path, str], list[str]]:
 def demo(model: ModelOption = DEFAULT_MODEL, offline: OfflineOption = False, as_json: JsonOption = False) -> None:
     """Name the sounds that come with aural, with the model that comes with aural."""
     truth, labels = bundled_sounds()
-    loaded = open_model(model, AUTO_DEVICE, "fp32", None, offline)
+    loaded = open_towers(model, AUTO_DEVICE, "fp32", None, offline)
     classifier = loaded.classifier(labels)
     right = 0
     if not as_json:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aural.core.errors import ConfigError
+
 if TYPE_CHECKING:
+    from aural.models.embedding import Towers
     from aural.models.pipeline import Model
 
 ModelOption = Annotated[
@@ -41,3 +45,24 @@ def open_model(name: str, device: str, precision: str, tokenizer: Path | None, o
     if model.computes != model.precision:
         print(f"note: this {model.device.type} has no {precision} arithmetic; computing in fp32", file=sys.stderr)
     return model
+
+
+def open_towers(name: str, device: str, precision: str, tokenizer: Path | None, offline: bool) -> Towers:
+    """As `open_model`, but by onnxruntime where the model has an ONNX form: no import of torch, a result in no time.
+
+    So it is on the CPU in fp32 alone, and not where there is an NVIDIA GPU that "auto" would take, nor with
+    AURAL_ENGINE=torch.
+    """
+    from aural.core.weights import weight_cards
+    from aural.models.onnx_model import OnnxModel, can_open
+
+    engine = os.environ.get("AURAL_ENGINE", "auto")
+    if engine not in ("auto", "torch"):
+        raise ConfigError(f'AURAL_ENGINE is "{engine}"; use auto or torch')
+    on_cpu = device == "cpu" or (device == AUTO_DEVICE and not Path("/dev/nvidiactl").exists())
+    if engine == "auto" and on_cpu and precision == "fp32" and tokenizer is None:
+        card = weight_cards().get(name)
+        folder = card.bundled() if card is not None and card.folder is not None else Path(name)
+        if can_open(folder):
+            return OnnxModel(folder, name=name)
+    return open_model(name, device, precision, tokenizer, offline)

@@ -17,7 +17,7 @@ from aural.cli.options import (
     PrecisionOption,
     TokenizerOption,
     WhereOption,
-    open_model,
+    open_towers,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def search(
     condition = parse(where) if where else None
     weights = Weights(words_weight, like_weight, not_weight)
     held = Library(library)
-    model = open_model(held.card.model, device, precision, tokenizer, offline)
+    model = open_towers(held.card.model, device, precision, tokenizer, offline)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
     for hit in held.search(query, top, condition, exact=exact):

