@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from aural.core.types import AudioSource, FloatArray
@@ -15,7 +17,16 @@ from aural.search.library import Library
 from sketch import SketchEmbedder
 
 
-class SlowEmbedder(SketchEmbedder):
+class WideEmbedder(SketchEmbedder):
+    """256 numbers, from which on the default index keeps one bit of each."""
+
+    embed_dim = 256
+
+    def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
+        return np.tile(super().embed_audio(clips), 8) / np.float32(np.sqrt(8))
+
+
+class SlowEmbedder(WideEmbedder):
     """Takes a few milliseconds a batch, so that kills fall between commits, too."""
 
     def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
@@ -33,13 +44,16 @@ def main(what: str, folder: str, sounds: str) -> None:
         for done in library.add(files, embedder, roots=[Path(sounds)]):
             print(done.status, done.path, flush=True)
     elif what == "update":
-        for done in Library(folder).update(embedder):
+        library = Library(folder)
+        for done in library.update(embedder):
             print(done.status, done.path, flush=True)
     elif what == "compact":
         library = Library(folder)
         for _ in range(20):
             library.store.build_index(partitions=2)
+            library.store.index_filters()
             library.optimise(build_from=10**9)
+    library.optimise(build_from=256)  # as the command line does; the default kind of index from few rows on
     print("end", flush=True)
 
 

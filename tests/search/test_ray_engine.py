@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -41,6 +42,11 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
     for i in range(120):
         write_sound(tmp_path / "sounds" / f"{i:03}.wav", 0.3 + i % 5, i)
     (tmp_path / "sounds" / "broken.wav").write_bytes(b"x")
+    shards = sorted((tmp_path / "sounds").glob("*7.wav"))
+    with tarfile.open(tmp_path / "sounds" / "shard.tar", "w") as tar:
+        for path in shards:
+            tar.add(path, path.name)
+            path.unlink()
     files = sorted((tmp_path / "sounds").iterdir())
     log = tmp_path / "log"
     log.touch()

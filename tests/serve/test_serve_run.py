@@ -88,9 +88,15 @@ def children(pid: int) -> list[int]:
 
 
 def kill_often(tmp_path: Path, times: int) -> None:
-    """Kill the server at random moments while it answers and another process adds: the library stays whole."""
+    """Kill the server at random moments while it answers and another process adds: the library stays whole.
+
+    The library has an approximate index of the default kind, and the server searches by it.
+    """
     draw, embedder = random.Random(4), SketchEmbedder()
     library = Library.create(tmp_path / "library", embedder, model="sketch", window_s=2.0)
+    held = [write_sound(tmp_path / "held" / f"{i}.wav", 2.5, i) for i in range(160)]
+    assert len(list(library.add(held, embedder))) == 160
+    assert library.optimise(build_from=256)
     port = free_port()
     for i in range(times):
         path = write_sound(tmp_path / f"{i}.wav", draw.uniform(0.3, 6), i)
@@ -120,7 +126,8 @@ def kill_often(tmp_path: Path, times: int) -> None:
             time.sleep(0.02)
         assert not [pid for pid in decoders if Path(f"/proc/{pid}").exists()], "a decoder outlived its server"
         report = check(library)
-        assert (report.files, report.problems) == (i + 1, [])
+        assert (report.files, report.problems) == (161 + i, [])
+        assert library.store.stats()["index"] == "IvfRq"
 
 
 def test_killed_twice(tmp_path: Path) -> None:

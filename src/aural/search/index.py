@@ -58,6 +58,11 @@ class ExactIndex:
         self._rank = np.empty(len(files), np.int64)
         self._rank[np.lexsort((columns["window"], files))] = np.arange(len(files))  # ties are told in this order
 
+    @property
+    def vectors(self) -> FloatArray:
+        """(N, E) unit rows."""
+        return self._vectors
+
     def search(self, query: FloatArray, top: int, where: Condition | None = None) -> list[Hit]:
         """See `Index`. Rows equally near are told in the order of file and window."""
         query = unit_query(query, self._vectors.shape[1])

@@ -1,0 +1,119 @@
+"""Embedded = served = exact on a library of your own: random queries with filters, asked three ways.
+
+    python bench/congruence.py LIBRARY --queries 200
+
+Every query (a few words, sometimes words to leave out and a held sound to resemble, mostly with a random filter) goes
+to the library in this process, to a server on it over HTTP, and to the exact index in memory. Told are queries whose
+files differ beyond rounding (2e-6 in the score), by way; and, for the library's approximate index where it has one,
+recall@10. The exit code is 1 where served and exact differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+WORDS = "rain wind dog bird engine bell steps water door crowd violin drum voice laughter glass thunder train".split()
+CLOSE = 2e-6
+
+
+def random_filter(draw: random.Random, tags: list[str], depth: int = 0) -> str:
+    """A filter that often keeps some of the sounds."""
+    if depth < 2 and draw.random() < 0.4:
+        joined = [random_filter(draw, tags, depth + 1) for _ in range(2)]
+        text = f" {draw.choice(['and', 'or'])} ".join(joined)
+        return f"not ({text})" if draw.random() < 0.3 else f"({text})"
+    length = round(draw.uniform(0.2, 12), 2)
+    return draw.choice(
+        [
+            f"duration {draw.choice(['<', '>=', '!='])} {length}",
+            f"duration between {length} and {length + 3}",
+            f"path {draw.choice(['like', 'not like', 'ilike'])} '%{draw.choice('aeirst')}{draw.choice('aelno')}%'",
+            f"start {draw.choice(['<', '>='])} {length}",
+            f"size > {draw.randrange(1_000_000)}",
+            f"channels = {draw.randrange(1, 3)}",
+            "not silent",
+            "modified > '2020-01-01'",
+            *([f"tags has '{draw.choice(tags)}'"] if tags else []),
+        ]
+    )
+
+
+def differ(found: list[float], want: list[float]) -> bool:
+    """Whether two answers' scores are more than rounding apart; files equally near may change places."""
+    if len(found) != len(want):
+        return True
+    return any(abs(one - other) > CLOSE for one, other in zip(found, want, strict=True))
+
+
+def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict[str, Any]:
+    import httpx
+
+    import aural
+    from aural.search.library import Library, best_windows
+    from aural.search.query import combine
+    from aural.search.where import parse
+
+    library = Library(folder)
+    model: Any = aural.load(library.card.model)
+    oracle, draw = library.store.exact(), random.Random(seed)
+    files = sorted(one.file for one in library.held().values())
+    found: dict[str, Any] = {"embedded": 0, "served": 0, "hits": 0, "wanted": 0, "filtered": 0, "some": 0}
+    with httpx.Client(base_url=address, timeout=60) as client:
+        tags = list(client.get("/v1/library").json()["tags"])
+        for _ in range(count):
+            words = [" ".join(draw.sample(WORDS, draw.randrange(1, 4)))]
+            minus = [draw.choice(WORDS)] if draw.random() < 0.3 else []
+            like = [draw.choice(files)] if draw.random() < 0.3 else []
+            source = random_filter(draw, tags) if draw.random() < 0.8 else None
+            where = None if source is None else parse(source)
+            query = combine(words, [library.vector(file) for file in like], minus, model.embed_text)
+            want = best_windows(lambda rows, q=query, w=where: oracle.search(q, rows, w), top)  # type: ignore[misc]
+            here = library.search(query, top, where)
+            body = {"words": words, "minus": minus, "like": like, "where": source, "top": top}
+            answer = client.post("/v1/search", json=body)
+            answer.raise_for_status()
+            served = [hit["score"] for hit in answer.json()["hits"]]
+            exact = [hit.score for hit in want]
+            found["embedded"] += differ([hit.score for hit in here], exact)
+            found["served"] += differ(served, exact)
+            found["hits"] += len({hit.file for hit in here} & {hit.file for hit in want})
+            found["wanted"] += len(want)
+            found["filtered"] += source is not None
+            found["some"] += source is not None and 0 < oracle.count(where) < oracle.count()
+    return found | {"index": library.store.stats()["index"], "files": len(files), "windows": oracle.count()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", type=Path)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--top", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    command = [sys.executable, "-m", "aural", "serve", "--library", str(chosen.library), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            if address is None:
+                raise SystemExit(f"the server did not start: {line}")
+            found = ask_all(chosen.library, address[0], chosen.queries, chosen.top, chosen.seed)
+        finally:
+            server.terminate()
+            server.wait(20)
+    print(f"{found['files']} files, {found['windows']} windows, index {found['index']}; {chosen.queries} queries, ")
+    print(f"{found['filtered']} with a filter, {found['some']} of them keep some windows and drop some")
+    print(f"served differs from exact: {found['served']}; embedded differs from exact: {found['embedded']}")
+    print(f"recall@{chosen.top} of embedded: {found['hits'] / max(1, found['wanted']):.4f}")
+    raise SystemExit(1 if found["served"] else 0)
+
+
+if __name__ == "__main__":
+    main()
