@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-WORDS = "rain wind dog bird engine bell steps water door crowd violin drum voice laughter glass thunder train".split()
+WORDS = ["rain", "wind", "dog", "bird", "engine", "bell", "steps", "water", "door", "crowd", "violin", "drum", "voice"]
+WORDS += ["laughter", "glass", "thunder", "train"]
 CLOSE = 2e-6
 
 

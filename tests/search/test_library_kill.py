@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_library import WideEmbedder
 
 from aural.search.check import check
 from aural.search.library import Library
 from aural.search.where import any_of
 from library_toys import write_sound
-from run_library import WideEmbedder
 
 SCRIPT = Path(__file__).with_name("run_library.py")
 

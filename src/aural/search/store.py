@@ -86,19 +86,21 @@ class LanceStore:
         nprobes: int = 40,
         refine: int | None = None,
     ) -> list[Hit]:
-        """See `Index`. With an approximate index: `nprobes` lists are read (more where a filter leaves too few rows)
-        and `top * refine` candidates re-ranked (default: 150 and five for each row that is asked for).
+        """See `Index`. With an approximate index: `nprobes` lists are read (twice as many under a filter, and all where
+        those leave too few rows) and `top * refine` candidates re-ranked (default: 150 and five for each row that is asked for).
 
         exact=True compares every row whatever index there is.
         """
-        search = self._table.search(unit_query(query, self.embed_dim)).distance_type("dot").select(HIT_COLUMNS)
-        search = search.limit(top).minimum_nprobes(nprobes).maximum_nprobes(nprobes if where is None else 0)
-        search = search.refine_factor(refine or -(-CANDIDATES // top) + 5)
+        search = self._table.search(unit_query(query, self.embed_dim), "vector").distance_type("dot")
+        search = search.select(HIT_COLUMNS).limit(top).refine_factor(refine or -(-CANDIDATES // top) + 5)
         if exact:
             search = search.bypass_vector_index()
         if where is not None:
-            search = search.where(where.sql, prefilter=True)
-        rows = search.to_arrow().to_pydict()
+            search, nprobes = search.where(where.sql, prefilter=True), 2 * nprobes
+        found = search.minimum_nprobes(nprobes).maximum_nprobes(nprobes).to_arrow()
+        if where is not None and found.num_rows < top and not exact:
+            found = search.maximum_nprobes(0).to_arrow()  # all lists
+        rows = found.to_pydict()
         hits = [
             Hit(file, path, window, start, end, duration, 1.0 - distance, silent, tuple(tags))
             for file, path, window, start, end, duration, silent, tags, distance in zip(

@@ -64,7 +64,7 @@ class Engine:
         await self._sounds.close()
         await self.decoders.close()
         self._model_thread.shutdown()
-        self._store_threads.shutdown()
+        self._store_threads.shutdown(wait=False, cancel_futures=True)  # a map that is being drawn is not waited for
 
     async def on_store(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run a question to the store on a thread of its own."""
