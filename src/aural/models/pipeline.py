@@ -24,6 +24,7 @@ from aural.models.arguments import as_sources, check_texts
 from aural.models.clap import AudioTower, Clap, TextSide
 from aural.models.embedding import Precision, Towers
 from aural.models.sources import Checkpoint
+from aural.nn.conv import ConvBlock
 
 CPU_BATCH, GPU_BATCH = 4, 64
 
@@ -88,8 +89,9 @@ class Model(Towers):
         with torch.device("meta"):
             tower = AudioTower(self.config.audio, self.embed_dim)
         tower = self._fill(tower, "audio.")
-        if self.device.type == "cpu":  # oneDNN's convolutions are a third faster with the channels last
-            tower.encoder.to(memory_format=torch.channels_last)
+        for block in tower.modules():
+            if isinstance(block, ConvBlock) and self.device.type == "cpu":
+                block.fold()
         return tower
 
     @cached_property
