@@ -139,8 +139,6 @@ class LoopConfig(Config):
     graphs: bool = False
     """With compile, on CUDA: replay the encoders' kernels as CUDA graphs, for when launching them takes longer."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    reduce: Literal["fp32", "bf16"] = "fp32"
-    """Type in which DDP sums gradients over processes: bf16 halves what travels, and rounds it."""
     evaluate_every: Natural = 0
     """Steps between evaluations; 0: only at the end."""
     save_every: Count = 1000

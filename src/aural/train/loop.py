@@ -82,7 +82,7 @@ class Run:
             self.plain = nn.SyncBatchNorm.convert_sync_batchnorm(self.plain)
         if place.device.type == "cuda" and recipe.loop.precision == "bf16":
             use_kernels(self.plain)
-        self.model = parallel.wrap(self.plain, recipe.loop.parallel, place, recipe.loop.reduce)
+        self.model = parallel.wrap(self.plain, recipe.loop.parallel, place)
         self.sharded = recipe.loop.parallel == "fsdp" and place.world > 1
         self.optimiser = build_optimiser(self.plain, recipe.optimiser, place.device)
         epoch = self.batches.clips // recipe.loop.batch

@@ -51,21 +51,16 @@ def process_group(device: str | None) -> Iterator[Place]:
             dist.destroy_process_group()
 
 
-def wrap(model: nn.Module, how: str, place: Place, reduce: str = "fp32") -> nn.Module:
+def wrap(model: nn.Module, how: str, place: Place) -> nn.Module:
     """DDP, or FSDP2 over every layer of the towers; alone: the model itself."""
     if place.world == 1:
         return model
     if how == "fsdp":
         return shard(model, place)
     ids = [place.device.index] if place.device.type == "cuda" else None
-    wrapped = nn.parallel.DistributedDataParallel(
+    return nn.parallel.DistributedDataParallel(
         model, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
     )
-    if reduce == "bf16":
-        from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
-
-        wrapped.register_comm_hook(None, bf16_compress_hook)
-    return wrapped
 
 
 def shard(model: nn.Module, place: Place) -> nn.Module:
