@@ -87,7 +87,8 @@ class LanceStore:
         refine: int | None = None,
     ) -> list[Hit]:
         """See `Index`. With an approximate index: `nprobes` lists are read (twice as many under a filter, and all where
-        those leave too few rows) and `top * refine` candidates re-ranked (default: 150 and five for each row that is asked for).
+        those leave too few rows) and `top * refine` candidates re-ranked (default: 150 and five
+        for each row that is asked for).
 
         exact=True compares every row whatever index there is.
         """
