@@ -29,7 +29,7 @@ class ConvBlock(nn.Module):
         return self.reduce(x, self.pool) if self.pool > 1 else x
 
     def fold(self) -> None:
-        """For inference: each BatchNorm into its convolution, channels last, which oneDNN computes a third faster."""
+        """For inference: each BatchNorm into its convolution, channels last, as oneDNN computes them fastest."""
         for conv, norm in (("conv1", "bn1"), ("conv2", "bn2")):
             folded = fuse_conv_bn_eval(getattr(self, conv), getattr(self, norm))
             setattr(self, conv, folded.to(memory_format=torch.channels_last))
