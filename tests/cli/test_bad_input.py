@@ -202,7 +202,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
         ["models", "convert", "MODEL", "file/below"],
         "file/below: cannot be made (Not a directory)",
     ),
-    "export format": (["models", "export", "MODEL", "out", "--format", "onnx"], 'format "onnx" is not known'),
+    "export format": (["models", "export", "MODEL", "out", "--format", "pickle"], 'format "pickle" is not known'),
     "export unfit": (
         ["models", "export", "MODEL", "out"],
         "cannot be written for transformers, because its audio encoder",

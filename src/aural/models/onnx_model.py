@@ -54,7 +54,7 @@ class OnnxHeader(Config):
 
 def can_open(folder: Path) -> bool:
     """Whether the folder holds an ONNX form and onnxruntime is installed."""
-    return (folder / HEADER).is_file() and importlib.util.find_spec("onnxruntime") is not None
+    return os.path.isfile(folder / HEADER) and importlib.util.find_spec("onnxruntime") is not None
 
 
 class OnnxModel(Towers):
