@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +94,10 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    command = [sys.executable, "-m", "aural", "serve", "--library", str(chosen.library), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout is not None
-            line = server.stdout.readline()
-            address = re.search(r"http://127\.0\.0\.1:\d+", line)
-            if address is None:
-                raise SystemExit(f"the server did not start: {line}")
-            found = ask_all(chosen.library, address[0], chosen.queries, chosen.top, chosen.seed)
-        finally:
-            server.terminate()
-            server.wait(20)
+    from serve import serving  # bench/serve.py
+
+    with serving(chosen.library) as (address, _):
+        found = ask_all(chosen.library, address, chosen.queries, chosen.top, chosen.seed)
     print(f"{found['files']} files, {found['windows']} windows, index {found['index']}; {chosen.queries} queries, ")
     print(f"{found['filtered']} with a filter, {found['some']} of them keep some windows and drop some")
     print(f"served differs from exact: {found['served']}; embedded differs from exact: {found['embedded']}")

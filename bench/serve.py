@@ -18,6 +18,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,10 @@ async def load(address: str, clients: int, seconds: float, pid: int) -> None:
     print(f"server's memory, MiB, every {min(10, seconds / 4):g} s: {' '.join(f'{m:.0f}' for m in memory)}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", type=Path)
-    parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=120)
-    chosen = parser.parse_args()
-    command = [sys.executable, "-m", "aural", "serve", "--library", str(chosen.library), "--port", "0"]
+@contextmanager
+def serving(library: Path) -> Iterator[tuple[str, int]]:
+    """`aural serve` on loopback in a process of its own: its address and process number."""
+    command = [sys.executable, "-m", "aural", "serve", "--library", str(library), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
@@ -106,13 +105,23 @@ def main() -> None:
             address = re.search(r"http://127\.0\.0\.1:\d+", line)
             if address is None:
                 raise SystemExit(f"the server did not start: {line}")
-            time.sleep(2)
-            print(f"{os.cpu_count()} cores shared with the clients, load {os.getloadavg()[0]:.1f}")
-            asyncio.run(load(address[0], chosen.clients, chosen.seconds, server.pid))
-            print(f"load at the end: {os.getloadavg()[0]:.1f}")
+            yield address[0], server.pid
         finally:
             server.terminate()
             server.wait(20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", type=Path)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=120)
+    chosen = parser.parse_args()
+    with serving(chosen.library) as (address, pid):
+        time.sleep(2)
+        print(f"{os.cpu_count()} cores shared with the clients, load {os.getloadavg()[0]:.1f}")
+        asyncio.run(load(address, chosen.clients, chosen.seconds, pid))
+        print(f"load at the end: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

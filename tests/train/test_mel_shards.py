@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sounds import MakeRecipe
+from sounds import MakeRecipe, make_sounds
 
 from aural.audio.augment import faster
 from aural.audio.mel import LogMel
@@ -99,3 +99,20 @@ def test_faster_raises_pitch_and_shortens() -> None:
     out = faster(np.sin(2 * np.pi * 500 * time_s).astype(np.float32), 1.25)
     assert len(out) == 19200
     assert np.abs(np.fft.rfft(out)).argmax() * 24000 / 19200 == pytest.approx(625, abs=2)
+
+
+def test_sources_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    places = [make_sounds(tmp_path / where / "tones", count) for where, count in (("a", 3), ("b", 4))]
+    sources = ", ".join(f"{{manifest: {place}}}" for place in places)
+    made = render(load_recipe("tiny_clap_2023", [f"data.sources=[{sources}]"]), tmp_path / "m")
+    found = members_by_shard(tmp_path / "m")
+    assert made.clips == sum(found) == 7
+
+
+def members_by_shard(folder: Path) -> list[int]:
+    """Log-mels in each shard."""
+    counts = []
+    for path in sorted(folder.rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            counts.append(sum(name.endswith(".mel") for name in tar.getnames()))
+    return counts

@@ -8,6 +8,7 @@ Legend: N items, E joint dimensions, W windows, T samples.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,7 +42,7 @@ class AudioEmbedding:
         return self.times_s[-1][1] if self.times_s else 0.0
 
 
-class Towers:
+class Towers(ABC):
     """Two towers, ready to use, an `Embedder`. A form of it says how windows and batches of texts are computed."""
 
     name: str
@@ -49,45 +50,47 @@ class Towers:
     windows_a_batch: int
 
     @property
+    @abstractmethod
     def sample_rate_hz(self) -> int:
-        raise NotImplementedError
+        """Rate that windows are read at."""
 
     @property
+    @abstractmethod
     def embed_dim(self) -> int:
-        raise NotImplementedError
+        """E, the dimensions of the joint space."""
 
     @property
+    @abstractmethod
     def window_s(self) -> float:
         """Length of one input; longer sounds are read in windows."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def shorter(self) -> Shorter:
         """How a sound shorter than the window fills it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def logit_scale(self) -> float:
         """The learned temperature's inverse: cosines are multiplied by it before a softmax."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def logit_bias(self) -> float | None:
         """The learned bias of the sigmoid loss, where the model has one."""
-        raise NotImplementedError
 
     @property
     def computes(self) -> Precision:
         """The precision really used."""
         return self.precision
 
+    @abstractmethod
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Waveforms (N, T), mono at the model's rate and of the window's length, to (N, E) unit rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
         """One batch of texts, similar in length, to (N, E) unit rows."""
-        raise NotImplementedError
 
     # Sound ---------------------------------------------------------------------------------------------------------
 

@@ -76,9 +76,9 @@ def render(
     if audio.mel.log != "db":
         raise ConfigError(f'log-mels are stored in dB, this front end gives "{audio.mel.log}"; train from sounds')
     listed: list[Job] = []
-    for config in _sources(recipe):
+    for place, config in enumerate(_sources(recipe)):
         if config.scenes and scenes:
-            listed += _jobs(recipe, config, folder / "scenes", [(n, 0) for n in range(scenes)])
+            listed += _jobs(recipe, config, folder / "scenes", place, [(n, 0) for n in range(scenes)])
         if config.manifest:
             manifest = read_manifest(config.manifest).filter(split=config.split)
             if not len(manifest):
@@ -86,7 +86,7 @@ def render(
             counts = _versions(manifest, versions, balance, recipe.seed)
             samples = [(n, v) for n, count in enumerate(counts) for v in range(count)]
             order = generator(recipe.seed, ORDER).permutation(len(samples))  # a shard holds sounds of all kinds
-            listed += _jobs(recipe, config, folder / "clips", [samples[i] for i in order])
+            listed += _jobs(recipe, config, folder / "clips", place, [samples[i] for i in order])
     if not listed:
         raise ConfigError("data.sources names no manifest, and no scenes were asked for: there is nothing to write")
     _claim(folder, listed)
@@ -119,11 +119,10 @@ def _versions(manifest: Manifest, versions: int, balance: float, seed: int) -> l
     return [max(1, int(n)) for n in share]
 
 
-def _jobs(recipe: Recipe, config: SourceConfig, folder: Path, samples: list[tuple[int, int]]) -> list[Job]:
+def _jobs(recipe: Recipe, config: SourceConfig, folder: Path, place: int, samples: list[tuple[int, int]]) -> list[Job]:
     parts = [tuple(samples[at : at + SHARD]) for at in range(0, len(samples), SHARD)]
-    stem = hashlib.sha256(f"{Path(config.manifest or config.scenes).name} {config.split}".encode()).hexdigest()[:6]
     audio, change, seed = recipe.model.clap.audio, recipe.data.augment, recipe.seed
-    return [Job(str(folder / f"{stem}-{i:06d}.tar"), config, audio, change, seed, p) for i, p in enumerate(parts)]
+    return [Job(str(folder / f"{place:02d}-{i:06d}.tar"), config, audio, change, seed, p) for i, p in enumerate(parts)]
 
 
 def _claim(folder: Path, listed: list[Job]) -> None:
@@ -151,10 +150,8 @@ def _write(job: Job) -> list[str]:
     """One shard; returns what could not be read."""
     torch.set_num_threads(1)
     bad: list[str] = []
-    front_end, length = (
-        _front_end(job.audio.mel.model_dump_json()),
-        round(job.audio.window_s * job.audio.sample_rate_hz),
-    )
+    front_end = _front_end(job.audio.mel.model_dump_json())
+    length = round(job.audio.window_s * job.audio.sample_rate_hz)
     path = Path(job.shard)
     with store.whole(str(path.parent), path.name) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, version in job.samples:
