@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import aural
-from aural.core.config import Config
+from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.convert.base import check_keys
 from aural.models.clap import ClapConfig, layout
-from aural.models.packaged import MINILM, PackagedText
+from aural.models.packaged import MINILM, PackagedText, is_update, with_updates
 from aural.models.sources import Checkpoint, Peer, read_safetensors
 
 __all__ = ["FORMAT", "MINILM", "PackagedText", "open_own", "save_own"]
@@ -36,6 +36,20 @@ class Header(Config):
     clap: ClapConfig
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a folder is of our own format."""
+    file = folder / "config.json"
+    return file.is_file() and "aural" in read_mapping(file)
+
+
+def packaged_text(folder: Path) -> tuple[PackagedText | None, dict[str, Tensor]]:
+    """The package that holds a folder's text tower, if one does, and the updates in the folder that go on top."""
+    header = Header.parse(read_mapping(folder / "config.json"), str(folder / "config.json"))
+    if header.text_from is None:
+        return None, {}
+    return header.text_from, {k: t for k, t in read_safetensors(folder / WEIGHTS).items() if is_update(k)}
+
+
 def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     """Read a folder in our format; every tensor must be there with its shape, and none besides."""
     header = Header.parse(values, str(folder / "config.json"))
@@ -45,10 +59,11 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     if not file.is_file():
         raise CheckpointError(f"{folder}: {WEIGHTS} is missing; copy the whole folder again")
     tensors = read_safetensors(file)
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     if header.text_from is not None:
         tensors |= header.text_from.tensors(header.clap)
+    tensors = with_updates(tensors)
     check_keys(tensors, layout(header.clap), str(file))
-    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return Checkpoint(header.clap, tensors, header.peer, str(folder), folder)
 
 
@@ -78,16 +93,19 @@ def save_own(
 ) -> Path:
     """Write a folder in our format; `dtype` (float16) halves the weights on disk. Each file appears whole or not.
 
-    With `text_from` the text tower is left out of the folder and read from that package.
+    With `text_from` the text tower is left out of the folder and read from that package; its low-rank updates, if
+    `tensors` has any, are kept. Without it they are added to the matrices.
     """
     from safetensors.torch import save_file
 
     folder = make_folder(folder)
-    check_keys(tensors, layout(config), str(folder))
+    check_keys(with_updates(tensors), layout(config), str(folder))
+    if text_from is None:
+        tensors = with_updates(tensors)
     packed = {
         name: (t.to(dtype) if dtype and t.is_floating_point() and t.ndim > 1 else t).detach().cpu().contiguous()
         for name, t in tensors.items()
-        if text_from is None or not name.startswith("text.encoder.")
+        if text_from is None or not name.startswith("text.encoder.") or is_update(name)
     }
     by = f"aural {aural.__version__}"
     header = Header(aural=FORMAT, written_by=by, source=source, peer=peer, text_from=text_from, clap=config)

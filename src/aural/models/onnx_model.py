@@ -22,7 +22,7 @@ from aural.core.errors import CheckpointError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import Towers
-from aural.models.packaged import PackagedText
+from aural.models.packaged import PackagedText, with_updates
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
@@ -145,6 +145,7 @@ class OnnxModel(Towers):
             if packaged is not None:
                 path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
                 weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
+            weights = with_updates(weights)
         return self._session(TEXT, weights)
 
     def _session(self, name: str, weights: dict[str, Any]) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aural.core.config import Config
-from aural.core.errors import MissingDependencyError
+from aural.core.errors import CheckpointError, MissingDependencyError
 from aural.core.hub import verify
 
 if TYPE_CHECKING:
@@ -43,6 +44,24 @@ class PackagedText(Config):
         state = read_safetensors(self.path())
         names = {name: f"text.encoder.model.{name}" for name in text_layout(config.text)}
         return {ours: state[name] for name, ours in names.items()}
+
+
+def is_update(name: str) -> bool:
+    """Whether a tensor is one factor of a low-rank update (see nn/lora.py)."""
+    return name.endswith((".lora_a", ".lora_b"))
+
+
+def with_updates(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors (torch's or numpy's) with the low-rank updates among them added to their matrices: W + B A."""
+    found = {name: tensor for name, tensor in tensors.items() if not is_update(name)}
+    for name, a in tensors.items():
+        if name.endswith(".lora_a"):
+            layer = name.removesuffix(".lora_a")
+            weight, b = found.get(f"{layer}.weight"), tensors.get(f"{layer}.lora_b")
+            if weight is None or b is None or (*weight.shape, b.shape[1]) != (b.shape[0], a.shape[1], a.shape[0]):
+                raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
+            found[f"{layer}.weight"] = weight + b @ a
+    return found
 
 
 MINILM = PackagedText(

@@ -74,16 +74,33 @@ class ModelConfig(Config):
     init: str = ""
     """A model of `aural models list`, a folder or hub repository to go on from; empty: random."""
     audio_init: str = ""
-    """The folder of a stage-1 run, whose audio encoder is taken."""
+    """The folder of a stage-1 run, or a model by name or folder, whose audio encoder is taken."""
     text_init: str = "random"
-    """ "random", "packaged-minilm" (from an installed package), or a local folder or hub name of pretrained weights of
-    the text tower's architecture."""
+    """ "random", "packaged-minilm" (from an installed package), a folder in our own format, or a local folder or hub
+    name of pretrained weights of the text tower's architecture."""
     locked: tuple[Tower, ...] = ()
     """Towers whose encoder stays as it is; projections always learn."""
+    text_lora: Natural = 0
+    """Rank of the updates that a locked text tower learns all the same (LoRA); 0: none."""
     init_temperature: Positive = 0.07
     batch_norm: Literal["batch", "calibrated", "sync"] = "batch"
     """batch: statistics of each micro-batch and rank; sync: over ranks (CUDA); calibrated: measured on the first
     batches before step 0, then constant, so that a result does not depend on how a batch is cut."""
+
+    @model_validator(mode="after")
+    def _updates_of_a_locked_tower(self) -> ModelConfig:
+        if self.text_lora and "text" not in self.locked:
+            raise ValueError("text_lora needs the text tower locked (locked: [text]): what stays is updated")
+        return self
+
+
+class DistilConfig(Config):
+    """A model whose sound embeddings the audio tower learns to repeat, besides the objective."""
+
+    teacher: str
+    """A model by name or folder, with the recipe's log-mel and embedding dimensions. It hears what is not masked."""
+    weight: Positive = 1.0
+    """Weight of the mean of 1 - cosine."""
 
 
 class ObjectiveConfig(Config):
@@ -192,6 +209,7 @@ class Recipe(Config):
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()
+    distil: DistilConfig | None = None
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     """Given: stage 1, an audio encoder on many supervised tasks; the text tower and the objective are not used."""
     task_sampling: Annotated[float, Field(ge=0, le=1)] = 0.5

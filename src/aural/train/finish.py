@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from aural.train.loader import Batch
 from aural.train.tasks import Report
 from aural.train.towers import ENCODER_FILE, PACKAGED
 from aural.train.track import METRICS, curves, lines_of
+
+if TYPE_CHECKING:
+    from aural.models.packaged import PackagedText
 
 
 def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
@@ -28,22 +32,36 @@ def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
             part.replace(folder / name)
         return
     from aural.encoders.tokenize import BUNDLED, load_backend
-    from aural.models.format import MINILM, save_own
+    from aural.models.format import save_own
 
     clap = recipe.model.clap
     tokenizer = None if clap.text.tokenizer in BUNDLED else load_backend(clap.text.tokenizer).to_str()
     tensors = {name.removeprefix("clap."): tensor for name, tensor in state.items()}
     card = f"# {out.name}\n\n{recipe.shows}\n\nTrained by aural; paper: {recipe.paper}\n\n```\n{recipe.command}\n```\n"
-    packaged = recipe.model.text_init == PACKAGED and "text" in recipe.model.locked
+    text_from, updates = packaged_tower(recipe)
     save_own(
         out / "model",
         clap,
-        tensors,
+        tensors | updates,
         source=f"recipe: {recipe.command}",
         card=card,
         tokenizer_json=tokenizer,
-        text_from=MINILM if packaged else None,
+        text_from=text_from,
     )
+
+
+def packaged_tower(recipe: Recipe) -> tuple[PackagedText | None, dict[str, Tensor]]:
+    """Where a text tower that stayed as it was lies, and the low-rank updates that its folder brought."""
+    from aural.models.format import MINILM, is_own, packaged_text
+
+    init = recipe.model.text_init
+    if "text" not in recipe.model.locked:
+        return None, {}
+    if init == PACKAGED:
+        return MINILM, {}
+    if not recipe.model.text_lora and is_own(Path(init)):
+        return packaged_text(Path(init))
+    return None, {}
 
 
 def write_report(out: Path, recipe: Recipe, report: Report) -> None:

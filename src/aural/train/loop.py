@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from aural.core.errors import AuralError, CheckpointError, DataError
 from aural.models.clap import Clap
+from aural.models.packaged import with_updates
 from aural.nn.window import use_kernels
 from aural.objectives import OBJECTIVES, build_objective, check_needs
 from aural.objectives.base import Objective
@@ -31,7 +32,7 @@ from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
 from aural.train.step import Stepper
 from aural.train.tasks import Report
-from aural.train.towers import ManyTasks, Towers, build_clap, calibrate
+from aural.train.towers import ManyTasks, Towers, build_clap, calibrate, load_teacher, part
 from aural.train.track import Tracker
 
 Evaluator: TypeAlias = Callable[[Clap], Mapping[str, float]]
@@ -188,7 +189,7 @@ class Run:
     def _whole_model(self, state: dict[str, Tensor] | None) -> Iterator[Clap]:
         if state is not None:
             clap = Clap(self.recipe.model.clap)
-            clap.load_state_dict({name.removeprefix("clap."): t for name, t in state.items()})
+            clap.load_state_dict(with_updates(part(state, "clap.")))
             yield clap.to(self.place.device).eval()
             return
         if self.averaged is not None:
@@ -288,7 +289,8 @@ def build(recipe: Recipe, batches: Batches) -> nn.Module:
     if recipe.tasks:
         assert batches.labels is not None
         return ManyTasks(recipe, batches.labels)
-    return Towers(build_clap(recipe.model), recipe.model.locked, recipe.model.batch_norm == "calibrated")
+    calibrated = recipe.model.batch_norm == "calibrated"
+    return Towers(build_clap(recipe.model), recipe.model.locked, calibrated, load_teacher(recipe))
 
 
 def compile_encoders(model: nn.Module, *, graphs: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Log-mels of 16 bit in shards: KEY.mel beside KEY.json, so that a run need not decode or transform sounds again.
 
-A value is the log-mel in dB times 256, rounded: steps of 1/256 dB from -128 to +128 dB, far finer than 16-bit sound.
+A value is the log-mel in steps of 1/256 dB, rounded, from -128 to +128 dB: far finer than 16-bit sound. Front ends
+that give another multiple of the logarithm are stored in the same steps.
 Clips are stored whole (see render.py); the loader cuts windows of frames, or repeats a short clip's frames.
 """
 
@@ -16,17 +17,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aural.audio.mel import MelConfig
+
 STEPS_PER_DB = 256
 
 
-def pack(mel: Tensor) -> NDArray[np.int16]:
-    """Log-mel (N, F) in dB to 16 bit."""
-    return (mel * STEPS_PER_DB).round().clamp(-32768, 32767).to(torch.int16).numpy()
+def steps(config: MelConfig) -> float:
+    """Steps that the front end's unit is worth."""
+    return STEPS_PER_DB * config.divide * (1 if config.log == "db" else 10)
 
 
-def unpack(stored: Tensor) -> Tensor:
-    """16 bit to log-mel in dB, float32."""
-    return stored.to(torch.float32) / STEPS_PER_DB
+def pack(mel: Tensor, config: MelConfig) -> NDArray[np.int16]:
+    """Log-mel (N, F) to 16 bit."""
+    return (mel * steps(config)).round().clamp(-32768, 32767).to(torch.int16).numpy()
+
+
+def unpack(stored: Tensor, config: MelConfig) -> Tensor:
+    """16 bit to log-mel, float32."""
+    return stored.to(torch.float32) / steps(config)
 
 
 def fit_mel(mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Generator) -> NDArray[np.int16]:

@@ -72,9 +72,7 @@ def render(
     A clip is kept up to twice the window, from a drawn place where it is longer. A folder that was begun for other
     sounds or settings is refused.
     """
-    audio, folder = recipe.model.clap.audio, Path(out)
-    if audio.mel.log != "db":
-        raise ConfigError(f'log-mels are stored in dB, this front end gives "{audio.mel.log}"; train from sounds')
+    folder = Path(out)
     listed: list[Job] = []
     for place, config in enumerate(_sources(recipe)):
         if config.scenes and scenes:
@@ -166,7 +164,7 @@ def _write(job: Job) -> list[str]:
             if len(wave) < length:
                 wave = fit_shorter(wave, length, job.audio.shorter)
             with torch.inference_mode():
-                stored = pack(front_end(torch.from_numpy(wave[None]))[0])
+                stored = pack(front_end(torch.from_numpy(wave[None]))[0], front_end.config)
             add_mel(tar, f"{number:08d}-{version:03d}", stored, told)
     return bad
 

@@ -99,7 +99,11 @@ class Stepper:
         given = out | {k: batch[k] for k in ("audio_group", "text_group", "hard_text_mask") if k in batch}
         if self.spread and not self.meets_itself:
             given = {k: v if k in ONCE else gathered(v) for k, v in given.items() if k in self.objective.needs}
-        return self.objective(given)
+        scalars: dict[str, Tensor] = self.objective(given)
+        if self.recipe.distil is not None:  # of its own clips: the mean over processes is the batch's
+            apart = (1 - (out["audio_emb"] * out["teacher_emb"]).sum(1)).mean()
+            scalars = scalars | {"loss": scalars["loss"] + self.recipe.distil.weight * apart, "distil": apart}
+        return scalars
 
     @contextlib.contextmanager
     def _syncing(self, last: bool) -> Iterator[None]:

@@ -17,7 +17,8 @@ from aural.audio.augment import apply_masks
 from aural.audio.mel import LogMel
 from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.base import AUDIO_ENCODERS
-from aural.models.clap import Clap
+from aural.models.clap import AudioTower, Clap
+from aural.nn.lora import add_low_rank, learn_low_rank
 from aural.train.config import ModelConfig, Recipe
 from aural.train.loader import Batch
 from aural.train.mels import unpack
@@ -28,14 +29,30 @@ PACKAGED = "packaged-minilm"
 
 
 class Towers(nn.Module):
-    """A batch to unit embeddings "audio_emb" (B, E), "text_emb" (B K, E), "hard_text_emb" (B, H, E), scale and bias."""
+    """A batch to unit embeddings "audio_emb" (B, E), "text_emb" (B K, E), "hard_text_emb" (B, H, E), scale and bias;
+    with a teacher also its "teacher_emb" (B, E) of the same sounds."""
 
-    def __init__(self, clap: Clap, locked: Iterable[str] = (), calibrated: bool = False) -> None:
+    def __init__(
+        self,
+        clap: Clap,
+        locked: Iterable[str] = (),
+        calibrated: bool = False,
+        teacher: AudioTower | None = None,
+    ) -> None:
         super().__init__()
         self.clap, self.calibrated = clap, calibrated
         self.locked = [getattr(clap, name).encoder for name in locked]
         for encoder in self.locked:
             encoder.requires_grad_(False)
+            learn_low_rank(encoder)
+        self.teacher = (teacher,)  # in a tuple: no part of what is trained, averaged or saved
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Towers:
+        """Moves the teacher along."""
+        super()._apply(fn, recurse)
+        if self.teacher[0] is not None:
+            self.teacher[0]._apply(fn)
+        return self
 
     def train(self, mode: bool = True) -> Towers:
         super().train(mode)
@@ -47,9 +64,13 @@ class Towers(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        clap = self.clap
-        mel = log_mel(clap.audio.front_end, batch)
+        clap, (teacher,) = self.clap, self.teacher
+        whole = log_mel(clap.audio.front_end, batch)
+        mel = masked(whole, batch)
         out = {"audio_emb": unit(clap.audio.embed_mel(mel)), "text_emb": unit(clap.text(batch["ids"], batch["mask"]))}
+        if teacher is not None:
+            with torch.no_grad():
+                out["teacher_emb"] = unit(teacher.embed_mel(whole))
         if "hard_ids" in batch:
             hard = unit(clap.text(batch["hard_ids"], batch["hard_mask"]))
             out["hard_text_emb"] = hard.view(len(mel), -1, hard.shape[-1])
@@ -66,6 +87,8 @@ class ManyTasks(nn.Module):
         entry = AUDIO_ENCODERS[audio.encoder]
         self.front_end = LogMel(audio.mel)
         self.encoder = entry.build(entry.config.parse(audio.encoder_options, f"encoder {audio.encoder}"))
+        if recipe.model.audio_init:
+            load_encoder(self.encoder, recipe.model.audio_init)
         self.heads = Heads(recipe.tasks, labels.classes, self.encoder.dim)
         self.calibrated = recipe.model.batch_norm == "calibrated"
 
@@ -77,16 +100,21 @@ class ManyTasks(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = self.heads(self.encoder(log_mel(self.front_end, batch)), batch)
+        found: dict[str, Tensor] = self.heads(self.encoder(masked(log_mel(self.front_end, batch), batch)), batch)
         return found
 
 
-def log_mel(front_end: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    """(B, N, F) from sounds or stored log-mels, masked where the batch says so."""
+def log_mel(front_end: LogMel, batch: Mapping[str, Any]) -> Tensor:
+    """(B, N, F) from sounds or stored log-mels."""
     wave = batch.get("wave")
     if wave is not None and wave.dtype == torch.int16:
         wave = wave.float() / 32768.0
-    mel: Tensor = unpack(batch["mel"]) if wave is None else front_end(wave)
+    mel: Tensor = unpack(batch["mel"], front_end.config) if wave is None else front_end(wave)
+    return mel
+
+
+def masked(mel: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """(B, N, F) with the rectangles that the batch names blanked."""
     return apply_masks(mel, batch["rectangles"]) if "rectangles" in batch else mel
 
 
@@ -130,35 +158,71 @@ def build_clap(model: ModelConfig) -> Clap:
     with torch.no_grad():
         clap.logit_scale.fill_(math.log(1 / model.init_temperature))
     if model.audio_init:
-        load_encoder(clap, Path(model.audio_init))
+        load_encoder(clap.audio.encoder, model.audio_init)
     if model.text_init != "random":
         load_text(clap, model.text_init)
+    if model.text_lora:
+        add_low_rank(clap.text.encoder, model.text_lora)
     return clap
 
 
-def load_encoder(clap: Clap, folder: Path) -> None:
-    """Take the audio encoder of a stage-1 run."""
+def load_encoder(encoder: nn.Module, name: str) -> None:
+    """Take the audio encoder of a stage-1 run or of a model."""
+    from aural.models.load import open_checkpoint
     from aural.models.sources import read_safetensors
 
-    file = folder / ENCODER_FILE
-    if not file.is_file():
-        raise CheckpointError(f"model.audio_init: {folder} holds no {ENCODER_FILE}; name the folder of a stage-1 run")
+    file = Path(name) / ENCODER_FILE
+    if file.is_file():
+        found = read_safetensors(file)
+    elif Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise CheckpointError(f"model.audio_init: {name} holds no {ENCODER_FILE}; name the folder of a stage-1 run")
+    else:
+        found = part(open_checkpoint(name).tensors, "audio.encoder.")
     try:
-        clap.audio.encoder.load_state_dict(read_safetensors(file), strict=True)
+        encoder.load_state_dict(found, strict=True)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{file}: does not fit the recipe's encoder ({' '.join(str(error).split())[:160]})"
-        ) from None
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{name}: does not fit the recipe's encoder ({reason})") from None
+
+
+def load_teacher(recipe: Recipe) -> AudioTower | None:
+    """The audio tower of the recipe's teacher, frozen."""
+    if recipe.distil is None:
+        return None
+    from aural.models.load import open_checkpoint
+
+    checkpoint, own = open_checkpoint(recipe.distil.teacher), recipe.model.clap
+    theirs = checkpoint.config
+    if theirs.audio.mel != own.audio.mel or theirs.embed_dim != own.embed_dim:
+        raise ConfigError(
+            f"distil.teacher: {recipe.distil.teacher} hears another log-mel or has other embedding dimensions than the "
+            "recipe's model; give both the same audio.mel and embed_dim"
+        )
+    tower = AudioTower(theirs.audio, theirs.embed_dim)
+    tower.load_state_dict(part(checkpoint.tensors, "audio."), strict=True)
+    return tower.eval().requires_grad_(False)
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below a prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def load_text(clap: Clap, name: str) -> None:
     """Pretrained weights of the text tower from a local folder, the hub or a package: every tensor or none."""
     from aural.core.hub import hub_file
-    from aural.models.format import MINILM
+    from aural.models.format import MINILM, is_own
+    from aural.models.load import open_checkpoint
     from aural.models.sources import read_safetensors
 
     if name == PACKAGED:
-        clap.text.load_state_dict({k.removeprefix("text."): t for k, t in MINILM.tensors(clap.config).items()})
+        clap.text.load_state_dict(part(MINILM.tensors(clap.config), "text."))
+        return
+    if is_own(Path(name)):
+        checkpoint = open_checkpoint(name)
+        if checkpoint.config.text != clap.config.text:
+            raise ConfigError(f"model.text_init: {name} has another text tower than model.clap.text; copy its config")
+        clap.text.encoder.load_state_dict(part(checkpoint.tensors, "text.encoder."), strict=True)
         return
     folder = Path(name)
     file = folder / "model.safetensors" if folder.is_dir() else hub_file(name, "model.safetensors")
