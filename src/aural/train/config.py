@@ -125,7 +125,7 @@ class OptimiserConfig(Config):
     clip_grad: float = 0.0
     """Largest norm of the gradient; 0: no limit."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the averaged twin; 0: none."""
+    """Decay a step of the averaged twin (less in the first steps); 0: none."""
 
 
 class ScheduleConfig(Config):

@@ -36,7 +36,7 @@ def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
 
     clap = recipe.model.clap
     tokenizer = None if clap.text.tokenizer in BUNDLED else load_backend(clap.text.tokenizer).to_str()
-    tensors = {name.removeprefix("clap."): tensor for name, tensor in state.items()}
+    tensors = {name.removeprefix("clap."): tensor.cpu() for name, tensor in state.items()}
     card = f"# {out.name}\n\n{recipe.shows}\n\nTrained by aural; paper: {recipe.paper}\n\n```\n{recipe.command}\n```\n"
     text_from, updates = packaged_tower(recipe)
     save_own(

@@ -138,7 +138,7 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.averaged is not None:
-            self.averaged.update()
+            self.averaged.update(step)
 
     def _note(self, step: int, scalars: dict[str, Tensor], batch: Batch) -> Step:
         told = {"lr": self.schedule.rate(step), "clips_per_s": self.rate, "loader_wait_s": self.waited_s}

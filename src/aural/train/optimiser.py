@@ -102,21 +102,25 @@ class Schedule:
 
 
 class Averaged:
-    """An exponential average of the parameters (and a copy of the buffers)."""
+    """An exponential average of the parameters, and a copy of the buffers.
+
+    The decay of update n is at most (1 + n) / (10 + n), so that first weights do not linger in the average.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.model = decay, model
         self.tensors = {name: t.detach().clone() for name, t in model.state_dict().items()}
+        self.learned = [name for name, _ in model.named_parameters(remove_duplicate=False)]
 
     @torch.no_grad()
-    def update(self) -> None:
-        floats: list[tuple[Tensor, Tensor]] = []
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
-                floats.append((self.tensors[name], tensor))
-            else:
-                self.tensors[name].copy_(tensor)
-        torch._foreach_lerp_([own for own, _ in floats], [new for _, new in floats], 1 - self.decay)
+    def update(self, step: int) -> None:
+        """Follow the model after step 0, 1, ..."""
+        now = self.model.state_dict()
+        decay = min(self.decay, (1 + step) / (10 + step))
+        own, new = [self.tensors[name] for name in self.learned], [now[name] for name in self.learned]
+        torch._foreach_lerp_(own, new, 1 - decay)
+        for name in now.keys() - self.learned:
+            self.tensors[name].copy_(now[name])
 
     @torch.no_grad()
     def swap(self) -> None:
