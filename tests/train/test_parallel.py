@@ -13,6 +13,7 @@ import pytest
 from sounds import MakeRecipe
 
 from aural.train.config import Recipe
+from aural.train.loop import train
 from aural.train.track import lines_of
 
 HERE = Path(__file__).parent
@@ -64,3 +65,16 @@ def test_two_processes_equal_one_over_20_steps(make_recipe: MakeRecipe, tmp_path
     for name, two in run(recipes, tmp_path / "two", 2).items():
         assert len(two) == (STEPS if name == "ddp" else 6)
         assert two == pytest.approx(one[: len(two)], abs=1e-5), name
+
+
+@pytest.mark.slow
+def test_two_processes_with_a_teacher_equal_one(make_recipe: MakeRecipe, tmp_path: Path, changes: list[str]) -> None:
+    teacher = train(
+        make_recipe("tiny_clap_2023", "loop.steps=1", "loop.batch=8", "seed=5", "evaluators=[]"),
+        tmp_path / "t",
+        device="cpu",
+    )
+    recipe = make_recipe("tiny_clap_2023", *changes, "loop.steps=4", f"distil.teacher={teacher}", "distil.weight=3")
+    one, two = (run({"taught": recipe}, tmp_path / str(world), world)["taught"] for world in (1, 2))
+    assert len(two) == 4
+    assert two == pytest.approx(one, abs=1e-5)

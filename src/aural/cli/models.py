@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aural.cli.demo import bundled_sounds
-from aural.cli.files import find_sounds, json_line
+from aural.cli.files import json_line
 from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.errors import ConfigError
 from aural.core.weights import weight_cards
@@ -76,18 +75,12 @@ def export(
     layout: Annotated[
         str, typer.Option("--format", help="transformers: a ClapModel folder; onnx, onnx-int8: two ONNX graphs.")
     ] = "transformers",
-    sounds: Annotated[
-        list[Path] | None,
-        typer.Option("--sounds", help="onnx-int8: files or folders that ranges are measured on (default: bundled)."),
-    ] = None,
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
     """Write a model in another library's format, where its architecture allows."""
     if layout not in FORMATS:
         raise ConfigError(f'format "{layout}" is not known; use {", ".join(FORMATS)}')
-    if sounds and layout != "onnx-int8":
-        raise ConfigError(f"--sounds is for --format onnx-int8, not for {layout}")
     if layout == "transformers":
         from aural.models.export import export_transformers
 
@@ -95,7 +88,5 @@ def export(
     else:
         from aural.models.onnx_export import export_onnx
 
-        int8 = layout == "onnx-int8"
-        heard = (find_sounds(sounds) if sounds else list(bundled_sounds()[0])) if int8 else []
-        folder = export_onnx(source, target, int8=int8, sounds=heard, tokenizer=tokenizer, offline=offline)
+        folder = export_onnx(source, target, int8=layout == "onnx-int8", tokenizer=tokenizer, offline=offline)
     print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

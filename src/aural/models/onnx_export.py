@@ -15,7 +15,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.types import AudioSource, FloatArray
 from aural.models.clap import AudioTower, TextSide
 from aural.models.format import make_folder
 from aural.models.load import load
@@ -34,7 +32,6 @@ from aural.models.pipeline import Model
 
 OPSET = 20
 FOLDED = 4096  # constants of up to so many numbers are computed at export; larger ones when the graph is opened
-CALIBRATION_WINDOWS = 256
 
 
 class AudioGraph(nn.Module):
@@ -68,18 +65,17 @@ def export_onnx(
     *,
     int8: bool = False,
     bare: bool = False,
-    sounds: Sequence[AudioSource] = (),
     tokenizer: str | Path | None = None,
     offline: bool = False,
 ) -> Path:
     """Write both graphs of a model; `bare` leaves the weights in the model's own files, which must lie in `target`.
 
-    int8: weights and the activations of convolutions in 8 bits, their ranges measured on `sounds`; the text tower's
-    matrices in 8 bits. Raises ConfigError for fused models, whose input depends on the clip's length.
+    int8: matrices and convolutions in 8 bits. Raises ConfigError for fused models: their input depends on the clip's
+    length.
     """
     model = source if isinstance(source, Model) else load(source, device="cpu", tokenizer=tokenizer, offline=offline)
-    if int8 and (bare or not sounds):
-        raise ConfigError("int8 needs sounds that its ranges are measured on" if not bare else "int8 graphs are whole")
+    if int8 and bare:
+        raise ConfigError("int8 graphs are whole")
     if model.config.audio.encoder_options.get("fusion"):
         raise ConfigError(f"{model.source}: a fused model's input depends on the clip's length; it has no ONNX form")
     folder = make_folder(target)
@@ -99,7 +95,7 @@ def export_onnx(
         if bare:
             outside += _strip(graph, set(model.checkpoint.tensors))
         elif int8:
-            graph = _audio_int8(graph, model, sounds) if name == AUDIO else _text_int8(graph)
+            graph = _in_8_bits(graph, {key for key in model.checkpoint.tensors if ".front_end." not in key})
         part = folder / (name + ".part")
         part.write_bytes(graph.SerializeToString())
         part.replace(folder / name)
@@ -191,78 +187,30 @@ def _strip(graph: Any, names: set[str]) -> list[str]:
     return [tensor.name for tensor in found]
 
 
-def _audio_int8(graph: Any, model: Model, sounds: Sequence[AudioSource]) -> Any:
-    """Convolutions and pooling in 8 bits: weights by channel, activations by the range that they have on `sounds`."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+def _in_8_bits(graph: Any, names: set[str]) -> Any:
+    """The matrices of a checkpoint as 8-bit steps of a scale for each row (of a convolution: each channel).
 
-    from aural.audio.length import windows
-
-    rate, window_s = model.sample_rate_hz, model.window_s
-    found = [w.samples for one in sounds for w in windows(one, rate, window_s, shorter=model.shorter)]
-    step = max(1, len(found) // CALIBRATION_WINDOWS)
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.windows = iter(found[::step])
-
-        def get_next(self) -> dict[str, FloatArray] | None:
-            one = next(self.windows, None)
-            return None if one is None else {"wave": np.ascontiguousarray(one[None])}
-
-    return _quantized(
-        graph,
-        lambda before, after: quantize_static(
-            before,
-            after,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MaxPool"],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        ),
-        left_out=["ConstantFolding"],  # the table of the Fourier transform stays a formula: 2 MB less
-    )
-
-
-def _text_int8(graph: Any) -> Any:
-    """Matrices and the table of words in 8 bits, activations by the range that each batch has."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    return _quantized(
-        graph,
-        lambda before, after: quantize_dynamic(
-            before,
-            after,
-            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        ),
-    )
-
-
-def _quantized(graph: Any, quantize: Any, left_out: Sequence[str] = ()) -> Any:
-    """A graph prepared by onnxruntime (BatchNorm folded, constants computed) but for `left_out`, then quantised."""
-    import tempfile
-
+    They are float32 again before they are used, and what is computed stays float32, so that only their rounding shows.
+    """
     import onnx
-    import onnxruntime
+    from onnx import helper, numpy_helper
 
-    with tempfile.TemporaryDirectory() as folder:
-        given, plain, small = (str(Path(folder) / f"{name}.onnx") for name in ("given", "plain", "small"))
-        Path(given).write_bytes(graph.SerializeToString())
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = plain
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(
-            given, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(left_out)
-        )
-        quiet = logging.getLogger()
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)  # onnxruntime advises the preparation that was just made
-        try:
-            quantize(plain, small)
-        finally:
-            quiet.setLevel(level)
-        return onnx.load(small)
+    turned = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul"}  # (in, out), not (out, in)
+    kept, nodes = [], []
+    for tensor in graph.graph.initializer:
+        if tensor.name not in names or len(tensor.dims) < 2:
+            kept.append(tensor)
+            continue
+        values, axis = numpy_helper.to_array(tensor), 1 if tensor.name in turned else 0
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        scale = np.maximum(np.abs(values).max(others, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        steps = np.rint(values / scale).astype(np.int8)
+        own = [f"{tensor.name}.{part}" for part in ("steps", "scale")]
+        kept += [numpy_helper.from_array(steps, own[0]), numpy_helper.from_array(scale.ravel(), own[1])]
+        nodes.append(helper.make_node("DequantizeLinear", own, [tensor.name], axis=axis))
+    nodes += graph.graph.node
+    for field, values in (("initializer", kept), ("node", nodes)):
+        graph.graph.ClearField(field)
+        getattr(graph.graph, field).extend(values)
+    onnx.checker.check_model(graph)
+    return graph

@@ -100,8 +100,9 @@ class Stepper:
         if self.spread and not self.meets_itself:
             given = {k: v if k in ONCE else gathered(v) for k, v in given.items() if k in self.objective.needs}
         scalars: dict[str, Tensor] = self.objective(given)
-        if self.recipe.distil is not None:  # of its own clips: the mean over processes is the batch's
-            apart = (1 - (out["audio_emb"] * out["teacher_emb"]).sum(1)).mean()
+        if self.recipe.distil is not None:
+            own, theirs = (gathered(out[name]) if self.spread else out[name] for name in ("audio_emb", "teacher_emb"))
+            apart = (1 - (own * theirs).sum(1)).mean()
             scalars = scalars | {"loss": scalars["loss"] + self.recipe.distil.weight * apart, "distil": apart}
         return scalars
 
