@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aural.audio.augment import apply_masks
 from aural.audio.mel import LogMel
-from aural.core.errors import CheckpointError, ConfigError
+from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.encoders.base import AUDIO_ENCODERS
 from aural.models.clap import AudioTower, Clap
 from aural.nn.lora import add_low_rank, learn_low_rank
@@ -225,7 +225,10 @@ def load_text(clap: Clap, name: str) -> None:
         clap.text.encoder.load_state_dict(part(checkpoint.tensors, "text.encoder."), strict=True)
         return
     folder = Path(name)
-    file = folder / "model.safetensors" if folder.is_dir() else hub_file(name, "model.safetensors")
+    try:
+        file = folder / "model.safetensors" if folder.is_dir() else hub_file(name, "model.safetensors")
+    except AuralError as error:
+        raise CheckpointError(f"model.text_init: {error}") from None
     if not file.is_file():
         raise CheckpointError(f"model.text_init: {folder} holds no model.safetensors")
     wanted = clap.text.encoder.model.state_dict()
