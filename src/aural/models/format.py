@@ -16,7 +16,7 @@ from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.convert.base import check_keys
 from aural.models.clap import ClapConfig, layout
-from aural.models.packaged import MINILM, PackagedText, is_update, with_updates
+from aural.models.packaged import MINILM, PackagedText, in_8_bits, is_update, with_updates
 from aural.models.sources import Checkpoint, Peer, read_safetensors
 
 __all__ = ["FORMAT", "MINILM", "PackagedText", "open_own", "save_own"]
@@ -33,6 +33,8 @@ class Header(Config):
     source: str = ""
     peer: Peer = "none"
     text_from: PackagedText | None = None
+    int8: bool = False
+    """Matrices are rounded to 8 bits by row when the model is opened, so that its int8 form is the same model."""
     clap: ClapConfig
 
 
@@ -64,6 +66,9 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         tensors |= header.text_from.tensors(header.clap)
     tensors = with_updates(tensors)
     check_keys(tensors, layout(header.clap), str(file))
+    if header.int8:
+        arrays = in_8_bits({name: t.numpy() for name, t in tensors.items()})
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Checkpoint(header.clap, tensors, header.peer, str(folder), folder)
 
 
@@ -90,11 +95,12 @@ def save_own(
     tokenizer_json: str | None = None,
     dtype: torch.dtype | None = None,
     text_from: PackagedText | None = None,
+    int8: bool = False,
 ) -> Path:
     """Write a folder in our format; `dtype` (float16) halves the weights on disk. Each file appears whole or not.
 
     With `text_from` the text tower is left out of the folder and read from that package; its low-rank updates, if
-    `tensors` has any, are kept. Without it they are added to the matrices.
+    `tensors` has any, are kept. Without it they are added to the matrices. int8: the model is rounded when opened.
     """
     from safetensors.torch import save_file
 
@@ -108,7 +114,7 @@ def save_own(
         if text_from is None or not name.startswith("text.encoder.") or is_update(name)
     }
     by = f"aural {aural.__version__}"
-    header = Header(aural=FORMAT, written_by=by, source=source, peer=peer, text_from=text_from, clap=config)
+    header = Header(aural=FORMAT, written_by=by, source=source, peer=peer, text_from=text_from, int8=int8, clap=config)
     with_name = folder / (WEIGHTS + ".part")
     save_file(packed, with_name, metadata={"format": "pt"})
     with_name.replace(folder / WEIGHTS)

@@ -18,7 +18,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from aural.models.clap import AudioTower, TextSide
 from aural.models.format import make_folder
 from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.packaged import is_matrix, rounded
 from aural.models.pipeline import Model
 
 OPSET = 20
@@ -95,7 +95,7 @@ def export_onnx(
         if bare:
             outside += _strip(graph, set(model.checkpoint.tensors))
         elif int8:
-            graph = _in_8_bits(graph, {key for key in model.checkpoint.tensors if ".front_end." not in key})
+            graph = _in_8_bits(graph, set(model.checkpoint.tensors))
         part = folder / (name + ".part")
         part.write_bytes(graph.SerializeToString())
         part.replace(folder / name)
@@ -198,13 +198,11 @@ def _in_8_bits(graph: Any, names: set[str]) -> Any:
     turned = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul"}  # (in, out), not (out, in)
     kept, nodes = [], []
     for tensor in graph.graph.initializer:
-        if tensor.name not in names or len(tensor.dims) < 2:
+        if tensor.name not in names or not is_matrix(tensor.name, tensor.dims):
             kept.append(tensor)
             continue
-        values, axis = numpy_helper.to_array(tensor), 1 if tensor.name in turned else 0
-        others = tuple(i for i in range(values.ndim) if i != axis)
-        scale = np.maximum(np.abs(values).max(others, keepdims=True) / 127, np.finfo(np.float32).tiny)
-        steps = np.rint(values / scale).astype(np.int8)
+        axis = 1 if tensor.name in turned else 0
+        steps, scale = rounded(numpy_helper.to_array(tensor), axis)
         own = [f"{tensor.name}.{part}" for part in ("steps", "scale")]
         kept += [numpy_helper.from_array(steps, own[0]), numpy_helper.from_array(scale.ravel(), own[1])]
         nodes.append(helper.make_node("DequantizeLinear", own, [tensor.name], axis=axis))

@@ -22,7 +22,7 @@ from aural.core.errors import CheckpointError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import Towers
-from aural.models.packaged import PackagedText, with_updates
+from aural.models.packaged import PackagedText, in_8_bits, with_updates
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
@@ -134,7 +134,7 @@ class OnnxModel(Towers):
 
     @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, self._own if self.header.form == "bare" else {})
+        return self._session(AUDIO, self._as_opened(self._own) if self.header.form == "bare" else {})
 
     @cached_property
     def _text(self) -> Any:
@@ -145,8 +145,12 @@ class OnnxModel(Towers):
             if packaged is not None:
                 path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
                 weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
-            weights = with_updates(weights)
+            weights = self._as_opened(with_updates(weights))
         return self._session(TEXT, weights)
+
+    def _as_opened(self, weights: dict[str, Any]) -> dict[str, Any]:
+        """Rounded where the model says so."""
+        return in_8_bits(weights) if read_mapping(self.folder / "config.json").get("int8") else weights
 
     def _session(self, name: str, weights: dict[str, Any]) -> Any:
         import onnxruntime

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aural.core.config import Config
 from aural.core.errors import CheckpointError, MissingDependencyError
 from aural.core.hub import verify
+from aural.core.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +66,29 @@ def with_updates(tensors: Mapping[str, Any]) -> dict[str, Any]:
                 raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
             found[f"{layer}.weight"] = weight + b @ a
     return found
+
+
+def rounded(values: FloatArray, axis: int = 0) -> tuple[NDArray[np.int8], FloatArray]:
+    """8-bit steps of a matrix and the scale of each row (or index of `axis`), kept as a dimension: values ~ steps *
+    scale, of which the largest is 127 steps."""
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(others, keepdims=True) / np.float32(127), np.finfo(np.float32).tiny)
+    return np.rint(values / scale).astype(np.int8), scale
+
+
+def in_8_bits(tensors: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """A model's tensors, its matrices and convolutions rounded to 8 bits by row, in float32."""
+    found = dict(tensors)
+    for name, values in tensors.items():
+        if is_matrix(name, values.shape):
+            steps, scale = rounded(values)
+            found[name] = steps * scale
+    return found
+
+
+def is_matrix(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor is one that 8 bits are enough for: weights of layers and tables, not the front end's filters."""
+    return len(shape) > 1 and ".front_end." not in name
 
 
 MINILM = PackagedText(

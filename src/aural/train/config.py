@@ -82,6 +82,8 @@ class ModelConfig(Config):
     """Towers whose encoder stays as it is; projections always learn."""
     text_lora: Natural = 0
     """Rank of the updates that a locked text tower learns all the same (LoRA); 0: none."""
+    int8: bool = False
+    """The finished model's matrices are rounded to 8 bits by row when it is opened: its int8 form is the same model."""
     init_temperature: Positive = 0.07
     batch_norm: Literal["batch", "calibrated", "sync"] = "batch"
     """batch: statistics of each micro-batch and rank; sync: over ranks (CUDA); calibrated: measured on the first

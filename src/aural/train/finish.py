@@ -47,6 +47,7 @@ def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
         card=card,
         tokenizer_json=tokenizer,
         text_from=text_from,
+        int8=recipe.model.int8,
     )
 
 
