@@ -141,8 +141,8 @@ def test_whole_and_int8_of_a_model_of_another_shape(tmp_path: Path) -> None:
         differs = (tensor - rounded.checkpoint.tensors[name]).abs() > 1e-7  # by hand in float64: ties may fall otherwise
         assert differs.float().mean() < 1e-4
     own = OnnxModel(export_onnx(said, tmp_path / "own", int8=True), threads=1)
-    assert np.abs(own.embed_audio(files) - said.embed_audio(files)).max() < 1e-6
-    assert np.abs(own.embed_text(TEXTS) - said.embed_text(TEXTS)).max() < 1e-6
+    assert np.abs(own.embed_audio(files) - said.embed_audio(files)).max() < 1e-5
+    assert np.abs(own.embed_text(TEXTS) - said.embed_text(TEXTS)).max() < 1e-5
     sizes = [(tmp_path / name / "text.onnx").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < 0.4 * sizes[1]
     with pytest.raises(ConfigError, match="whole"):
