@@ -138,7 +138,7 @@ def test_whole_and_int8_of_a_model_of_another_shape(tmp_path: Path) -> None:
     assert np.abs(small.embed_text(TEXTS) - texts).max() > 1e-4
     said = load(save_own(tmp_path / "said", model.config, model.checkpoint.tensors, int8=True), device="cpu")
     for name, tensor in said.checkpoint.tensors.items():
-        differs = (tensor - rounded.checkpoint.tensors[name]).abs() > 1e-7  # by hand in float64: ties may fall otherwise
+        differs = (tensor - rounded.checkpoint.tensors[name]).abs() > 1e-7  # ties of float64 may fall otherwise
         assert differs.float().mean() < 1e-4
     own = OnnxModel(export_onnx(said, tmp_path / "own", int8=True), threads=1)
     assert np.abs(own.embed_audio(files) - said.embed_audio(files)).max() < 1e-5

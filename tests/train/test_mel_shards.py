@@ -14,12 +14,12 @@ import torch
 from sounds import MakeRecipe, make_sounds
 
 from aural.audio.augment import faster
-from aural.audio.mel import LogMel
+from aural.audio.mel import PRESETS, LogMel, MelConfig
 from aural.core.errors import ConfigError
 from aural.data.manifest import read_manifest
 from aural.train.loader import Batches
 from aural.train.loop import train
-from aural.train.mels import pack
+from aural.train.mels import pack, unpack
 from aural.train.recipes import load_recipe
 from aural.train.render import render
 from aural.train.sources import ManifestSource, SceneSource
@@ -49,9 +49,19 @@ def test_the_first_version_is_what_the_loader_hears(make_recipe: MakeRecipe, ton
         wave = waves[told["name"]]
         assert wave is not None
         stored = np.load(io.BytesIO(found[name.replace(".json", ".mel")]))
-        assert np.array_equal(stored, pack(front_end(torch.from_numpy(wave[None]))[0]))
+        assert np.array_equal(stored, pack(front_end(torch.from_numpy(wave[None]))[0], front_end.config))
         assert told["captions"]
         assert told["class_name"]
+
+
+def test_any_logarithm_is_stored_in_steps_of_a_256th_of_a_db() -> None:
+    for config, unit_db in ((MelConfig(divide=2.0), 2.0), (PRESETS["aisfx"], 10 * PRESETS["aisfx"].divide)):
+        mel = torch.linspace(-0.1, 1.0, 40).reshape(4, 10)
+        stored = pack(mel, config)
+        assert stored[3, 9] == round(unit_db * 256)
+        assert float((unpack(torch.from_numpy(stored), config) - mel).abs().max()) <= 0.5 / 256 / unit_db + 1e-6
+    loudest = LogMel(PRESETS["aisfx"])(torch.ones(1, 44100))  # a front end that tells 0 to 1
+    assert int(pack(loudest[0], PRESETS["aisfx"]).max()) < 32767
 
 
 def test_versions_balance_and_any_number_of_processes(make_recipe: MakeRecipe, tones: Path, tmp_path: Path) -> None:
