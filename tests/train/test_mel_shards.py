@@ -14,7 +14,7 @@ import torch
 from sounds import MakeRecipe, make_sounds
 
 from aural.audio.augment import faster
-from aural.audio.mel import PRESETS, LogMel, MelConfig
+from aural.audio.mel import PRESETS, LogMel
 from aural.core.errors import ConfigError
 from aural.data.manifest import read_manifest
 from aural.train.loader import Batches
@@ -55,7 +55,10 @@ def test_the_first_version_is_what_the_loader_hears(make_recipe: MakeRecipe, ton
 
 
 def test_any_logarithm_is_stored_in_steps_of_a_256th_of_a_db() -> None:
-    for config, unit_db in ((MelConfig(divide=2.0), 2.0), (PRESETS["aisfx"], 10 * PRESETS["aisfx"].divide)):
+    for config, unit_db in (
+        (PRESETS["aisfx"].model_copy(update={"log": "db", "divide": 2.0}), 2.0),
+        (PRESETS["aisfx"], 10 * PRESETS["aisfx"].divide),
+    ):
         mel = torch.linspace(-0.1, 1.0, 40).reshape(4, 10)
         stored = pack(mel, config)
         assert stored[3, 9] == round(unit_db * 256)
