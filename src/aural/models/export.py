@@ -28,7 +28,7 @@ def export_transformers(
     from safetensors.torch import save_file
 
     model = load(source, device="cpu", tokenizer=tokenizer, offline=offline)
-    config, tensors = model.config, model.checkpoint.tensors
+    config, tensors = model.config, dict(model.checkpoint.tensors)
     refuse_what_does_not_fit(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
     folder = make_folder(target)

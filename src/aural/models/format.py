@@ -4,7 +4,7 @@ tower's tokenizer is not bundled with aural, `tokenizer.json`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.convert.base import check_keys
 from aural.models.clap import ClapConfig, layout
-from aural.models.packaged import MINILM, PackagedText, in_8_bits, is_update, with_updates
+from aural.models.packaged import MINILM, PackagedText, check_updates, in_8_bits, is_matrix, is_update, with_updates
 from aural.models.sources import Checkpoint, Peer, read_safetensors
 
 __all__ = ["FORMAT", "MINILM", "PackagedText", "open_own", "save_own"]
@@ -61,15 +61,34 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     if not file.is_file():
         raise CheckpointError(f"{folder}: {WEIGHTS} is missing; copy the whole folder again")
     tensors = read_safetensors(file)
-    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     if header.text_from is not None:
         tensors |= header.text_from.tensors(header.clap)
-    tensors = with_updates(tensors)
-    check_keys(tensors, layout(header.clap), str(file))
-    if header.int8:
-        arrays = in_8_bits({name: t.numpy() for name, t in tensors.items()})
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Checkpoint(header.clap, tensors, header.peer, str(folder), folder)
+    check_updates(tensors)
+    check_keys({name: t for name, t in tensors.items() if not is_update(name)}, layout(header.clap), str(file))
+    opened = Opened(tensors, header.int8)
+    return Checkpoint(header.clap, opened, header.peer, str(folder), folder)
+
+
+class Opened(Mapping[str, Tensor]):
+    """A folder's tensors, made when they are asked for: float32, updates added, matrices rounded. So a tower that
+    nobody uses takes no memory."""
+
+    def __init__(self, stored: dict[str, Tensor], int8: bool) -> None:
+        self.stored, self.int8 = stored, int8
+
+    def __getitem__(self, name: str) -> Tensor:
+        layer = name.removesuffix(".weight")
+        own = {key: self.stored[key] for key in (name, f"{layer}.lora_a", f"{layer}.lora_b") if key in self.stored}
+        found = with_updates({key: t.float() if t.is_floating_point() else t for key, t in own.items()})[name]
+        if self.int8 and is_matrix(name, found.shape):
+            return torch.from_numpy(in_8_bits(found.numpy()))
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.stored if not is_update(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from aural.models.clap import AudioTower, TextSide
 from aural.models.format import make_folder
 from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
-from aural.models.packaged import is_matrix, rounded
+from aural.models.packaged import is_matrix, scale_of
 from aural.models.pipeline import Model
 
 OPSET = 20
@@ -124,7 +125,7 @@ def export_onnx(
 
 def _part(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     """A tower's tensors. For a bare graph noise in their place: no two are equal, so none are merged into one."""
-    tensors = {name: t for name, t in model.checkpoint.tensors.items() if name.startswith(prefix)}
+    tensors = {name: model.checkpoint.tensors[name] for name in model.checkpoint.tensors if name.startswith(prefix)}
     noise = torch.Generator().manual_seed(0)
     return {
         name.removeprefix(prefix): torch.rand(t.shape, generator=noise) if bare and t.is_floating_point() else t.float()
@@ -202,7 +203,9 @@ def _in_8_bits(graph: Any, names: set[str]) -> Any:
             kept.append(tensor)
             continue
         axis = 1 if tensor.name in turned else 0
-        steps, scale = rounded(numpy_helper.to_array(tensor), axis)
+        values = numpy_helper.to_array(tensor)
+        scale = scale_of(values, axis)
+        steps = np.rint(values / scale).astype(np.int8)
         own = [f"{tensor.name}.{part}" for part in ("steps", "scale")]
         kept += [numpy_helper.from_array(steps, own[0]), numpy_helper.from_array(scale.ravel(), own[1])]
         nodes.append(helper.make_node("DequantizeLinear", own, [tensor.name], axis=axis))

@@ -22,7 +22,7 @@ from aural.core.errors import CheckpointError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import Towers
-from aural.models.packaged import PackagedText, in_8_bits, with_updates
+from aural.models.packaged import PackagedText, in_8_bits, is_matrix, with_updates
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
@@ -150,7 +150,9 @@ class OnnxModel(Towers):
 
     def _as_opened(self, weights: dict[str, Any]) -> dict[str, Any]:
         """Rounded where the model says so."""
-        return in_8_bits(weights) if read_mapping(self.folder / "config.json").get("int8") else weights
+        if not read_mapping(self.folder / "config.json").get("int8"):
+            return weights
+        return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
     def _session(self, name: str, weights: dict[str, Any]) -> Any:
         import onnxruntime

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aural.core.config import Config
 from aural.core.errors import CheckpointError, MissingDependencyError
@@ -55,34 +54,40 @@ def is_update(name: str) -> bool:
     return name.endswith((".lora_a", ".lora_b"))
 
 
+def check_updates(tensors: Mapping[str, Any]) -> None:
+    """CheckpointError for the factor of an update that fits no matrix."""
+    for name, a in tensors.items():
+        if name.endswith(".lora_a"):
+            layer = name.removesuffix(".lora_a")
+            weight, b = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.lora_b")
+            if weight is None or b is None or (*weight.shape, b.shape[1]) != (b.shape[0], a.shape[1], a.shape[0]):
+                raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
+
+
 def with_updates(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors (torch's or numpy's) with the low-rank updates among them added to their matrices: W + B A."""
+    check_updates(tensors)
     found = {name: tensor for name, tensor in tensors.items() if not is_update(name)}
     for name, a in tensors.items():
         if name.endswith(".lora_a"):
             layer = name.removesuffix(".lora_a")
-            weight, b = found.get(f"{layer}.weight"), tensors.get(f"{layer}.lora_b")
-            if weight is None or b is None or (*weight.shape, b.shape[1]) != (b.shape[0], a.shape[1], a.shape[0]):
-                raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
-            found[f"{layer}.weight"] = weight + b @ a
+            found[f"{layer}.weight"] = found[f"{layer}.weight"] + tensors[f"{layer}.lora_b"] @ a
     return found
 
 
-def rounded(values: FloatArray, axis: int = 0) -> tuple[NDArray[np.int8], FloatArray]:
-    """8-bit steps of a matrix and the scale of each row (or index of `axis`), kept as a dimension: values ~ steps *
-    scale, of which the largest is 127 steps."""
+def scale_of(values: FloatArray, axis: int = 0) -> FloatArray:
+    """What one of 127 steps is worth for each row (or index of `axis`) of a matrix, kept as a dimension."""
     others = tuple(i for i in range(values.ndim) if i != axis)
-    scale = np.maximum(np.abs(values).max(others, keepdims=True) / np.float32(127), np.finfo(np.float32).tiny)
-    return np.rint(values / scale).astype(np.int8), scale
+    largest = np.maximum(values.max(others, keepdims=True), -values.min(others, keepdims=True))
+    return np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)
 
 
-def in_8_bits(tensors: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """A model's tensors, its matrices and convolutions rounded to 8 bits by row, in float32."""
-    found = dict(tensors)
-    for name, values in tensors.items():
-        if is_matrix(name, values.shape):
-            steps, scale = rounded(values)
-            found[name] = steps * scale
+def in_8_bits(values: FloatArray) -> FloatArray:
+    """A matrix rounded to 127 steps of either sign of each row's largest entry; in float32."""
+    scale = scale_of(values)
+    found = values / scale
+    np.rint(found, out=found)
+    found *= scale
     return found
 
 

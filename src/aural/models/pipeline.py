@@ -117,7 +117,7 @@ class Model(Towers):
 
     def _fill(self, tower: Any, prefix: str) -> Any:
         tensors = self._checkpoint.tensors
-        state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        state = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
         if prefix == "text.":
             state = {name: tensor.float() for name, tensor in state.items()}
         tower.load_state_dict(state, strict=True, assign=True)

@@ -35,7 +35,7 @@ class Checkpoint:
     `folder` holds a tokenizer if the checkpoint brings one."""
 
     config: ClapConfig
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     peer: Peer
     source: str
     folder: Path | None = None
