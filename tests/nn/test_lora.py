@@ -61,7 +61,9 @@ def test_numpy_and_what_fits_no_matrix() -> None:
     for wrong in (
         {"x.lora_a": a, "x.lora_b": b},
         {"x.weight": w, "x.lora_a": a},
+        {"x.weight": w, "x.lora_b": b},
+        {"x.weight": w, "x.lora_a": a, "x.lora_b": b[:, 0]},
         {"x.weight": w.T, "x.lora_a": a, "x.lora_b": b},
     ):
-        with pytest.raises(CheckpointError, match=r'"x.lora_a" fits no matrix'):
+        with pytest.raises(CheckpointError, match=r'"x.lora_[ab]" fits no matrix'):
             with_updates(wrong)

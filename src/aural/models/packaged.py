@@ -56,12 +56,12 @@ def is_update(name: str) -> bool:
 
 def check_updates(tensors: Mapping[str, Any]) -> None:
     """CheckpointError for the factor of an update that fits no matrix."""
-    for name, a in tensors.items():
-        if name.endswith(".lora_a"):
-            layer = name.removesuffix(".lora_a")
-            weight, b = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.lora_b")
-            if weight is None or b is None or (*weight.shape, b.shape[1]) != (b.shape[0], a.shape[1], a.shape[0]):
-                raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
+    for name in filter(is_update, tensors):
+        layer = name.rpartition(".")[0]
+        weight, a, b = (tensors.get(f"{layer}.{part}") for part in ("weight", "lora_a", "lora_b"))
+        missing = weight is None or a is None or b is None or b.ndim != 2
+        if missing or (*weight.shape, b.shape[1]) != (b.shape[0], *a.shape[::-1]):  # type: ignore[union-attr]
+            raise CheckpointError(f'"{name}" fits no matrix of this model; copy the whole folder again')
 
 
 def with_updates(tensors: Mapping[str, Any]) -> dict[str, Any]:
