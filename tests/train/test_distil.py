@@ -15,6 +15,7 @@ import aural
 from aural.core.errors import AuralError
 from aural.train.loop import train
 from aural.train.optimiser import Averaged
+from aural.train.towers import build_clap
 from aural.train.track import lines_of
 
 SHORT = ("loop.steps=3", "loop.batch=8", "schedule.warmup=1", "evaluators=[]")
@@ -73,6 +74,10 @@ def test_updates_of_a_packaged_tower_are_all_that_is_stored(make_recipe: MakeRec
     again = load_file(other / "model.safetensors")
     assert all(torch.equal(again[name], stored[name]) for name in text)
     assert np.array_equal(aural.load(other, device="cpu").embed_text(["a dog"]), model.embed_text(["a dog"]))
+    # its audio encoder begins another run
+    begun = build_clap(load_recipe("libre_small", [*own, f"model.audio_init={folder}"]).model)
+    name = "audio.encoder.conv_block4.conv2.weight"
+    assert torch.equal(begun.state_dict()[name], stored[name])
     # a rounded tower is stored whole
     rounded = train(load_recipe("libre_small", [*own, "model.int8=true"]), tmp_path / "three", device="cpu")
     last_own = [*own, f"model.text_init={rounded}", "model.text_lora=0"]

@@ -28,7 +28,7 @@ from aural.models.clap import AudioTower, TextSide
 from aural.models.format import make_folder
 from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
-from aural.models.packaged import is_matrix, scale_of
+from aural.models.packaged import is_matrix, part, scale_of
 from aural.models.pipeline import Model
 
 OPSET = 20
@@ -125,11 +125,10 @@ def export_onnx(
 
 def _part(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     """A tower's tensors. For a bare graph noise in their place: no two are equal, so none are merged into one."""
-    tensors = {name: model.checkpoint.tensors[name] for name in model.checkpoint.tensors if name.startswith(prefix)}
     noise = torch.Generator().manual_seed(0)
     return {
-        name.removeprefix(prefix): torch.rand(t.shape, generator=noise) if bare and t.is_floating_point() else t.float()
-        for name, t in tensors.items()
+        name: torch.rand(t.shape, generator=noise) if bare and t.is_floating_point() else t.float()
+        for name, t in part(model.checkpoint.tensors, prefix).items()
     }
 
 

@@ -49,6 +49,11 @@ class PackagedText(Config):
         return {ours: state[name] for name, ours in names.items()}
 
 
+def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors below a prefix, without it."""
+    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+
+
 def is_update(name: str) -> bool:
     """Whether a tensor is one factor of a low-rank update (see nn/lora.py)."""
     return name.endswith((".lora_a", ".lora_b"))

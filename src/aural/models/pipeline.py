@@ -23,6 +23,7 @@ from aural.models import peer as peers
 from aural.models.arguments import as_sources, check_texts
 from aural.models.clap import AudioTower, Clap, TextSide
 from aural.models.embedding import Precision, Towers
+from aural.models.packaged import part
 from aural.models.sources import Checkpoint
 from aural.nn.conv import ConvBlock
 
@@ -116,8 +117,7 @@ class Model(Towers):
         )
 
     def _fill(self, tower: Any, prefix: str) -> Any:
-        tensors = self._checkpoint.tensors
-        state = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+        state = part(self._checkpoint.tensors, prefix)
         if prefix == "text.":
             state = {name: tensor.float() for name, tensor in state.items()}
         tower.load_state_dict(state, strict=True, assign=True)

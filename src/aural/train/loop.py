@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from aural.core.errors import AuralError, CheckpointError, DataError
 from aural.models.clap import Clap
-from aural.models.packaged import with_updates
+from aural.models.packaged import part, with_updates
 from aural.nn.window import use_kernels
 from aural.objectives import OBJECTIVES, build_objective, check_needs
 from aural.objectives.base import Objective
@@ -32,7 +32,7 @@ from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
 from aural.train.step import Stepper
 from aural.train.tasks import Report
-from aural.train.towers import ManyTasks, Towers, build_clap, calibrate, load_teacher, part
+from aural.train.towers import ManyTasks, Towers, build_clap, calibrate, load_teacher
 from aural.train.track import Tracker
 
 Evaluator: TypeAlias = Callable[[Clap], Mapping[str, float]]

@@ -18,6 +18,7 @@ from aural.audio.mel import LogMel
 from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.encoders.base import AUDIO_ENCODERS
 from aural.models.clap import AudioTower, Clap
+from aural.models.packaged import part
 from aural.nn.lora import add_low_rank, learn_low_rank
 from aural.train.config import ModelConfig, Recipe
 from aural.train.loader import Batch
@@ -201,11 +202,6 @@ def load_teacher(recipe: Recipe) -> AudioTower | None:
     tower = AudioTower(theirs.audio, theirs.embed_dim)
     tower.load_state_dict(part(checkpoint.tensors, "audio."), strict=True)
     return tower.eval().requires_grad_(False)
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors below a prefix, without it."""
-    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
 
 
 def load_text(clap: Clap, name: str) -> None:
