@@ -1,0 +1,115 @@
+"""Run every bundled recipe for 20 steps on made-up tones and record its losses and the sha256 of its final tensors.
+
+Run it before and after a change that must not alter training:
+
+    python tools/golden_runs.py --out before.json
+    python tools/golden_runs.py --out after.json
+    cmp before.json after.json
+
+The result is a function of the code, the machine's processor and the torch version. Every recipe keeps its towers,
+objective, optimizer, schedule and augmentation. The data are 40 tones with captions and labels, the batch is small,
+text towers start from random weights unless they are packaged, and arithmetic is float32 on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from aural.audio.io import write
+from aural.core.types import Clip
+from aural.data.manifest import Row, write_manifest
+from aural.train.loop import train
+from aural.train.recipes import load_recipe, recipe_names
+
+RATE_HZ = 16000
+STEPS = 20
+
+
+def make_tones(folder: Path, count: int = 40) -> Path:
+    """Write `count` tones of 1 to 3 s and their manifest; return the manifest's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        pitch_hz = 110.0 * 2 ** (i / 8)
+        time_s = np.arange(round(RATE_HZ * rng.uniform(1, 3))) / RATE_HZ
+        gate = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * (1 + i % 4) * time_s))
+        samples = 0.3 * gate * np.sin(2 * np.pi * pitch_hz * time_s) + 0.003 * rng.standard_normal(len(time_s))
+        name = f"tone-{i:03d}.wav"
+        write(folder / name, Clip(samples.astype(np.float32)[None], RATE_HZ))
+        register = ("low", "middle", "high")[min(2, i // 14)]
+        meta = {"pitch": i / 40, "number": 1 + i % 4, "speakers": i % 5, "velocity": str(i % 5),
+                "instrument_family": register}  # fmt: skip
+        rows.append(
+            Row(
+                path=name, source="tones", split="train", duration_s=len(time_s) / RATE_HZ,
+                captions=[f"tone number {i} of {pitch_hz:.0f} hertz", f"sound {i}, beeping"], label=f"a {register} tone",
+                class_name=register, family=register, tags=[f"pulses {1 + i % 4}", "tone"], meta=json.dumps(meta),
+            )
+        )  # fmt: skip
+    return write_manifest(folder / "manifest.parquet", rows)
+
+
+def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
+    """The KEY=VALUE changes that make the recipe run on the tones in seconds to minutes."""
+    recipe = load_recipe(name)
+    small = name.startswith(("tiny_", "libre_"))
+    sources = []
+    for source in recipe.data.sources:
+        values = source.model_dump(exclude_defaults=True)
+        key = "scenes" if source.scenes else "manifest"
+        sources.append({**values, key: str(manifest)})
+    changes = [
+        f"data.sources={json.dumps(sources)}", "data.workers=0", f"loop.steps={STEPS}", "loop.epochs=0",
+        f"loop.batch={8 if small else 4}", "loop.micro_batch=0", "loop.precision=fp32", "loop.compile=false",
+        "loop.graphs=false", f"loop.save_every={STEPS}", "evaluators=[]", "model.audio_init=''", "model.init=''",
+    ]  # fmt: skip
+    if recipe.model.text_init != "packaged-minilm":
+        changes.append("model.text_init=random")
+    if name == "libre_small_distilled":
+        changes.append(f"distil.teacher={teacher}")
+    return changes
+
+
+def run(name: str, manifest: Path, folder: Path) -> dict[str, object]:
+    """Train one recipe and return its losses (hexadecimal floats) and the sha256 of every final tensor's bytes."""
+    model = train(load_recipe(name, changes_for(name, manifest, folder / "libre_small_teacher" / "model")),
+                  folder / name, device="cpu")  # fmt: skip
+    lines = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+    losses = [float(line["loss"]).hex() for line in lines if "loss" in line]
+    digest = hashlib.sha256()
+    for file in sorted(model.glob("*.safetensors")):
+        for key, tensor in sorted(load_file(file).items()):
+            digest.update(f"{file.name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return {"losses": losses, "sha256": digest.hexdigest()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--only", nargs="*", help="names of recipes; default: all")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = make_tones(Path(scratch) / "tones")
+        # the teacher of the distilled recipe is trained first
+        names = sorted(args.only or recipe_names(), key=lambda name: (name != "libre_small_teacher", name))
+        results = {}
+        for name in names:
+            results[name] = run(name, manifest, Path(scratch))
+            print(name, float.fromhex(results[name]["losses"][-1]), results[name]["sha256"][:12], file=sys.stderr)  # type: ignore[index]
+    args.out.write_text(json.dumps({name: results[name] for name in sorted(results)}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
