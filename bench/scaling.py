@@ -59,8 +59,8 @@ def recipe_for(args: argparse.Namespace, shards: Path, *changes: str) -> Recipe:
 
 def equal_recipe(args: argparse.Namespace, shards: Path, *changes: str) -> Recipe:
     own = [
-        "loop.precision=fp32", "loop.compile=false", "loop.batch=64", f"loop.steps={args.steps}", "optimiser.lr=1e-4",
-        "optimiser.eps=1e-3", "schedule={name: constant, warmup: 2}", "model.batch_norm=calibrated", "data.workers=4",
+        "loop.precision=fp32", "loop.compile=false", "loop.batch=64", f"loop.steps={args.steps}", "optimizer.lr=1e-4",
+        "optimizer.eps=1e-3", "schedule={name: constant, warmup: 2}", "model.batch_norm=calibrated", "data.workers=4",
         "model.clap.audio.encoder_options.drop_path=0.0",
     ]  # fmt: skip
     return recipe_for(args, shards, *own, *changes)

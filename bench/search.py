@@ -2,7 +2,7 @@
 
     python bench/search.py --rows 1000000 --dim 512 --queries 500
 
-Vectors are unit rows drawn around cluster centres that are themselves drawn around fewer centres (as embeddings of real
+Vectors are unit rows drawn around cluster centers that are themselves drawn around fewer centers (as embeddings of real
 sounds cluster), the queries are further draws. Recall@10 is against every row compared (numpy). Every query is timed on
 its own, one after the other; faiss runs on as many threads as the store (`--threads`).
 """
@@ -26,7 +26,7 @@ Rows = NDArray[np.float32]
 
 
 def draw_vectors(rows: int, dim: int, seed: int, centres_seed: int = 0) -> Rows:
-    """(rows, dim) unit rows: 100 coarse centres, 5,000 fine ones around them, rows around those."""
+    """(rows, dim) unit rows: 100 coarse centers, 5,000 fine ones around them, rows around those."""
     fixed = np.random.default_rng(centres_seed)
     coarse = fixed.standard_normal((100, dim)).astype(np.float32)
     fine = coarse[fixed.integers(0, 100, 5000)] + 0.8 * fixed.standard_normal((5000, dim)).astype(np.float32)
@@ -136,7 +136,7 @@ def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]]
     for kind in kinds:
         began = time.perf_counter()
         if kind == "default" and not keep:
-            store.optimise(build_from=0)
+            store.optimize(build_from=0)
         elif not keep:
             store.build_index(kind)
         seconds = None if keep else time.perf_counter() - began
@@ -173,8 +173,8 @@ def bench_faiss(vectors: Rows, queries: Rows, want: list[set[int]], threads: int
     flat.add(vectors)
     row("faiss, every row", None, None, measure(asked(flat), queries[:few], want[:few]))
     began = time.perf_counter()
-    quantiser = faiss.IndexFlatIP(dim)
-    pq = faiss.IndexIVFPQ(quantiser, dim, lists, dim // 8, 8, faiss.METRIC_INNER_PRODUCT)
+    quantizer = faiss.IndexFlatIP(dim)
+    pq = faiss.IndexIVFPQ(quantizer, dim, lists, dim // 8, 8, faiss.METRIC_INNER_PRODUCT)
     pq.train(vectors[: min(len(vectors), 40 * lists)])
     pq.add(vectors)
     refined = faiss.IndexRefine(pq, flat)

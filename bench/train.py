@@ -34,7 +34,7 @@ from aural.objectives import build_objective
 from aural.train.config import Recipe
 from aural.train.loop import compile_encoders, train
 from aural.train.mels import add_mel, pack
-from aural.train.optimiser import build_optimiser
+from aural.train.optimizer import build_optimizer
 from aural.train.recipes import load_recipe
 from aural.train.step import Stepper
 from aural.train.towers import Towers, build_clap, log_mel
@@ -131,21 +131,21 @@ class Bench:
             use_kernels(model)
             compile_encoders(model, graphs=self.args.graphs)
         objective = build_objective(recipe.objective.name, recipe.objective.options)
-        optimiser = build_optimiser(model, recipe.optimiser, self.device)
-        return model, Stepper(model, objective, recipe, self.device), optimiser
+        optimizer = build_optimizer(model, recipe.optimizer, self.device)
+        return model, Stepper(model, objective, recipe, self.device), optimizer
 
     def step(self) -> None:
         size = self.args.batch
         recipe = self.recipe("laion_htsat_roberta", "loop.micro_batch=0", "objective={name: info_nce, options: {}}")
-        self.held = model, stepper, optimiser = self.ours(recipe)
+        self.held = model, stepper, optimizer = self.ours(recipe)
         for kind in ("mel", "wave"):
             batch = self.batch(recipe, kind, size)
             began = time.perf_counter()
 
             def go(batch: dict[str, Any] = batch) -> None:
                 stepper.gradients(batch, 0)
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
 
             go()
             self.wait()
@@ -158,7 +158,7 @@ class Bench:
         if self.args.trimmed:
             self.row("aural, step from mel, captions trimmed to 16 tokens", self.streamed(lambda: go(short)), size)
         if not self.args.graphs:  # one tower alone would run on the other's graph
-            self.stages(recipe, model, optimiser, stepper)
+            self.stages(recipe, model, optimizer, stepper)
 
     def profile(self, step: Callable[[], object]) -> None:
         """Device time by kernel over three steps."""
@@ -176,7 +176,7 @@ class Bench:
         for us, event in events[: self.args.profile]:
             print(f"{us / 3e3:8.3f} ms {event.count // 3:5d} x {event.key[:110]}")
 
-    def stages(self, recipe: Recipe, model: Towers, optimiser: torch.optim.Optimizer, stepper: Stepper) -> None:
+    def stages(self, recipe: Recipe, model: Towers, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
         size, clap = self.args.batch, model.clap
         batch, wave = self.batch(recipe, "mel", size), self.batch(recipe, "wave", size)
         mel = log_mel(clap.audio.front_end, batch)
@@ -202,10 +202,10 @@ class Bench:
         front = self.clock(lambda: log_mel(clap.audio.front_end, wave))
         self.row("log-mel from sounds", front, size, **limit(moved=spectra))
         count = sum(p.numel() for p in model.parameters())
-        self.row("AdamW", self.clock(optimiser.step), **limit(moved=28 * count))
+        self.row("AdamW", self.clock(optimizer.step), **limit(moved=28 * count))
         out = {k: v.detach().requires_grad_() for k, v in stepper._forward(batch, 0, 0).items()}
         self.row("loss", self.clock(lambda: stepper._loss(out, batch)["loss"].backward()))
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
 
     def peer(self) -> None:
         """transformers' ClapModel as its users train it."""
@@ -218,7 +218,7 @@ class Bench:
             options = {"text_config": layers, "audio_config": small}
         torch.manual_seed(0)
         model = ClapModel(ClapConfig(**options)).to(self.device).train()
-        optimiser = torch.optim.AdamW(model.parameters(), 1e-4, fused=self.cuda or None)
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=self.cuda or None)
         size = self.args.batch
         draw = torch.Generator(self.device).manual_seed(0)
         mel = -30 + 15 * torch.randn(size, 1, 1001, 64, generator=draw, device=self.device)
@@ -230,8 +230,8 @@ class Bench:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.precision == "bf16"):
                 loss = model(**given).loss
             loss.backward()
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
         self.row("transformers ClapModel, step from mel", self.streamed(go), size)
 
@@ -239,13 +239,13 @@ class Bench:
         total = 8 * self.args.batch
         changes = [f"loop.batch={total}", f"loop.micro_batch={self.args.batch}"]
         recipe = self.recipe("clap_2023", *changes)
-        _, stepper, optimiser = self.ours(recipe)
+        _, stepper, optimizer = self.ours(recipe)
         batch = self.batch(recipe, "mel", total)
 
         def go() -> None:
             stepper.gradients(batch, 0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
         go()
         seconds = self.streamed(go, max(2, self.args.repeats // 5))

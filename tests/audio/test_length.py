@@ -69,7 +69,7 @@ def test_last_window_ends_with_the_sound() -> None:
     np.testing.assert_array_equal(second.samples, np.arange(51, 151, dtype=np.float32) / 150)
 
 
-@pytest.mark.parametrize(("longer", "start"), [("first", 0), ("centre", 2500)])
+@pytest.mark.parametrize(("longer", "start"), [("first", 0), ("center", 2500)])
 def test_a_single_window(longer: str, start: int, tmp_path: Path) -> None:
     samples = tone(0.375)
     (window,) = windows((samples, 16000), 16000, 0.0625, longer=longer)  # type: ignore[arg-type]
@@ -105,14 +105,14 @@ def test_random_reaches_both_ends() -> None:
     assert found == {0.0, 0.001, 0.002, 0.003}
 
 
-@pytest.mark.parametrize("longer", ["windows", "first", "centre"])
+@pytest.mark.parametrize("longer", ["windows", "first", "center"])
 def test_a_short_sound_is_filled(longer: str) -> None:
     (window,) = windows((RAMP.repeat(4), 1000), 1000, 0.03, longer=longer, shorter="pad")  # type: ignore[arg-type]
     np.testing.assert_array_equal(window.samples, np.pad(RAMP.repeat(4), (0, 18)))
     assert (window.fresh_s, window.end_s) == (0.012, 0.012)
 
 
-@pytest.mark.parametrize("longer", ["windows", "first", "centre"])
+@pytest.mark.parametrize("longer", ["windows", "first", "center"])
 @pytest.mark.parametrize(("frames", "rate_hz"), [(1, 96000), (100, 96000), (1, 8000), (39, 8000)])
 def test_too_short_is_refused(longer: str, frames: int, rate_hz: int) -> None:
     with pytest.raises(AudioError, match=r"array: lasts .* ms; a sound needs at least 5 ms"):

@@ -50,7 +50,7 @@ def test_log_mel_is_librosas(name: str) -> None:
     """Window, borders, power, filters and logarithm of each preset against librosa, in float64 and float32."""
     c = PRESETS[name]
     wave = tone(0.7, c.sample_rate_hz)
-    peak = np.abs(wave).max() if c.peak_normalise else 1.0
+    peak = np.abs(wave).max() if c.peak_normalize else 1.0
     stft = librosa.stft(wave.astype(np.float64) / peak, n_fft=c.n_fft, hop_length=c.hop, pad_mode=c.pad)
     mel = librosa_filters(c) @ np.abs(stft) ** 2
     want = librosa.power_to_db(mel, top_db=None) if c.log == "db" else np.log10(1 + 10000 * mel)
@@ -86,7 +86,7 @@ def test_by_hand_silence_and_full_scale() -> None:
     silence = torch.zeros(1, 48000)
     assert torch.all(LogMel(PRESETS["laion"])(silence) == -100)  # 10 log10(1e-10)
     assert torch.all(LogMel(PRESETS["aisfx"])(silence) == 0)  # log10(1 + 0)
-    # A full-scale sine on bin 100 has |X| = n_fft / 4 there under a Hann window, n_fft / 8 on both neighbours.
+    # A full-scale sine on bin 100 has |X| = n_fft / 4 there under a Hann window, n_fft / 8 on both neighbors.
     c = MelConfig(sample_rate_hz=48000, hop=480, fmin_hz=50, fmax_hz=14000)
     wave = torch.sin(2 * torch.pi * 100 / 1024 * torch.arange(48000, dtype=torch.float64))[None]
     power = np.zeros(513)
@@ -122,7 +122,7 @@ def test_gradient_flows(name: str) -> None:
 
 
 def test_gradient_is_the_difference_quotient() -> None:
-    c = MelConfig(sample_rate_hz=1000, n_fft=32, hop=16, n_mels=4, fmin_hz=50, fmax_hz=400, peak_normalise=True)
+    c = MelConfig(sample_rate_hz=1000, n_fft=32, hop=16, n_mels=4, fmin_hz=50, fmax_hz=400, peak_normalize=True)
     wave = torch.from_numpy(tone(0.06, 1000)).double()[None].requires_grad_()
     assert torch.autograd.gradcheck(LogMel(c), (wave,), atol=1e-4)
 

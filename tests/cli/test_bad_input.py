@@ -71,7 +71,7 @@ BAD_SOUNDS: dict[str, tuple[bytes, str]] = {
     "zero_hz.wav": (wav([0.1] * 500, 0), "zero_hz.wav: "),
     "two_ghz.wav": (wav([0.1] * 500, 2_000_000_000), "sample rate 2000000000 Hz is outside"),
     "text.wav": (b"RIFF is what a wav begins with\n" * 20, "is not a sound file that can be decoded"),
-    "text.mp3": (b"hello\n" * 100, "is not a sound file that can be decoded (format not recognised)"),
+    "text.mp3": (b"hello\n" * 100, "is not a sound file that can be decoded (format not recognized)"),
     "header.wav": (encoded("wav")[:30], "header.wav: "),
     "truncated.flac": (encoded("flac")[:9000], "damaged at 0.00 s or later"),
     "broken.flac": (broken(encoded("flac")), "broken.flac: "),

@@ -21,7 +21,7 @@ def corpus(folder: Path, second_group: str = "b") -> Path:
     wave = np.sin(np.arange(8000) / 5).astype(np.float32)[None]
     for name in ("a", "b"):
         write(folder / f"{name}.wav", Clip(wave, 8000))
-    given = {"source": "x", "family": "animal", "class_name": "dog", "licence": "CC0-1.0", "duration_s": 1.0}
+    given = {"source": "x", "family": "animal", "class_name": "dog", "license": "CC0-1.0", "duration_s": 1.0}
     write_manifest(
         folder / "manifest.parquet",
         [

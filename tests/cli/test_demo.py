@@ -24,7 +24,7 @@ def test_the_bundled_sounds_are_what_their_list_says() -> None:
     assert {file.stem for file in folder.glob("*.ogg")} == {file.stem for file in truth}
     assert all(0.1 < (info(file).duration_s or 0) <= 6.01 for file in truth)
     listed = tomllib.loads((folder / "sounds.toml").read_text(encoding="utf-8"))
-    assert listed["licence"] == "CC-BY-SA-3.0"
+    assert listed["license"] == "CC-BY-SA-3.0"
 
 
 def test_demo_scores_every_sound_and_says_what_the_model_is(

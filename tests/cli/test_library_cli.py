@@ -81,7 +81,7 @@ def test_add_search_update_and_the_rest(
     assert run("library", "map", "-o", tmp_path / "map.csv")[0] == 0
     assert (tmp_path / "map.csv").is_file()
     assert run("library", "export", "-o", tmp_path / "all.csv", "--where", "window = 0")[1].endswith("3 rows\n")
-    assert run("library", "optimise")[1].endswith("no index: every row is compared\n")
+    assert run("library", "optimize")[1].endswith("no index: every row is compared\n")
 
 
 @pytest.mark.parametrize(

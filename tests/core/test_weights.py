@@ -25,7 +25,7 @@ def test_published_numbers(name: str) -> None:
 def test_every_card_is_whole() -> None:
     for name, card in weight_cards().items():
         assert card.name == name
-        assert card.weights_licence
+        assert card.weights_license
         assert card.citation
         assert card.folder is None or card.bundled().is_dir(), name
     assert sum(name.startswith("laion-") for name in weight_cards()) == 7

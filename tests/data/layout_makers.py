@@ -255,7 +255,7 @@ def fma(folder: str, subset: str) -> Layout:
             clip(f"{folder}/000/000002.mp3", "train", "Hip-Hop"),
             clip(f"{folder}/000/000144.mp3", "test", "Rock"),
         ),
-        ((f"{folder}/000/000002.mp3", "licence", "CC BY"),),
+        ((f"{folder}/000/000002.mp3", "license", "CC BY"),),
     )
 
 

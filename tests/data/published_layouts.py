@@ -105,7 +105,7 @@ LAYOUTS: dict[str, Layout] = {
         {"14157__akshay__mridangam/_readme_and_license.txt": PACK},
         ("14157__akshay__mridangam/225355__akshay__thom-b-136.wav",),
         (said("14157__akshay__mridangam/225355__akshay__thom-b-136.wav", "train", "thom-b-136"),),
-        (("14157__akshay__mridangam/225355__akshay__thom-b-136.wav", "licence", "Attribution Noncommercial"),),
+        (("14157__akshay__mridangam/225355__akshay__thom-b-136.wav", "license", "Attribution Noncommercial"),),
     ),
     "fsd50k": Layout(
         {

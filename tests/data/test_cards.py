@@ -51,7 +51,7 @@ def test_labels_are_classes_of_the_card(name: str) -> None:
         assert {label for item in LAYOUTS[name].items for label in item[2]} <= set(card.classes)
     assert {split for _, split, _, _ in LAYOUTS[name].items} <= set(card.splits)
     assert card.parts
-    assert all((card.get, card.source, card.licence, card.citation, card.homepage))
+    assert all((card.get, card.source, card.license, card.citation, card.homepage))
 
 
 def test_splits_are_read_apart(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ name = "mine"
 title = "Mine"
 version = "1"
 homepage = "-"
-licence = "CC0"
+license = "CC0"
 citation = "-"
 get = "-"
 source = "-"

@@ -30,7 +30,7 @@ def test_every_card_gives_a_manifest(name: str, tmp_path: Path) -> None:
         assert (tuple(row.tags), tuple(row.captions)) == (labels, captions)
         assert (row.source, row.sample_rate_hz, row.channels) == (name, 16_000, 1)
         assert row.duration_s == pytest.approx(0.05, abs=0.08 if path.endswith(".mp3") else 1e-6)
-        assert row.licence
+        assert row.license
 
 
 def test_folds_and_events_stand_in_meta(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_commands(tmp_path: Path) -> None:
     assert run.output == f"{tmp_path / 'manifest.parquet'}: 2 clips\n"
     listed = CliRunner().invoke(app, ["list"]).output
     assert all(name in listed for name in PUBLIC)
-    assert "licence: CC BY-NC-SA 4.0" in CliRunner().invoke(app, ["show", "ravdess"]).output
+    assert "license: CC BY-NC-SA 4.0" in CliRunner().invoke(app, ["show", "ravdess"]).output
 
 
 def test_the_page_of_the_documentation_is_fresh() -> None:

@@ -149,7 +149,7 @@ def test_nothing_else_is_a_leftover(key: str) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_real_layouts_hold_one_marker_and_miss_no_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ten published layouts, as shapes without memory: recognised by their keys, and complete."""
+    """The ten published layouts, as shapes without memory: recognized by their keys, and complete."""
     if LAYOUTS[name].peer == "transformers":
         pytest.skip("a folder, see tests/parity")
     kinds = {"f32": torch.float32, "i64": torch.int64}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aural.encoders.text import TEXT_TOWERS, TextConfig, TextTower, text_layout
+from aural.encoders.text import TEXT_TOWERS, TextConfig, TextEncoder, text_layout
 from tiny import TINY_BERT, TINY_ROBERTA
 
 NARROW = {"dim": 16, "depth": 1, "heads": 2, "hidden_dim": 32, "positions": 64}
@@ -20,7 +20,7 @@ TINY = {
 
 @pytest.mark.parametrize("name", TINY)
 def test_layout_is_what_transformers_builds(name: str) -> None:
-    tower = TextTower(TINY[name])
+    tower = TextEncoder(TINY[name])
     built = {key: tuple(tensor.shape) for key, tensor in tower.model.state_dict().items()}
     assert text_layout(TINY[name]) == {key: shape for key, shape in built.items() if not key.endswith("position_ids")}
 
@@ -34,7 +34,7 @@ def test_published_sizes(name: str, parameters: float) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_trimmed_is_padded(name: str) -> None:
     config = TINY[name]
-    tower = TextTower(config).eval()
+    tower = TextEncoder(config).eval()
     ids = torch.randint(10, 1000, (2, 9), generator=torch.Generator().manual_seed(0))
     padded = torch.full((2, 40), config.pad_id)
     padded[:, :9] = ids
@@ -53,7 +53,7 @@ def test_pooling_rules() -> None:
     def pooled(pooling: str) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            tower = TextTower(TINY_BERT.model_copy(update={"pooling": pooling})).eval()
+            tower = TextEncoder(TINY_BERT.model_copy(update={"pooling": pooling})).eval()
         with torch.inference_mode():
             return tower(ids, mask), tower.model(input_ids=ids, attention_mask=mask).last_hidden_state
 
@@ -68,9 +68,9 @@ def test_pooling_rules() -> None:
 def test_built_on_meta_and_restored() -> None:
     """Towers are built without memory and filled from a file; what no file holds is restored."""
     for name, config in TINY.items():
-        plain = TextTower(config).eval()
+        plain = TextEncoder(config).eval()
         with torch.device("meta"):
-            lazy = TextTower(config)
+            lazy = TextEncoder(config)
         lazy.restore_buffers()
         lazy.load_state_dict(plain.state_dict(), strict=True, assign=True)
         assert not any(buffer.is_meta for buffer in lazy.buffers()), name

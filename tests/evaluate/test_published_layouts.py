@@ -110,7 +110,7 @@ def test_the_suites_are_whole() -> None:
     for name in PUBLIC:
         card = cards.task(name)
         assert card.citation
-        assert card.licence
+        assert card.license
         assert card.protocol or card.kind in ("pairs", "entailment")
         assert all(known.source for known in card.known)
 

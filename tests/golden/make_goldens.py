@@ -4,10 +4,10 @@
 
 One process a layout: the peers change each other's imports. An .npz holds
 
-    audio_names (A,), audio (A, E)            unit-normalised, one file a call, all generators reseeded with 0 before it
+    audio_names (A,), audio (A, E)            unit-normalized, one file a call, all generators reseeded with 0 before it
     batch_names (B,), audio_batch (B, E)      the same, but all these files in one call, so that their draws follow on
     audio_forced_short (A, E)                 fused layouts only: short clips kept out of the fusion (see README.md)
-    texts (T,), text (T, E)                   unit-normalised
+    texts (T,), text (T, E)                   unit-normalized
     token_ids (T, longest)                    what each text's call fed the text tower, -1 beyond its width
     mel_name (), log_mel (frames, 64)         one input's log-mel in dB, every 20th frame, for finding differences
     origin ()                                 JSON: versions, date, command, CRC-32 of the weights

@@ -32,7 +32,7 @@ def added_token(token_id: int, content: str, *, lstrip: bool = False) -> dict:
 
 
 def byte_level_bpe(vocab: dict[str, int], merges: list[str], added: list[dict], post_processor: dict) -> dict:
-    """The `tokenizer.json` of a byte-level BPE as GPT-2 and RoBERTa use it (no prefix space, no normaliser)."""
+    """The `tokenizer.json` of a byte-level BPE as GPT-2 and RoBERTa use it (no prefix space, no normalizer)."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0",

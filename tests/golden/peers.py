@@ -27,7 +27,7 @@ class Peer:
     embed_audio: Callable[[list[str]], np.ndarray]  # one call of the peer -> (N, E)
     embed_text: Callable[[list[str]], np.ndarray]  # one call of the peer -> (N, E)
     token_ids: Callable[[list[str]], np.ndarray]  # what that call fed the text tower, (N, T)
-    log_mel: Callable[[str], np.ndarray]  # one file -> what its network normalises first, (T, 64)
+    log_mel: Callable[[str], np.ndarray]  # one file -> what its network normalizes first, (T, 64)
     text_room: int | None  # padded length when longer texts need a call of their own, else None
     never_longer: Callable[[], contextlib.AbstractContextManager] | None = None  # fused: leave short clips short
 

@@ -34,7 +34,7 @@ def uniform(name: str, shape: tuple[int, ...], mean: float = 0.0, std: float = 1
 # The order counts: the first pattern that is found in the key holds.
 _SCALES: list[tuple[str, float, float | None, float]] = [
     (r"logit_scale", math.log(1 / 0.07), 0.05, 1),
-    # Statistics of a log-mel spectrogram in dB, for the normalisation of the network's input.
+    # Statistics of a log-mel spectrogram in dB, for the normalization of the network's input.
     (r"(bn0|batch_norm)\.running_mean$", -30.0, 5.0, 1),
     (r"(bn0|batch_norm)\.running_var$", 400.0, 100.0, 1),
     (r"running_mean$", 0.3, 0.3, 1),

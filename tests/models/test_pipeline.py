@@ -59,9 +59,9 @@ def test_long_sounds_are_the_weighted_mean_of_their_windows(tiny: Model) -> None
 
 def test_one_window_policies(tiny: Model) -> None:
     samples = tone(3.0, hz=500)
-    first, centre = (tiny.embed_audio([(samples, RATE_HZ)], longer=how)[0] for how in ("first", "centre"))  # type: ignore[arg-type]
+    first, center = (tiny.embed_audio([(samples, RATE_HZ)], longer=how)[0] for how in ("first", "center"))  # type: ignore[arg-type]
     golden = tiny.embed_waves(np.stack([samples[:16000], samples[16000:32000]]))
-    np.testing.assert_allclose(np.stack([first, centre]), golden, atol=1e-6)
+    np.testing.assert_allclose(np.stack([first, center]), golden, atol=1e-6)
     draws = [
         tiny.embed_audio([(samples, RATE_HZ)], longer="random", generator=random.Random(seed)) for seed in (1, 1, 2)
     ]

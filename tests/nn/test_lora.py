@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from aural.core.errors import CheckpointError
-from aural.encoders.text import TextConfig, TextTower
+from aural.encoders.text import TextConfig, TextEncoder
 from aural.models.packaged import with_updates
 from aural.nn.lora import add_low_rank, learn_low_rank
 
@@ -32,7 +32,7 @@ def test_the_product_by_hand() -> None:
 @pytest.mark.parametrize("config", [BERT, GPT2], ids=["bert", "gpt2"])
 def test_a_text_tower_learns_by_its_updates_alone(config: TextConfig) -> None:
     torch.manual_seed(0)
-    tower = TextTower(config).eval()
+    tower = TextEncoder(config).eval()
     ids = torch.tensor([[1, 2, 3], [4, 5, 0]])
     mask = (ids > 0).long()
     before, names = tower(ids, mask), set(tower.state_dict())
@@ -48,7 +48,7 @@ def test_a_text_tower_learns_by_its_updates_alone(config: TextConfig) -> None:
             if name.endswith("lora_b"):
                 assert p.grad is not None
                 p -= 0.1 * p.grad
-    plain = TextTower(config).eval()
+    plain = TextEncoder(config).eval()
     plain.load_state_dict(with_updates(tower.state_dict()))
     after = tower(ids, mask)
     assert (after - before).abs().max() > 1e-4

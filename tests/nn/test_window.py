@@ -38,7 +38,7 @@ def test_relative_positions_by_hand() -> None:
 def test_mask_keeps_apart_what_the_shift_brought_together() -> None:
     mask = shift_mask(4, 4, 2, 1)
     assert mask.shape == (4, 4, 4)
-    assert torch.all(mask[0] == 0)  # the first window holds true neighbours
+    assert torch.all(mask[0] == 0)  # the first window holds true neighbors
     assert torch.equal(mask[3] == 0, torch.eye(4, dtype=torch.bool))  # the last one four corners
     order, _ = window_order(8, 8, 4, 2)
     mask = shift_mask(8, 8, 4, 2)

@@ -52,8 +52,8 @@ def main(what: str, folder: str, sounds: str) -> None:
         for _ in range(20):
             library.store.build_index(partitions=2)
             library.store.index_filters()
-            library.optimise(build_from=10**9)
-    library.optimise(build_from=256)  # as the command line does; the default kind of index from few rows on
+            library.optimize(build_from=10**9)
+    library.optimize(build_from=256)  # as the command line does; the default kind of index from few rows on
     print("end", flush=True)
 
 

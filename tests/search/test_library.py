@@ -153,7 +153,7 @@ def test_one_writer_and_many_readers(own: Library, tmp_path: Path) -> None:
             "import sys; sys.path.insert(0, sys.argv[1])\n"
             "from aural.search.library import Library\nfrom sketch import SketchEmbedder\n"
             "library = Library(sys.argv[2])\nprint(library.store.count())\n"
-            "try: library.optimise()\nexcept Exception as error: print(error)\n"
+            "try: library.optimize()\nexcept Exception as error: print(error)\n"
         )
         arguments = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(own.folder)]
         out = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -244,8 +244,8 @@ def test_map_is_kept_and_places_alike_sounds_together(own: Library, tmp_path: Pa
 
 def test_clusters_stay_clusters_on_the_map() -> None:
     draw = np.random.default_rng(0)
-    centres = np.eye(4, 16, dtype=np.float32)
-    vectors = np.repeat(centres, 30, axis=0) + 0.05 * draw.standard_normal((120, 16)).astype(np.float32)
+    centers = np.eye(4, 16, dtype=np.float32)
+    vectors = np.repeat(centers, 30, axis=0) + 0.05 * draw.standard_normal((120, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     xy, method = lay_out(vectors)
     apart = np.linalg.norm(xy[:, None] - xy[None], axis=2)

@@ -52,7 +52,7 @@ def test_exact_and_store_agree_on_random_queries_with_filters(tmp_path: Path) ->
 
 def test_filter_indexes_change_no_answer(tmp_path: Path) -> None:
     store = random_store(tmp_path, 300)
-    assert store.optimise(build_from=300)
+    assert store.optimize(build_from=300)
     assert {"duration", "tags", "silent"} <= {column for index in store.indexes() for column in index}
     row = store.rows(schema(DIM).names, parse("window = 0")).slice(0, 20)
     store.remove(row["file"].to_pylist()[:10])
@@ -83,8 +83,8 @@ def test_replace_revise_and_remove_are_what_they_say(tmp_path: Path) -> None:
 
 def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Path) -> None:
     store = random_store(tmp_path, 800)
-    assert store.optimise(build_from=1000)
-    assert not store.optimise(build_from=1000)  # it is there
+    assert store.optimize(build_from=1000)
+    assert not store.optimize(build_from=1000)  # it is there
     assert store.stats()["index"] is not None
     oracle = store.exact()
     hits = sum(

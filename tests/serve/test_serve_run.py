@@ -96,7 +96,7 @@ def kill_often(tmp_path: Path, times: int) -> None:
     library = Library.create(tmp_path / "library", embedder, model="sketch", window_s=2.0)
     held = [write_sound(tmp_path / "held" / f"{i}.wav", 2.5, i) for i in range(160)]
     assert len(list(library.add(held, embedder))) == 160
-    assert library.optimise(build_from=256)
+    assert library.optimize(build_from=256)
     port = free_port()
     for i in range(times):
         path = write_sound(tmp_path / f"{i}.wav", draw.uniform(0.3, 6), i)

@@ -46,7 +46,7 @@ def test_a_tiny_recipe_runs_and_its_model_loads(make_recipe: MakeRecipe, tmp_pat
 
 
 def test_stage_1_learns_every_task_and_hands_its_encoder_on(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = make_recipe("tiny_clap_2023_stage1", "loop.steps=24", "loop.batch=10", "optimiser.lr=3e-3")
+    recipe = make_recipe("tiny_clap_2023_stage1", "loop.steps=24", "loop.batch=10", "optimizer.lr=3e-3")
     folder = train(recipe, tmp_path / "one", device="cpu")
     lines = lines_of(tmp_path / "one" / "metrics.jsonl")
     for task in ("names", "pitch", "words"):
@@ -59,7 +59,7 @@ def test_stage_1_learns_every_task_and_hands_its_encoder_on(make_recipe: MakeRec
 
 def test_the_schedule_warms_up_falls_and_waits_on_a_plateau() -> None:
     from aural.train.config import ScheduleConfig
-    from aural.train.optimiser import Schedule
+    from aural.train.optimizer import Schedule
 
     cosine = Schedule(ScheduleConfig(warmup=4, floor=0.1), 1.0, 14, 5)
     assert [cosine.rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
@@ -73,11 +73,11 @@ def test_the_schedule_warms_up_falls_and_waits_on_a_plateau() -> None:
 
 def test_layers_and_towers_learn_at_their_own_rates(make_recipe: MakeRecipe) -> None:
     from aural.train.loader import Batches
-    from aural.train.optimiser import rate_scales
+    from aural.train.optimizer import rate_scales
 
-    recipe = make_recipe("tiny_clap_2023", "optimiser.layer_decay=0.5", "optimiser.text_lr=0.1", "loop.batch=8")
+    recipe = make_recipe("tiny_clap_2023", "optimizer.layer_decay=0.5", "optimizer.text_lr=0.1", "loop.batch=8")
     model = loop.build(recipe, Batches(recipe))
-    scales = rate_scales([name for name, _ in model.named_parameters()], recipe.optimiser)
+    scales = rate_scales([name for name, _ in model.named_parameters()], recipe.optimizer)
     assert scales["clap.audio.encoder.layers.1.blocks.1.norm1.weight"] == 1.0
     assert scales["clap.audio.encoder.layers.1.blocks.0.norm1.weight"] == 0.5
     assert scales["clap.audio.encoder.layers.0.blocks.0.norm1.weight"] == 0.25

@@ -41,8 +41,8 @@ def run(recipes: dict[str, Recipe], folder: Path, world: int) -> dict[str, list[
 def changes() -> list[str]:
     # SGD-like: Adam's first steps are signs of gradients, which turn rounding into whole steps
     dropout = [
-        "optimiser.lr=1e-3",
-        "optimiser.eps=1e-3",
+        "optimizer.lr=1e-3",
+        "optimizer.eps=1e-3",
         "schedule={name: constant, warmup: 2}",
         "evaluators=[]",
         "loop.save_every=1000",
@@ -74,7 +74,7 @@ def test_two_processes_with_a_teacher_equal_one(make_recipe: MakeRecipe, tmp_pat
         tmp_path / "t",
         device="cpu",
     )
-    recipe = make_recipe("tiny_clap_2023", *changes, "loop.steps=4", f"distil.teacher={teacher}", "distil.weight=3")
+    recipe = make_recipe("tiny_clap_2023", *changes, "loop.steps=4", f"distill.teacher={teacher}", "distill.weight=3")
     one, two = (run({"taught": recipe}, tmp_path / str(world), world)["taught"] for world in (1, 2))
     assert len(two) == 4
     assert two == pytest.approx(one, abs=1e-5)

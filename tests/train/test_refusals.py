@@ -38,7 +38,7 @@ def empty_captions(make: MakeRecipe, tones: Path, tmp: Path) -> object:
 def another_recipe(make: MakeRecipe, tones: Path, tmp: Path) -> object:
     short = ["loop.steps=1", "loop.batch=8", "evaluators=[]"]
     train(make("tiny_clap_2022", *short), tmp / "out", device="cpu")
-    return train(make("tiny_clap_2022", *short, "optimiser.lr=0.5"), tmp / "out", device="cpu", resume=True)
+    return train(make("tiny_clap_2022", *short, "optimizer.lr=0.5"), tmp / "out", device="cpu", resume=True)
 
 
 def twice(make: MakeRecipe, tones: Path, tmp: Path) -> object:
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "no rows of the split": (lambda m, t, p: Batches(m("tiny_clap_2022", "data.sources.0.split=test")), r'no rows of split "test"'),
     "batch larger than the data": (lambda m, t, p: Batches(m("tiny_clap_2022", "loop.batch=64")), r"loop\.batch is 64, but the data hold 40 clips"),
     "no GPU": (lambda m, t, p: train(m("tiny_clap_2022"), p / "o", device="cuda"), r'device "cuda": torch sees 0 CUDA devices'),
-    "another recipe's checkpoint": (another_recipe, r"was trained with another recipe \(optimiser\.lr differs\)"),
+    "another recipe's checkpoint": (another_recipe, r"was trained with another recipe \(optimizer\.lr differs\)"),
     "a run is there": (twice, r"holds a run already; add --resume"),
     "nothing to resume": (lambda m, t, p: train(m("tiny_clap_2022"), p / "o", resume=True, device="cpu"), r"holds no run to go on with"),
     "micro-batch does not divide": (lambda m, t, p: train(m("tiny_clap_2022", "loop.micro_batch=5"), p / "o", device="cpu"), r"does not divide the 16 clips"),

@@ -31,7 +31,7 @@ def test_kill_9_at_random_moments(make_recipe: MakeRecipe, tmp_path: Path) -> No
     """Workers, dropout, EMA, clip-grad, augmentation and two epochs' borders are all on the way."""
     recipe = make_recipe(
         "tiny_clap_2022", f"loop.steps={STEPS}", "loop.save_every=3", "loop.batch=8", "data.workers=1",
-        "optimiser.ema=0.9", "optimiser.clip_grad=1.0", "data.augment.noise_chance=0.5", "evaluators=[]",
+        "optimizer.ema=0.9", "optimizer.clip_grad=1.0", "data.augment.noise_chance=0.5", "evaluators=[]",
         "data.augment.gain_db=[-6,6]",
     )  # fmt: skip
     file = tmp_path / "recipe.json"
@@ -54,7 +54,7 @@ def test_kill_9_at_random_moments(make_recipe: MakeRecipe, tmp_path: Path) -> No
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_optimiser_state_returns_exactly(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_optimizer_state_returns_exactly(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     from aural.train.loop import train
 
     recipe = make_recipe(
@@ -68,7 +68,7 @@ def test_optimiser_state_returns_exactly(make_recipe: MakeRecipe, tmp_path: Path
     before = losses(tmp_path / "a")
     train(recipe, tmp_path / "a", device="cpu", resume=True)
     again = torch.load(tmp_path / "a" / "checkpoints" / "step-00000004" / "training.pt")
-    for key, state in states[1]["optimiser"]["state"].items():
+    for key, state in states[1]["optimizer"]["state"].items():
         for name, value in state.items():
-            assert torch.equal(value, again["optimiser"]["state"][key][name])
+            assert torch.equal(value, again["optimizer"]["state"][key][name])
     assert losses(tmp_path / "a") == before

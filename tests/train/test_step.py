@@ -49,13 +49,13 @@ def test_gradient_caching_equals_the_whole_batch(make_recipe: MakeRecipe, name: 
 def test_gradient_caching_with_a_teacher(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     own = ["loop.batch=8", "loop.steps=1", "evaluators=[]"]
     teacher = train(make_recipe("tiny_clap_2023", *own, "seed=5"), tmp_path / "t", device="cpu")
-    recipe = make_recipe("tiny_clap_2023", *own, f"distil.teacher={teacher}", "distil.weight=3")
+    recipe = make_recipe("tiny_clap_2023", *own, f"distill.teacher={teacher}", "distill.weight=3")
     (whole, loss), (parts, cached), (_, plain) = (
         no_dropout(recipe, 0),
         no_dropout(recipe, 4),
-        no_dropout(recipe.model_copy(update={"distil": None}), 0),
+        no_dropout(recipe.model_copy(update={"distill": None}), 0),
     )
-    assert float(loss["loss"]) == pytest.approx(float(plain["loss"] + 3 * loss["distil"]), abs=1e-5)
+    assert float(loss["loss"]) == pytest.approx(float(plain["loss"] + 3 * loss["distill"]), abs=1e-5)
     assert torch.allclose(loss["loss"], cached["loss"], rtol=1e-6)
     for key, grad in whole.items():
         assert float((parts[key] - grad).norm()) <= 2e-5 * float(grad.norm()) + 1e-9, key

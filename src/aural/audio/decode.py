@@ -66,7 +66,7 @@ def open_decoder(source: Any) -> Decoder:
         if not isinstance(handle, str):
             handle.seek(0)
         # Of an mp3 that it cannot read, libsndfile says that the file does not exist; it does.
-        reason = "format not recognised" if "not a regular file" in error.error_string else error.error_string
+        reason = "format not recognized" if "not a regular file" in error.error_string else error.error_string
         decoder = _open_container(handle, name, suffix, reason)
     except (TypeError, ValueError) as error:  # soundfile's own checks: a .raw file without its rate
         raise AudioError(f"{name}: is not a sound file that can be decoded ({error})") from None

@@ -14,7 +14,7 @@ from aural.audio.resample import resample
 from aural.core.errors import AudioError
 from aural.core.types import AudioSource, Clip, FloatArray
 
-Longer = Literal["windows", "first", "centre", "random"]
+Longer = Literal["windows", "first", "center", "random"]
 Shorter = Literal["repeat", "repeat-pad", "pad"]
 MIN_DURATION_S = 0.005
 
@@ -53,12 +53,12 @@ def windows(
     """A sound as windows of `window_s` seconds, mono at `sample_rate_hz`; read in blocks, so memory stays bounded.
 
     longer="windows": successive windows over the whole sound; the last one ends with the sound, overlapping the one
-    before, so that no window is padded. "first", "centre", "random" (needs a generator): a single window.
+    before, so that no window is padded. "first", "center", "random" (needs a generator): a single window.
     """
     if longer == "random" and generator is None:
         raise AudioError('longer="random" needs a generator, so that the choice can be repeated')
     length = round(window_s * sample_rate_hz)
-    if longer in ("centre", "random"):
+    if longer in ("center", "random"):
         yield _single(source, sample_rate_hz, length, longer, shorter, generator)
         return
     previous: FloatArray | None = None
@@ -85,13 +85,13 @@ def windows(
 def _single(
     source: AudioSource, rate: int, length: int, longer: Longer, shorter: Shorter, generator: random.Random | None
 ) -> Window:
-    """The centre or a random window: the sound is counted in a first pass and cut in a second, in bounded memory."""
+    """The center or a random window: the sound is counted in a first pass and cut in a second, in bounded memory."""
     if hasattr(source, "read") and not source.seekable():  # type: ignore[union-attr]
         source = source.read()  # type: ignore[union-attr]  # a pipe is read once
     total = sum(block.frames for block in blocks(source, 60.0, sample_rate_hz=rate))
     start = 0
     if total > length:
-        start = (total - length) // 2 if longer == "centre" else generator.randrange(total - length + 1)  # type: ignore[union-attr]
+        start = (total - length) // 2 if longer == "center" else generator.randrange(total - length + 1)  # type: ignore[union-attr]
     parts, at = [], 0
     for block in blocks(source, 60.0, sample_rate_hz=rate):
         parts.append(block.samples[0, max(0, start - at) : max(0, start + length - at)])

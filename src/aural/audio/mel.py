@@ -1,12 +1,12 @@
 """The one log-mel front end: presets named by their source, the same code on CPU and GPU, batched, differentiable.
 
-Legend: B clips, T samples, N = T // hop + 1 frames (centred), K = n_fft / 2 + 1 bins, F mel bands.
+Legend: B clips, T samples, N = T // hop + 1 frames (centered), K = n_fft / 2 + 1 bins, F mel bands.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from aural.core.registry import Registry
 
 
 class MelConfig(Config):
-    """A log-mel front end: Hann window, centred frames with reflected borders, power spectrum, triangular filters."""
+    """A log-mel front end: Hann window, centered frames with reflected borders, power spectrum, triangular filters."""
+
+    renamed_keys: ClassVar = {"peak_normalise": "peak_normalize"}
 
     sample_rate_hz: int
     n_fft: int = 1024
@@ -35,7 +37,7 @@ class MelConfig(Config):
     """db = 10 log10(max(x, 1e-10)); log1p = log10(1 + 10000 x)."""
     pad: Literal["reflect", "constant"] = "reflect"
     """What lies beyond the ends of the clip for the first and last frames: its mirror image, or zeros."""
-    peak_normalise: bool = False
+    peak_normalize: bool = False
     """Scale each clip to a peak of 1.0 first (silence stays)."""
     divide: float = 1.0
     """The log-mel is divided by this."""
@@ -68,7 +70,7 @@ PRESETS.add(
         norm="sum",
         log="log1p",
         pad="constant",
-        peak_normalise=True,
+        peak_normalize=True,
         divide=9.457798957824707,
     ),
 )
@@ -140,7 +142,7 @@ class LogMel(nn.Module):
         with torch.autocast(wave.device.type, enabled=False):
             dtype = torch.float64 if wave.dtype == torch.float64 else torch.float32
             wave, window, filters = wave.to(dtype), self._window(dtype), self.filters.to(dtype)
-            if self.config.peak_normalise:
+            if self.config.peak_normalize:
                 peak = wave.abs().amax(-1, keepdim=True)
                 wave = wave / torch.where(peak > 0, peak, 1.0)
             pad = self.config.n_fft // 2

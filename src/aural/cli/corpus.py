@@ -50,7 +50,7 @@ def show(
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html beside the manifest.")] = True,
     most: Annotated[int, typer.Option("--most", min=0, help="Most clips of a class on the page, 0 = all.")] = 40,
 ) -> None:
-    """Print counts by class, source, licence, language and split; write a page to listen through."""
+    """Print counts by class, source, license, language and split; write a page to listen through."""
     from aural.data.libre.show import counts, write_page
     from aural.data.manifest import read_manifest
 

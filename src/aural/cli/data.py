@@ -21,18 +21,18 @@ def list_cards(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/data/datasets.md.")] = False,
 ) -> None:
     """List the data sets that have a card."""
-    from aural.data import cards, catalogue
+    from aural.data import cards, catalog
 
     found = [cards.card(name) for name in cards.names()]
-    print(catalogue.markdown(found) if markdown else catalogue.table(found), end="")
+    print(catalog.markdown(found) if markdown else catalog.table(found), end="")
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Print a card: where to get the data set, licence, splits, known defects."""
-    from aural.data import cards, catalogue
+    """Print a card: where to get the data set, license, splits, known defects."""
+    from aural.data import cards, catalog
 
-    print(catalogue.page(cards.card(name)), end="")
+    print(catalog.page(cards.card(name)), end="")
 
 
 @app.command()

@@ -200,7 +200,7 @@ def check(
 
 
 @app.command()
-def optimise(
+def optimize(
     library: LibraryOption,
     index_from: Annotated[
         int, typer.Option("--index-from", help="Build the approximate index from this many rows.")
@@ -210,7 +210,7 @@ def optimise(
     from aural.search.library import Library
 
     held = Library(library)
-    built = held.optimise(build_from=index_from)
+    built = held.optimize(build_from=index_from)
     stats = held.store.stats()
     index = f"index {stats['index']}" if stats["index"] else "no index: every row is compared"
     print(f"{stats['rows']} windows, {stats['bytes'] / 1e6:.1f} MB, {index}{' (built now)' if built else ''}")
@@ -245,7 +245,7 @@ def _run(held: Library, start: Any, strict: bool, as_json: bool) -> None:
             print(json_line(values | ({"error": str(done.error)} if done.error else {})))
     for note in plans[0].notes:
         print(f"note: {note}", file=sys.stderr)
-    held.optimise()
+    held.optimize()
     if not as_json:
         what = ", ".join(f"{counts[name]} {name}" for name in ("added", "changed", "copied", "touched", "removed"))
         windows = held.store.count()

@@ -12,7 +12,7 @@ import typer
 from aural.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aural.models.embedding import Towers
+    from aural.models.embedding import EmbeddingModel
     from aural.models.pipeline import Model
 
 ModelOption = Annotated[
@@ -47,7 +47,7 @@ def open_model(name: str, device: str, precision: str, tokenizer: Path | None, o
     return model
 
 
-def open_towers(name: str, device: str, precision: str, tokenizer: Path | None, offline: bool) -> Towers:
+def open_towers(name: str, device: str, precision: str, tokenizer: Path | None, offline: bool) -> EmbeddingModel:
     """As `open_model`, but by onnxruntime where the model has an ONNX form: no import of torch, a result in no time.
 
     So it is on the CPU in fp32 alone, and not where there is an NVIDIA GPU that "auto" would take, nor with

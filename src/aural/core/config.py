@@ -10,10 +10,10 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from aural.core.errors import AuralError, ConfigError, near_miss
 
@@ -21,9 +21,33 @@ C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
-    """Base of every config: frozen, no unknown keys, no silent conversion between kinds."""
+    """Base of every config: frozen, no unknown keys, no silent conversion between kinds.
+
+    `renamed_keys` maps a former key to its present name and `renamed_values` maps (key, former value) to the present
+    value, so that recipes, cards and model folders written by earlier versions still open.
+    """
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {}
+    renamed_values: ClassVar[Mapping[tuple[str, str], str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not (cls.renamed_keys or cls.renamed_values):
+            return values
+        values = dict(values)
+        for former, present in cls.renamed_keys.items():
+            if former not in values:
+                continue
+            if present in values:
+                raise ValueError(f'"{former}" is the former name of "{present}"; give one of them')
+            values[present] = values.pop(former)
+        for (key, former), present in cls.renamed_values.items():
+            if values.get(key) == former:
+                values[key] = present
+        return values
 
     @classmethod
     def parse(cls: type[C], values: Mapping[str, Any], where: str) -> C:

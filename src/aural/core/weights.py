@@ -1,11 +1,11 @@
-"""Weight cards: what each published or bundled checkpoint is, where it lies, and under which licence."""
+"""Weight cards: what each published or bundled checkpoint is, where it lies, and under which license."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -15,6 +15,8 @@ from aural.core.errors import ConfigError, near_miss
 
 class WeightCard(Config):
     """One checkpoint: either a file or repository on the hub, or a folder bundled with the package."""
+
+    renamed_keys: ClassVar = {"weights_licence": "weights_license"}
 
     name: str
     title: str
@@ -29,7 +31,7 @@ class WeightCard(Config):
     sample_rate_hz: int
     embed_dim: int
     status: Literal["published", "stand-in", "own"] = "published"
-    weights_licence: str
+    weights_license: str
     citation: str
     notes: str = ""
 

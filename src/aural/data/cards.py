@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -32,12 +32,14 @@ class Split(Config):
 class DatasetCard(Config):
     """One version of one data set."""
 
+    renamed_keys: ClassVar = {"licence": "license", "licence_text": "license_text"}
+
     name: str
     title: str
     version: str
     homepage: str
-    licence: str  # of the sounds
-    licence_text: str = ""  # of labels and captions, where it differs
+    license: str  # of the sounds
+    license_text: str = ""  # of labels and captions, where it differs
     citation: str
     get: str  # plain words: where it is published and what to unpack where
     source: str  # where the facts of this card were read, and what stayed unsure

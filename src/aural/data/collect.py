@@ -90,7 +90,7 @@ def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
         duration_s=facts.duration_s,
         sample_rate_hz=facts.sample_rate_hz,
         channels=facts.channels,
-        licence=item.licence or card.licence,
+        license=item.license or card.license,
         label=item.labels[0] if len(item.labels) == 1 else "",
         tags=list(item.labels),
         captions=list(item.captions),

@@ -42,7 +42,7 @@ class Row:
     channels: int = 0
     rms_db: float = 0.0  # of the whole clip, re full scale 1.0; 0 = not measured
     source_version: str = ""
-    licence: str = ""  # SPDX name where there is one
+    license: str = ""  # SPDX name where there is one
     label: str = ""  # the source's own name for it, cleaned: "hen", "Ride Bell"
     class_name: str = ""  # class of the label taxonomy: "chicken", "ride cymbal"
     family: str = ""  # its family: "animal", "drum"
@@ -174,6 +174,7 @@ def read_manifest(path: str | Path) -> Manifest:
     version = (table.schema.metadata or {}).get(b"aural.manifest", b"").decode()
     if version != VERSION:
         raise DataError(f"{path}: is manifest version {version or 'unknown'}, this program reads {VERSION}; rebuild it")
+    table = table.rename_columns(["license" if name == "licence" else name for name in table.column_names])
     if missing := [name for name in COLUMNS if name not in table.column_names]:
         raise DataError(f'{path}: column "{missing[0]}" is missing; rebuild it')
     manifest = Manifest(table.select(list(COLUMNS)).cast(schema()), path.parent)

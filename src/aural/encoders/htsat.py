@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """2 x 2 neighbours become one token of twice the width."""
+    """2 x 2 neighbors become one token of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class Htsat(AudioEncoder):
         """image(bn0(mel)) for training: the stretch keeps constants, so bn0's scale and offset may follow it, and no
         gradient runs back through the stretch."""
         bn = self.bn0
-        if type(bn) is not nn.BatchNorm2d:  # synchronised over processes
+        if type(bn) is not nn.BatchNorm2d:  # synchronized over processes
             return self.image(bn(mel.transpose(1, 3)).transpose(1, 3))
         if bn.training and bn.num_batches_tracked is not None:
             bn.num_batches_tracked.add_(1)

@@ -60,7 +60,7 @@ TEXT_TOWERS: dict[str, TextConfig] = {
 }  # fmt: skip
 
 
-class TextTower(nn.Module):
+class TextEncoder(nn.Module):
     """Token ids (B, L) and mask (B, L) to the pooled vector (B, D)."""
 
     def __init__(self, config: TextConfig) -> None:

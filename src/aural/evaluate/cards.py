@@ -89,7 +89,7 @@ class TaskCard(CorpusTask):
 
     version: str = "1"
     kind: Kind  # type: ignore[assignment]
-    licence: str = ""  # empty: that of the data set
+    license: str = ""  # empty: that of the data set
     suites: tuple[str, ...] = ()
     train: tuple[str, ...] = ()  # splits that probes are trained on; empty: folds, if the data set has them
     separator: str = ""  # splits a label's text into several

@@ -112,9 +112,9 @@ def _train(
     count, order = len(train.numbers), np.random.default_rng([context.seed, 1])
     targets = torch.from_numpy(train.targets.astype(np.float32)).to(device)
     groups = [{"params": net.parameters(), "lr": how.tower_lr}, {"params": head.parameters(), "lr": how.head_lr}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=how.weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=how.weight_decay)
     steps = how.epochs * math.ceil(count / how.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, steps, how.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps, how.warmup))
     net.train()
     for epoch in range(how.epochs):
         shuffled = order.permutation(count)
@@ -130,9 +130,9 @@ def _train(
                 )
                 if not bool(torch.isfinite(loss)):
                     raise DataError(f"fine-tuning gave a loss of {float(loss)} in epoch {epoch + 1}; lower tower_lr")
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
             schedule.step()
         context.say(epoch + 1, how.epochs)
 

@@ -80,9 +80,9 @@ def overlap(times: NDArray[np.float64], segment_s: float) -> FloatArray:
     starts = np.arange(count) * segment_s
     shared = np.minimum(times[None, :, 1], starts[:, None] + segment_s) - np.maximum(times[None, :, 0], starts[:, None])
     shared = np.maximum(shared, 0)
-    centres = np.abs((times[:, 0] + times[:, 1])[None] / 2 - (starts[:, None] + segment_s / 2))
+    centers = np.abs((times[:, 0] + times[:, 1])[None] / 2 - (starts[:, None] + segment_s / 2))
     empty = shared.sum(axis=1) == 0
-    shared[empty, centres[empty].argmin(axis=1)] = 1
+    shared[empty, centers[empty].argmin(axis=1)] = 1
     return (shared / shared.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -4,7 +4,7 @@
 
 A model of another rate than HEAR's gets sounds at the next higher one and resamples them, as it does any sound.
 Scenes are embedded as everywhere else: the whole sound in windows. Timestamps stand every `HOP_MS`; each is embedded
-from the model's window centred on it, as far as the sound reaches.
+from the model's window centered on it, as far as the sound reaches.
 
 Legend: N sounds, T samples, M timestamps, E joint dimensions.
 """
@@ -58,8 +58,8 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     clips = []
     for wave in waves:
         for time_ms in times:
-            centre = round(time_ms * rate / 1000)
-            clips.append(Clip(wave[None, max(0, centre - half) : centre + half], rate))
+            center = round(time_ms * rate / 1000)
+            clips.append(Clip(wave[None, max(0, center - half) : center + half], rate))
     rows = np.asarray(model.embedder[0].embed_audio(clips), np.float32).reshape(len(waves), len(times), -1)
     stamps = np.repeat(times[None].astype(np.float32), len(waves), axis=0)
     return torch.from_numpy(rows).to(audio.device), torch.from_numpy(stamps).to(audio.device)

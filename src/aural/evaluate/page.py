@@ -57,7 +57,7 @@ def _e(value: object) -> str:
 
 
 def _key(number: int, name: str) -> str:
-    return f'<span class=key style="background:{svg.colour(number)}"></span>{_e(name)}'
+    return f'<span class=key style="background:{svg.color(number)}"></span>{_e(name)}'
 
 
 def _legend(runs: Sequence[Scored]) -> str:
@@ -124,7 +124,7 @@ def _task(runs: Sequence[Scored], key: str, seed: int) -> str:
         f'<details id="{_e(key)}"><summary>{_e(one["title"])} <small>{_e(key)}</small></summary>',
         f"<p>{_e(one['definition'])}</p>",
         f"<p class=dim>{_e(one['dataset'])}: {one['clips']:,} clips, {one['clips_missing']:,} missing; data revision "
-        f"{_e(one['data_revision'])}; licence: {_e(one['licence'])}; {_e(one['citation'])}</p>",
+        f"{_e(one['data_revision'])}; license: {_e(one['license'])}; {_e(one['citation'])}</p>",
         _all_metrics(runs, some),
         _paired(runs, key, seed),
         _row(_per_class(some), _curve(some)),
@@ -224,9 +224,7 @@ def _robustness(runs: Sequence[Scored]) -> str:
             found[n] = json.loads((run.folder / "robustness.json").read_text(encoding="utf-8"))
     if not found:
         return ""
-    parts = [
-        "<h2>Robustness</h2><p class=dim>The same task on changed sounds or words, in the colours of the runs.</p>"
-    ]
+    parts = ["<h2>Robustness</h2><p class=dim>The same task on changed sounds or words, in the colors of the runs.</p>"]
     for task in dict.fromkeys(task for one in found.values() for task in one):
         parts.append(f"<h3>{_e(task)}</h3><div class=row>")
         for change in dict.fromkeys(c for one in found.values() for c in one.get(task, {})):

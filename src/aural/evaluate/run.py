@@ -190,7 +190,7 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         "clips": len(found.numbers),
         "clips_missing": found.corpus.missing,
         "data_revision": found.corpus.revision(found.numbers),
-        "licence": card.licence,
+        "license": card.license,
         "citation": card.citation,
     }
 

@@ -61,7 +61,7 @@ def build_scenes(
                 duration_s=scene.clip.duration_s,
                 sample_rate_hz=RATE_HZ,
                 channels=1,
-                licence="of the clips it is made of",
+                license="of the clips it is made of",
                 tags=sorted({event.label for event in scene.truth.events}),
                 captions=[scene.caption, *scene.paraphrases],
                 meta=json.dumps(facts, ensure_ascii=False, sort_keys=True),

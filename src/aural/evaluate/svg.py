@@ -10,8 +10,8 @@ MOST_WORDS = 15  # texts of a plane that are written out
 TEXT = 'font-family="system-ui, sans-serif" font-size="11" fill="#333"'
 
 
-def colour(number: int) -> str:
-    """The colour of the n-th run, everywhere the same."""
+def color(number: int) -> str:
+    """The color of the n-th run, everywhere the same."""
     return COLOURS[number % len(COLOURS)]
 
 
@@ -53,7 +53,7 @@ def bars(labels: Sequence[str], series: Sequence[Sequence[float | None]], *, wid
         body.append(text(left - 6, top + step / 2 + 2, label[:30], "end", label))
         for m, values in enumerate(series):
             if (value := values[n]) is not None:
-                body.append(box(left, top + 7 * m, scale * value, 6, colour(m), f"{label}: {value:.3f}"))
+                body.append(box(left, top + 7 * m, scale * value, 6, color(m), f"{label}: {value:.3f}"))
     foot = len(labels) * step + 2
     grid = [line(left + scale * tick, 0, left + scale * tick, foot, "#e4e4e4") for tick in (0.25, 0.5, 0.75, 1)]
     ticks = [text(left + scale * tick, foot + 13, f"{tick:g}", "middle") for tick in (0, 0.5, 1)]
@@ -82,9 +82,9 @@ def scores(
             continue
         score, low, high = row
         y = 7 + 10.0 * n
-        body.append(line(at(low), y, at(high), y, colour(n), 2))
+        body.append(line(at(low), y, at(high), y, color(n), 2))
         body.append(
-            f'<circle cx="{at(score):.1f}" cy="{y}" r="3.5" fill="{colour(n)}"><title>{score:.3f}</title></circle>'
+            f'<circle cx="{at(score):.1f}" cy="{y}" r="3.5" fill="{color(n)}"><title>{score:.3f}</title></circle>'
         )
     for value, name in marks:
         x, y = at(value), height - 6
@@ -132,11 +132,11 @@ def curves(
     for n, (name, some, ys) in enumerate(series):
         points = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in zip(some, ys, strict=True))
         body.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour(n)}" stroke-width="2">'
+            f'<polyline points="{points}" fill="none" stroke="{color(n)}" stroke-width="2">'
             f"<title>{html.escape(name)}</title></polyline>"
         )
         body += [
-            f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="2.5" fill="{colour(n)}"/>'
+            f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="2.5" fill="{color(n)}"/>'
             for x, y in zip(some, ys, strict=True)
         ]
     return svg(width, height, body)
@@ -186,7 +186,7 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 def plane(
     sounds: Sequence[Sequence[float]], texts: Sequence[Sequence[float]], names: Sequence[str], said: Sequence[str]
 ) -> str:
-    """Sounds as dots, texts as crosses, each class in its colour; hover for names. Few texts are written out."""
+    """Sounds as dots, texts as crosses, each class in its color; hover for names. Few texts are written out."""
     size, pad = 400.0, 14.0
     points = [*sounds, *texts]
     if not points:

@@ -21,7 +21,7 @@ from aural.audio.length import Shorter
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.config import Config
 from aural.encoders.base import AUDIO_ENCODERS
-from aural.encoders.text import TextConfig, TextTower
+from aural.encoders.text import TextConfig, TextEncoder
 from aural.nn.projection import ProjectionKind, projection
 
 
@@ -57,7 +57,7 @@ class ClapConfig(Config):
 
 
 class AudioTower(nn.Module):
-    """Waveform (B, T) at the model's rate to embeddings (B, E), not normalised."""
+    """Waveform (B, T) at the model's rate to embeddings (B, E), not normalized."""
 
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__()
@@ -76,12 +76,12 @@ class AudioTower(nn.Module):
         return self.projection(features.pooled)
 
 
-class TextSide(nn.Module):
-    """Token ids and mask (B, L) to embeddings (B, E), not normalised."""
+class TextTower(nn.Module):
+    """Token ids and mask (B, L) to embeddings (B, E), not normalized."""
 
     def __init__(self, config: TextConfig, kind: ProjectionKind, embed_dim: int) -> None:
         super().__init__()
-        self.encoder = TextTower(config)
+        self.encoder = TextEncoder(config)
         self.projection = projection(kind, config.dim, embed_dim)
 
     def forward(self, ids: Tensor, mask: Tensor, last: Tensor | None = None) -> Tensor:
@@ -95,7 +95,7 @@ class Clap(nn.Module):
         super().__init__()
         self.config = config
         self.audio = AudioTower(config.audio, config.embed_dim)
-        self.text = TextSide(config.text, config.text_projection, config.embed_dim)
+        self.text = TextTower(config.text, config.text_projection, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         if config.logit_bias:
             self.logit_bias = nn.Parameter(torch.tensor(-10.0))

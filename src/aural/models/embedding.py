@@ -42,7 +42,7 @@ class AudioEmbedding:
         return self.times_s[-1][1] if self.times_s else 0.0
 
 
-class Towers(ABC):
+class EmbeddingModel(ABC):
     """Two towers, ready to use, an `Embedder`. A form of it says how windows and batches of texts are computed."""
 
     name: str
@@ -106,7 +106,7 @@ class Towers(ABC):
         """(N, E) float32 unit rows.
 
         longer: "windows" (default) reads the whole sound in windows and averages their unit vectors, each weighted by
-        the new sound it brings; "first", "centre" or "random" (with a generator) reads one window. shorter: how a sound
+        the new sound it brings; "first", "center" or "random" (with a generator) reads one window. shorter: how a sound
         shorter than the window fills it (default: the way the model was trained). Digital silence is embedded as it is.
 
         Raises AudioError on the first source that cannot be read; `stream_audio` goes on past such sources.

@@ -59,7 +59,7 @@ def refuse_what_does_not_fit(config: ClapConfig, tensors: dict[str, Tensor], sou
         "its mel is made for another sample rate than its sounds": mel.sample_rate_hz != config.audio.sample_rate_hz,
         "its mel scale is not the one that ClapFeatureExtractor uses with its kind of truncation": (mel.scale, mel.norm)
         != (("htk", None) if config.audio.encoder_options.get("fusion") else ("slaney", "slaney")),
-        "its mel is not in dB": mel.log != "db" or mel.peak_normalise or mel.divide != 1.0 or mel.pad != "reflect",
+        "its mel is not in dB": mel.log != "db" or mel.peak_normalize or mel.divide != 1.0 or mel.pad != "reflect",
     }
     for reason, holds in reasons.items():
         if holds:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.models.clap import AudioTower, TextSide
+from aural.models.clap import AudioTower, TextTower
 from aural.models.format import make_folder
 from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
@@ -53,7 +53,7 @@ class TextGraph(nn.Module):
 
     def __init__(self, model: Model, bare: bool) -> None:
         super().__init__()
-        self.text = TextSide(model.config.text, model.config.text_projection, model.embed_dim)
+        self.text = TextTower(model.config.text, model.config.text_projection, model.embed_dim)
         self.text.load_state_dict(_part(model, "text.", bare), strict=True)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 verbose=False,
             )
             assert program is not None
-            for _ in range(2):  # not the whole optimiser, which also folds BatchNorm into weights
+            for _ in range(2):  # not the whole optimizer, which also folds BatchNorm into weights
                 optimizer.fold_constants_ir(
                     program.model,
                     onnx_shape_inference=True,

@@ -21,7 +21,7 @@ from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
-from aural.models.embedding import Towers
+from aural.models.embedding import EmbeddingModel
 from aural.models.packaged import PackagedText, in_8_bits, is_matrix, with_updates
 
 AUDIO: Final = "audio.onnx"
@@ -57,7 +57,7 @@ def can_open(folder: Path) -> bool:
     return os.path.isfile(folder / HEADER) and importlib.util.find_spec("onnxruntime") is not None
 
 
-class OnnxModel(Towers):
+class OnnxModel(EmbeddingModel):
     """Both graphs of a folder, opened on first use. threads: cores to use (default: all that torch would take)."""
 
     precision = "fp32"

@@ -1,7 +1,7 @@
 """compat="peer": what the reference packages do with sounds and texts before their towers, chance and traps included.
 
 For parity only: stereo channels one after the other (msclap), crops from a random generator, `!` as padding (msclap
-2023), 16-bit quantising (laion_clap), a clip marked as longer by lot (transformers, PANN-14). `seed` stands for the
+2023), 16-bit quantizing (laion_clap), a clip marked as longer by lot (transformers, PANN-14). `seed` stands for the
 seed of the global generator that the reference draws from. Sources: msclap 1.3.4 CLAPWrapper.py, laion_clap 1.1.7
 hook.py and training/data.py, transformers feature_extraction_clap.py; tests/golden/README.md retells them.
 
@@ -47,7 +47,7 @@ def audio_inputs(
         waves = [_msclap_wave(source, config.sample_rate_hz, length, rng) for source in sources]
         return PeerInputs(front_end(torch.from_numpy(np.stack(waves))), None)
     draws = np.random.RandomState(seed)
-    clips = [_clip(source, config.sample_rate_hz, quantise=peer == "laion") for source in sources]
+    clips = [_clip(source, config.sample_rate_hz, quantize=peer == "laion") for source in sources]
     if not config.encoder_options.get("fusion", False):
         waves = [_crop_or_fill(clip, length, draws) for clip in clips]
         wave = torch.from_numpy(np.stack(waves))
@@ -74,13 +74,13 @@ def _msclap_wave(source: AudioSource, rate: int, length: int, rng: random.Random
     return samples[start : start + length]
 
 
-def _clip(source: AudioSource, rate: int, quantise: bool) -> FloatArray:
+def _clip(source: AudioSource, rate: int, quantize: bool) -> FloatArray:
     """Mono by the mean, then soxr to `rate`, exactly ceil(T * rate / from) samples, as librosa.load gives them."""
     clip = read(source)
     samples = resample(to_mono(clip.samples), clip.sample_rate_hz, rate)[0]
     want = math.ceil(clip.frames * rate / clip.sample_rate_hz)
     samples = np.pad(samples[:want], (0, max(0, want - samples.shape[0])))
-    if quantise:
+    if quantize:
         samples = (np.clip(samples, -1.0, 1.0) * np.float32(32767)).astype(np.int16).astype(np.float32)
         samples /= np.float32(32767)
     return samples

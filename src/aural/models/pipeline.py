@@ -21,8 +21,8 @@ from aural.core.types import AudioSource, FloatArray
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
 from aural.models.arguments import as_sources, check_texts
-from aural.models.clap import AudioTower, Clap, TextSide
-from aural.models.embedding import Precision, Towers
+from aural.models.clap import AudioTower, Clap, TextTower
+from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.packaged import part
 from aural.models.sources import Checkpoint
 from aural.nn.conv import ConvBlock
@@ -30,7 +30,7 @@ from aural.nn.conv import ConvBlock
 CPU_BATCH, GPU_BATCH = 4, 64
 
 
-class Model(Towers):
+class Model(EmbeddingModel):
     """Two towers computed by torch. Made by `aural.load`."""
 
     def __init__(
@@ -96,9 +96,9 @@ class Model(Towers):
         return tower
 
     @cached_property
-    def text_tower(self) -> TextSide:
+    def text_tower(self) -> TextTower:
         with torch.device("meta"):
-            tower = TextSide(self.config.text, self.config.text_projection, self.embed_dim)
+            tower = TextTower(self.config.text, self.config.text_projection, self.embed_dim)
         tower.encoder.restore_buffers()
         return self._fill(tower, "text.")
 
@@ -160,7 +160,7 @@ class Model(Towers):
     # Sound ---------------------------------------------------------------------------------------------------------
 
     def embed_audio(self, clips: Iterable[AudioSource], **options: Any) -> FloatArray:
-        """As `Towers.embed_audio`; with compat="peer" as the reference package, which knows no options."""
+        """As `EmbeddingModel.embed_audio`; with compat="peer" as the reference package, which knows no options."""
         return (
             self._embed_peer(list(as_sources(clips)))
             if self.compat == "peer"
@@ -190,7 +190,7 @@ class Model(Towers):
     # Text ----------------------------------------------------------------------------------------------------------
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 64) -> FloatArray:
-        """As `Towers.embed_text`; with compat="peer" as the reference package."""
+        """As `EmbeddingModel.embed_text`; with compat="peer" as the reference package."""
         if self.compat != "peer":
             return super().embed_text(texts, batch_size=batch_size)
         texts = check_texts(texts)

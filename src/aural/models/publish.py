@@ -85,6 +85,6 @@ def model_card(model: Model) -> str:
         f"- Joint space: {config.embed_dim} dimensions",
     ]
     if card:
-        lines += [f"- Licence of the weights: {card.weights_licence}", f"- Cite: {card.citation}"]
+        lines += [f"- License of the weights: {card.weights_license}", f"- Cite: {card.citation}"]
     lines += ["", "```python", "import aural", 'model = aural.load("PATH OR REPOSITORY")', "```", ""]
     return "\n".join(lines)

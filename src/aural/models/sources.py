@@ -1,6 +1,6 @@
-"""Recognise a checkpoint by what is in it, and read it as our config and tensors.
+"""Recognize a checkpoint by what is in it, and read it as our config and tensors.
 
-A file is recognised by the presence of exact keys, never by its name. Every reader gives a `Checkpoint`, whose tensors
+A file is recognized by the presence of exact keys, never by its name. Every reader gives a `Checkpoint`, whose tensors
 are named and shaped as `Clap(config)` has them.
 """
 
@@ -31,7 +31,7 @@ Peer = Literal["msclap", "laion", "transformers", "none"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as opened: `tensors` are named as in `Clap(config)`; `peer` says whose behaviour compat="peer" repeats;
+    """A model as opened: `tensors` are named as in `Clap(config)`; `peer` says whose behavior compat="peer" repeats;
     `folder` holds a tokenizer if the checkpoint brings one."""
 
     config: ClapConfig

@@ -16,7 +16,7 @@ from aural.core.types import FloatArray
 from aural.models.arguments import check_labels
 
 if TYPE_CHECKING:
-    from aural.models.embedding import Towers
+    from aural.models.embedding import EmbeddingModel
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Classifier:
 
     NEUTRAL = "something"
 
-    def __init__(self, model: Towers, labels: Sequence[str], template: str, multi_label: bool) -> None:
+    def __init__(self, model: EmbeddingModel, labels: Sequence[str], template: str, multi_label: bool) -> None:
         self.labels = check_labels(labels)
         if not isinstance(template, str) or "{}" not in template:
             raise ConfigError(f'template "{template}" has no place for the label; write {{}} where it goes')

@@ -29,7 +29,7 @@ class Sigmoid(Objective):
 
     Source: Zhai et al. 2023 (arXiv 2303.15343), section 3.2 and algorithm 1.
 
-    Relations: `info_nce` normalises over the batch, this does not, so no rank needs another's sums; `tiled_sigmoid` is
+    Relations: `info_nce` normalizes over the batch, this does not, so no rank needs another's sums; `tiled_sigmoid` is
     the same number with memory linear in B.
 
     >>> import torch

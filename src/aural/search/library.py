@@ -168,10 +168,10 @@ class Library:
             planned(plan)
             yield from self._carry_out(plan, embedder, engine)
 
-    def optimise(self, **options: Any) -> bool:
-        """Join small pieces of the table and bring the approximate index up to date; see `LanceStore.optimise`."""
+    def optimize(self, **options: Any) -> bool:
+        """Join small pieces of the table and bring the approximate index up to date; see `LanceStore.optimize`."""
         with writer_lock(self.folder):
-            return self.store.optimise(**options)
+            return self.store.optimize(**options)
 
     def _remember(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)

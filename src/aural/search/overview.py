@@ -90,11 +90,11 @@ def lay_out(vectors: FloatArray) -> tuple[FloatArray, str]:
 
 def _axes(vectors: FloatArray) -> FloatArray:
     """(F, 2) the first two principal axes; signs fixed by the largest loading."""
-    centred = vectors - vectors.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    centered = vectors - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh(centered.T @ centered)
     axes = axes[:, [-1, -2]]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
-    return np.asarray(centred @ axes, np.float32)
+    return np.asarray(centered @ axes, np.float32)
 
 
 def _fit(xy: FloatArray) -> FloatArray:

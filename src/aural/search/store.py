@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TABLE = "sounds"
 HIT_COLUMNS = ["file", "path", "window", "start", "end", "duration", "silent", "tags", "_distance"]
-INDEX_FROM_ROWS = 20_000  # below, comparing every row is fast enough; above, `optimise` builds the index
+INDEX_FROM_ROWS = 20_000  # below, comparing every row is fast enough; above, `optimize` builds the index
 FILES_A_COMMIT = 500
 FILE_VERSION = "2.1"  # 2.2 stores a stretch of equal values so that reading one of a million takes 6 ms
 CANDIDATES = (
@@ -165,7 +165,7 @@ class LanceStore:
         """Join small pieces, take new rows into the index, drop versions older than an hour."""
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
-    def optimise(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
+    def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact; from `build_from` rows on build the approximate index if it is not there. True if it was built."""
         self.compact()
         rows = int(self._table.count_rows())

@@ -2,7 +2,7 @@
 
 OUT/checkpoints/step-00001000/model.safetensors   parameters and buffers
                               ema.safetensors     the averaged twin, if there is one
-                              training.pt         optimiser, schedule, step (the loader's position), random states
+                              training.pt         optimizer, schedule, step (the loader's position), random states
 OUT/recipe.json                                   what is being trained
 """
 

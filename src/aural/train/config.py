@@ -5,7 +5,7 @@ Every key stands here with its default; an unknown one is an error that names th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,8 @@ class SourceConfig(Config):
 class DataConfig(Config):
     """What a clip and its captions become on the way into a batch."""
 
+    renamed_values: ClassVar = {("crop", "centre"): "center"}
+
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     captions: tuple[str, ...] = CAPTION_COLUMNS
     """Columns that captions are drawn from, every caption that is there with equal chance."""
@@ -53,7 +55,7 @@ class DataConfig(Config):
     captions_per_clip: Count = 1
     negatives: Natural = 0
     """Wrong captions a clip (scenes make them), for hard_negatives."""
-    crop: Literal["random", "first", "centre"] = "random"
+    crop: Literal["random", "first", "center"] = "random"
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False
     """Sounds travel to the device as 16-bit samples: half the bytes, and nothing lost where they came from 16 bits."""
@@ -96,7 +98,7 @@ class ModelConfig(Config):
         return self
 
 
-class DistilConfig(Config):
+class DistillConfig(Config):
     """A model whose sound embeddings the audio tower learns to repeat, besides the objective."""
 
     teacher: str
@@ -112,7 +114,7 @@ class ObjectiveConfig(Config):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class OptimiserConfig(Config):
+class OptimizerConfig(Config):
     name: Literal["adam", "adamw"] = "adamw"
     lr: Positive = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
@@ -202,6 +204,8 @@ class TrackConfig(Config):
 class Recipe(Config):
     """A whole run."""
 
+    renamed_keys: ClassVar = {"optimiser": "optimizer", "distil": "distill"}
+
     paper: str
     shows: str
     command: str
@@ -211,12 +215,12 @@ class Recipe(Config):
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()
-    distil: DistilConfig | None = None
+    distill: DistillConfig | None = None
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     """Given: stage 1, an audio encoder on many supervised tasks; the text tower and the objective are not used."""
     task_sampling: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Sources of tasks are drawn in proportion to weight * clips ** task_sampling."""
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig
     evaluators: tuple[str, ...] = ()

@@ -53,9 +53,9 @@ def _model(model: nn.Module) -> Iterator[str]:
 def _memory(model: nn.Module, batch: Batch, recipe: Recipe) -> Iterator[str]:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
-    twin = total * 4 if recipe.optimiser.ema else 0
+    twin = total * 4 if recipe.optimizer.ema else 0
     fixed = total * 4 + trained * 12 + twin  # float32 weights; gradient and two moments
-    yield f"{fixed / GIB:.2f} GiB for weights, gradients, optimiser" + (" and the averaged twin" if twin else "")
+    yield f"{fixed / GIB:.2f} GiB for weights, gradients, optimizer" + (" and the averaged twin" if twin else "")
     part = cut(batch, MEASURED_CLIPS)[0]
     size = recipe.loop.micro_batch or recipe.loop.batch
     with counted() as held, torch.autocast("cpu", torch.bfloat16, enabled=recipe.loop.precision == "bf16"):

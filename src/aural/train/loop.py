@@ -27,7 +27,7 @@ from aural.train import checkpoint, parallel
 from aural.train.config import Recipe
 from aural.train.finish import keep_batch, write_model, write_report
 from aural.train.loader import Batch, Batches, ahead, to_device
-from aural.train.optimiser import Averaged, Schedule, build_optimiser
+from aural.train.optimizer import Averaged, Schedule, build_optimizer
 from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
 from aural.train.step import Stepper
@@ -85,10 +85,10 @@ class Run:
             use_kernels(self.plain)
         self.model = parallel.wrap(self.plain, recipe.loop.parallel, place)
         self.sharded = recipe.loop.parallel == "fsdp" and place.world > 1
-        self.optimiser = build_optimiser(self.plain, recipe.optimiser, place.device)
+        self.optimizer = build_optimizer(self.plain, recipe.optimizer, place.device)
         epoch = self.batches.clips // recipe.loop.batch
-        self.schedule = Schedule(recipe.schedule, recipe.optimiser.lr, self.steps, epoch)
-        self.averaged = Averaged(self.plain, recipe.optimiser.ema) if recipe.optimiser.ema else None
+        self.schedule = Schedule(recipe.schedule, recipe.optimizer.lr, self.steps, epoch)
+        self.averaged = Averaged(self.plain, recipe.optimizer.ema) if recipe.optimizer.ema else None
         self.report, self.bad = Report(recipe.tasks), 0
         self.start = self._restore(found) if found else 0
         self.model.train()
@@ -129,14 +129,14 @@ class Run:
 
     def _update(self, step: int, waiting: list[Step]) -> None:
         """Clip the gradient, take a step, follow with the average."""
-        config = self.recipe.optimiser
-        self.schedule.apply(self.optimiser, step)
+        config = self.recipe.optimizer
+        self.schedule.apply(self.optimizer, step)
         if config.clip_grad:
             norm = parallel.clip(self.model, config.clip_grad)
             if waiting:
                 waiting[-1].scalars["grad_norm"] = norm
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update(step)
 
@@ -166,7 +166,7 @@ class Run:
                 kept = keep_batch(self.out, step.number, self.place.rank, step.batch)
                 raise DataError(
                     f"the loss of step {step.number} is {numbers['loss']}; its batch is saved in {kept}: look at it, "
-                    "lower the rate or set optimiser.clip_grad, and go on with --resume"
+                    "lower the rate or set optimizer.clip_grad, and go on with --resume"
                 )
             self.schedule.observe(numbers["loss"])
             if self.tracker is not None:
@@ -205,12 +205,12 @@ class Run:
     def save(self, step: int) -> None:
         """Write a checkpoint: all processes take part, the first one writes."""
         state = parallel.whole_state(self.plain)
-        optimiser = parallel.optimiser_state(self.plain, self.optimiser, self.sharded)
+        optimizer = parallel.optimizer_state(self.plain, self.optimizer, self.sharded)
         ema = {k: parallel._full(v) for k, v in self.averaged.tensors.items()} if self.averaged else None
         if self.place.first:
             cuda = torch.cuda.get_rng_state_all() if self.place.device.type == "cuda" else []
             random = {"seed": self.recipe.seed, "torch": torch.get_rng_state(), "cuda": cuda}
-            rest = {"optimiser": optimiser, "schedule": self.schedule.state_dict(), "random": random, "bad": self.bad}
+            rest = {"optimizer": optimizer, "schedule": self.schedule.state_dict(), "random": random, "bad": self.bad}
             checkpoint.save(self.out, step, state, ema, rest | {"seen": self.report.seen}, self.recipe.loop.keep)
         if self.place.world > 1:
             torch.distributed.barrier()
@@ -218,7 +218,7 @@ class Run:
     def _restore(self, folder: Path) -> int:
         model, ema, rest = checkpoint.read(folder)
         try:
-            parallel.load_state(self.plain, self.optimiser, model, rest["optimiser"], self.sharded)
+            parallel.load_state(self.plain, self.optimizer, model, rest["optimizer"], self.sharded)
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: does not fit the recipe ({str(error)[:120]})") from None
         self.schedule.load_state_dict(rest["schedule"])

@@ -42,7 +42,7 @@ def fit_mel(mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Ge
     if len(mel) < frames:
         return np.tile(mel, (-(-frames // len(mel)), 1))[:frames]
     room = len(mel) - frames
-    first = 0 if crop == "first" else room // 2 if crop == "centre" else int(random.integers(0, room + 1))
+    first = 0 if crop == "first" else room // 2 if crop == "center" else int(random.integers(0, room + 1))
     return mel[first : first + frames]
 
 

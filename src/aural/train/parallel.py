@@ -64,7 +64,7 @@ def wrap(model: nn.Module, how: str, place: Place) -> nn.Module:
 
 
 def shard(model: nn.Module, place: Place) -> nn.Module:
-    """FSDP2: parameters, gradients and the optimiser's state are split over the processes."""
+    """FSDP2: parameters, gradients and the optimizer's state are split over the processes."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -111,28 +111,28 @@ def _full(tensor: Any) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def optimiser_state(model: nn.Module, optimiser: torch.optim.Optimizer, sharded: bool) -> dict[str, Any]:
-    """The optimiser's state in full."""
+def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, sharded: bool) -> dict[str, Any]:
+    """The optimizer's state in full."""
     if not sharded:
-        return optimiser.state_dict()
+        return optimizer.state_dict()
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 
-    return get_optimizer_state_dict(model, optimiser, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return get_optimizer_state_dict(model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def load_state(
-    model: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], state: dict[str, Any], sharded: bool
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], state: dict[str, Any], sharded: bool
 ) -> None:
-    """Put a checkpoint's model and optimiser back, on every process."""
+    """Put a checkpoint's model and optimizer back, on every process."""
     if not sharded:
         model.load_state_dict(tensors, strict=True)
-        optimiser.load_state_dict(state)
+        optimizer.load_state_dict(state)
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
 
     options = StateDictOptions(full_state_dict=True, strict=True)
     set_model_state_dict(model, dict[str, Any](tensors), options=options)
-    set_optimizer_state_dict(model, optimiser, state, options=options)
+    set_optimizer_state_dict(model, optimizer, state, options=options)
 
 
 def check_parallel(how: str, batch_norm: str, place: Place) -> None:

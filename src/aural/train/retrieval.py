@@ -27,7 +27,7 @@ def retrieval(recipe: Recipe, most: int = MOST) -> Callable[[Clap], dict[str, fl
 
     Clips with the same caption are each other's right answers too.
     """
-    data = recipe.data.model_copy(update={"crop": "centre"})
+    data = recipe.data.model_copy(update={"crop": "center"})
     source = open_source(recipe.data.sources[0], data, recipe.model.clap.audio, recipe.seed)
     items = [source.item(i, generator(recipe.seed, ITEM, i)) for i in range(min(most, len(source)))]
     tokens = tokenizer_of(recipe.model.clap)([item.captions[0] for item in items])

@@ -207,7 +207,7 @@ class SceneSource:
 def window(
     sound: Any, row: Mapping[str, Any], audio: AudioConfig, crop: str, random: np.random.Generator
 ) -> FloatArray:
-    """A window (T,) of the clip at the model's rate: cut at random (or first, or centre), or filled when shorter."""
+    """A window (T,) of the clip at the model's rate: cut at random (or first, or center), or filled when shorter."""
     rate, seconds = audio.sample_rate_hz, audio.window_s
     length = round(seconds * rate)
     start_s, duration_s = float(row.get("start_s") or 0.0), float(row.get("duration_s") or 0.0)
@@ -226,7 +226,7 @@ def window(
 
 
 def _offset(room: float, crop: str, random: np.random.Generator) -> float:
-    return 0.0 if crop == "first" else room / 2 if crop == "centre" else float(random.uniform(0, room))
+    return 0.0 if crop == "first" else room / 2 if crop == "center" else float(random.uniform(0, room))
 
 
 def captions_of(row: Mapping[str, Any], data: DataConfig) -> list[str]:

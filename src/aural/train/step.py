@@ -100,10 +100,10 @@ class Stepper:
         if self.spread and not self.meets_itself:
             given = {k: v if k in ONCE else gathered(v) for k, v in given.items() if k in self.objective.needs}
         scalars: dict[str, Tensor] = self.objective(given)
-        if self.recipe.distil is not None:
+        if self.recipe.distill is not None:
             own, theirs = (gathered(out[name]) if self.spread else out[name] for name in ("audio_emb", "teacher_emb"))
             apart = (1 - (own * theirs).sum(1)).mean()
-            scalars = scalars | {"loss": scalars["loss"] + self.recipe.distil.weight * apart, "distil": apart}
+            scalars = scalars | {"loss": scalars["loss"] + self.recipe.distill.weight * apart, "distill": apart}
         return scalars
 
     @contextlib.contextmanager

@@ -188,16 +188,16 @@ def load_encoder(encoder: nn.Module, name: str) -> None:
 
 def load_teacher(recipe: Recipe) -> AudioTower | None:
     """The audio tower of the recipe's teacher, frozen."""
-    if recipe.distil is None:
+    if recipe.distill is None:
         return None
     from aural.models.load import open_checkpoint
 
-    checkpoint, own = open_checkpoint(recipe.distil.teacher), recipe.model.clap
+    checkpoint, own = open_checkpoint(recipe.distill.teacher), recipe.model.clap
     theirs = checkpoint.config
     if theirs.audio.mel != own.audio.mel or theirs.embed_dim != own.embed_dim:
         raise ConfigError(
-            f"distil.teacher: {recipe.distil.teacher} hears another log-mel or has other embedding dimensions than the "
-            "recipe's model; give both the same audio.mel and embed_dim"
+            f"distill.teacher: {recipe.distill.teacher} hears another log-mel or has other embedding dimensions than "
+            "the recipe's model; give both the same audio.mel and embed_dim"
         )
     tower = AudioTower(theirs.audio, theirs.embed_dim)
     tower.load_state_dict(part(checkpoint.tensors, "audio."), strict=True)

@@ -65,7 +65,7 @@ def card(name: str, **changes: object) -> SourceCard:
         "title": name,
         "packages": {f"{name}-data": {}},
         "reader": "files",
-        "licence": "GPL-2.0-or-later",
+        "license": "GPL-2.0-or-later",
         "root": "usr/share/x",
         "rules": {
             "dog/bark": "dog",
@@ -130,8 +130,8 @@ def test_build_reads_cleans_and_splits(tmp_path: Path, debs: Path) -> None:
         "clips/two/dog/bark2.flac",
     ]
     bark = rows["clips/one/dog/bark1.flac"]
-    assert (bark.class_name, bark.family, bark.group, bark.licence) == ("dog", "animal", "one/dog/bark", "CC0-1.0")
-    assert rows["clips/one/cat/meow2.flac"].licence == "GPL-2.0-or-later"
+    assert (bark.class_name, bark.family, bark.group, bark.license) == ("dog", "animal", "one/dog/bark", "CC0-1.0")
+    assert rows["clips/one/cat/meow2.flac"].license == "GPL-2.0-or-later"
     assert bark.source_version == "1.0-1"
     assert bark.duration_s == pytest.approx(0.6)
     assert {row.split for row in rows.values() if row.source == "two"} == {"eval-only"}
@@ -198,7 +198,7 @@ def test_killed_with_signal_9_again_and_again(tmp_path: Path, jobs: str) -> None
             f"{name}-data",
             {f"usr/share/x/dog/bark{n}.wav": sound(100 * number + n) for n in range(6)},
         )
-        text = f'name="{name}"\nversion="1"\ntitle="x"\nreader="files"\nlicence="x"\nroot="usr/share/x"\n'
+        text = f'name="{name}"\nversion="1"\ntitle="x"\nreader="files"\nlicense="x"\nroot="usr/share/x"\n'
         text += f'packages={{"{name}-data"={{}}}}\nrules={{"dog/bark"="dog"}}\n'
         (tmp_path / "cards" / f"{name}.toml").write_text(text)
     (tmp_path / "run.py").write_text(PROGRAM)
@@ -298,13 +298,13 @@ def test_show_counts_and_page(tmp_path: Path, debs: Path) -> None:
 
 def test_copyright_last_stanza_wins() -> None:
     known = Copyright(COPYRIGHT.decode())
-    assert known.licence("usr/share/x/dog/bark1.wav") == "CC0-1.0"
-    assert known.licence("usr/share/x/cat/meow.wav") == ""
+    assert known.license("usr/share/x/dog/bark1.wav") == "CC0-1.0"
+    assert known.license("usr/share/x/cat/meow.wav") == ""
     text = "Files: share/game/Data/Sounds/*\nLicense: GFDL-1.3\n\nFiles: *.ogg\nLicense: CC-BY-SA-3\n"
     other = Copyright(text)
-    assert other.licence("usr/share/games/game/Data/Sounds/a.wav") == "GFDL-1.3-only"
-    assert other.licence("usr/share/games/other/a.ogg") == "CC-BY-SA-3.0"
-    assert other.licence("usr/share/games/elsewhere/a.wav") == ""
+    assert other.license("usr/share/games/game/Data/Sounds/a.wav") == "GFDL-1.3-only"
+    assert other.license("usr/share/games/other/a.ogg") == "CC-BY-SA-3.0"
+    assert other.license("usr/share/games/elsewhere/a.wav") == ""
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_copyright_last_stanza_wins() -> None:
         ("public-domain", "public-domain"),
     ],
 )
-def test_short_licence_names(short: str, long: str) -> None:
+def test_short_license_names(short: str, long: str) -> None:
     assert spdx(short) == long
 
 
@@ -334,7 +334,7 @@ def test_cards_of_the_catalog_are_sound() -> None:
 
 
 def test_card_with_an_unknown_class_is_refused(tmp_path: Path) -> None:
-    text = 'name="x"\nversion="1"\ntitle="x"\nreader="files"\nlicence="x"\npackages={}\nrules={"a"="dogg"}\n'
+    text = 'name="x"\nversion="1"\ntitle="x"\nreader="files"\nlicense="x"\npackages={}\nrules={"a"="dogg"}\n'
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(AuralError, match='unknown class "dogg"'):
         source_cards(folder=tmp_path)

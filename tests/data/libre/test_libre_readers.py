@@ -20,7 +20,7 @@ from aural.data.libre.readers import Found, readers
 
 
 def card(reader: str, **changes: Any) -> SourceCard:
-    values = {"name": "x", "version": "1", "title": "x", "packages": {}, "reader": reader, "licence": "x"}
+    values = {"name": "x", "version": "1", "title": "x", "packages": {}, "reader": reader, "license": "x"}
     return SourceCard.parse(values | changes, "x")
 
 
@@ -106,7 +106,7 @@ def test_opensfx_container(tmp_path: Path) -> None:
     head = struct.pack("<II", 8 | 0x80000000, len(riff))
     put(tmp_path / "a.cat", head + entry)
     (found,) = read("opensfx", tmp_path)
-    assert (found.label, found.group, found.licence, found.sound) == ("Ship horn", "ship.aif", "CC0-1.0", riff)
+    assert (found.label, found.group, found.license, found.sound) == ("Ship horn", "ship.aif", "CC0-1.0", riff)
 
 
 def test_qt_resources(tmp_path: Path) -> None:

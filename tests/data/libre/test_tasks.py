@@ -18,7 +18,7 @@ CARD = {
     "kind": "zero-shot-single-label",
     "dataset": "libre",
     "metric": "accuracy",
-    "licence": "x",
+    "license": "x",
     "citation": "x",
     "columns": {"source": ["scratch"]},
     "classes": {"a dog": ["dog"], "a cat or a lion": ["cat", "big cat"]},

@@ -191,7 +191,7 @@ def _read_source(card: SourceCard, unpacked: Path, out: Path, version: str) -> t
             channels=clip.channels,
             rms_db=round(rms_db, 2),
             source_version=version,
-            licence=_licence(card, found, copyright_file),
+            license=_license(card, found, copyright_file),
             label=found.label or said.phrase or said.class_name,
             class_name=said.class_name,
             family=taxonomy().families[said.class_name],
@@ -274,13 +274,13 @@ def _group(card: SourceCard, found: Found, class_name: str) -> str:
     return plain.rpartition("/")[0] or "all" if card.group == "folder" else plain
 
 
-def _licence(card: SourceCard, found: Found, copyright_file: Copyright) -> str:
+def _license(card: SourceCard, found: Found, copyright_file: Copyright) -> str:
     from fnmatch import fnmatchcase
 
-    for pattern, licence in card.licences.items():
+    for pattern, license in card.licenses.items():
         if fnmatchcase(found.name, pattern):
-            return licence
-    return found.licence or copyright_file.licence(f"{card.root}/{found.name}") or card.licence
+            return license
+    return found.license or copyright_file.license(f"{card.root}/{found.name}") or card.license
 
 
 def _write_dropped(path: Path, dropped: list[Dropped]) -> None:

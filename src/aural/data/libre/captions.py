@@ -156,10 +156,10 @@ def measured(duration_s: float, fingerprint: bytes, rng: random.Random) -> list[
         return words
     power = 10 ** (np.frombuffer(fingerprint[4:], np.int8).reshape(STRETCHES, BANDS) / 10.0)
     per_band = power.mean(axis=0)
-    centre = float((per_band * np.arange(BANDS)).sum() / per_band.sum()) / BANDS  # 0 = 100 Hz, 1 = 5,500 Hz
-    if centre < 0.3:
+    center = float((per_band * np.arange(BANDS)).sum() / per_band.sum()) / BANDS  # 0 = 100 Hz, 1 = 5,500 Hz
+    if center < 0.3:
         words.append(rng.choice(["deep", "low in pitch", "dull and low"]))
-    elif centre > 0.75:
+    elif center > 0.75:
         words.append(rng.choice(["bright", "high-pitched", "sharp and high"]))
     level = 10 * np.log10(power.sum(axis=1) + 1e-9)
     if level[:4].max() - level[-4:].max() > 20:

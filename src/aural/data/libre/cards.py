@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,13 +26,15 @@ class Package(Config):
 class SourceCard(Config):
     """One source: its packages, how they are read, what each name means."""
 
+    renamed_keys: ClassVar = {"licence": "license", "licences": "licenses"}
+
     name: str
     version: str  # of this card; a correction is a new version
     title: str
     packages: dict[str, Package]
     reader: str
-    licence: str  # where the package's copyright file does not single a sound out
-    licences: dict[str, str] = Field(default_factory=dict)  # pattern -> licence, before the copyright file
+    license: str  # where the package's copyright file does not single a sound out
+    licenses: dict[str, str] = Field(default_factory=dict)  # pattern -> license, before the copyright file
     split: Literal["auto", "train", "test", "eval-only"] = "auto"
     root: str = ""  # the folder inside the package that names start from
     include: list[str] = Field(default_factory=lambda: ["*"])  # patterns of names below the root

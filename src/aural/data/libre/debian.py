@@ -109,7 +109,7 @@ def _data_member(file: io.BufferedReader) -> io.BytesIO:
 
 
 class Copyright:
-    """The machine-readable `debian/copyright`: licence of a path, last matching stanza first."""
+    """The machine-readable `debian/copyright`: license of a path, last matching stanza first."""
 
     def __init__(self, text: str) -> None:
         self._stanzas: list[tuple[list[str], str]] = []
@@ -124,17 +124,17 @@ class Copyright:
         found = sorted(unpacked.glob("usr/share/doc/*/copyright"))
         return cls(found[0].read_text(encoding="utf-8", errors="replace") if found else "")
 
-    def licence(self, path: str) -> str:
+    def license(self, path: str) -> str:
         """The SPDX name for an installed path; "" where no stanza but the last resort "*" names it.
 
         Patterns are of paths in the source, which end like the installed ones: "share/game/Sounds/*" also names
         usr/share/games/game/Sounds/a.ogg, as long as a folder and a name agree.
         """
         best, found = 0, ""
-        for patterns, licence in self._stanzas:
+        for patterns, license in self._stanzas:
             depth = max((_depth(pattern, path) for pattern in patterns), default=0)
             if depth and depth >= best:  # the longest agreement, then the last stanza
-                best, found = depth, licence
+                best, found = depth, license
         return spdx(found)
 
 
@@ -149,10 +149,10 @@ def _depth(pattern: str, path: str) -> int:
     return 0
 
 
-def spdx(licence: str) -> str:
+def spdx(license: str) -> str:
     """A copyright file's short name as SPDX has it: "GPL-2+" -> "GPL-2.0-or-later", "CC0" -> "CC0-1.0"."""
-    if found := re.fullmatch(r"((?:A|L)?GPL|GFDL|CC-BY(?:-SA)?)-(\d)(\.\d)?(\.0)?(\+)?", licence):
+    if found := re.fullmatch(r"((?:A|L)?GPL|GFDL|CC-BY(?:-SA)?)-(\d)(\.\d)?(\.0)?(\+)?", license):
         name, major, minor, _, later = found.groups()
         version = f"{name}-{major}{minor or '.0'}"
         return version if name.startswith("CC") else f"{version}-{'or-later' if later else 'only'}"
-    return {"CC0": "CC0-1.0", "Expat": "MIT"}.get(licence, licence)
+    return {"CC0": "CC0-1.0", "Expat": "MIT"}.get(license, license)

@@ -18,7 +18,7 @@ from aural.core.types import Clip
 from aural.data.libre.cards import SourceCard
 
 SOUNDS: Final = frozenset([".wav", ".ogg", ".oga", ".flac", ".mp3", ".aif", ".aiff", ".au", ".opus", ".wv", ".g722"])
-LICENCES: Final = {
+LICENSES: Final = {
     "Creative Commons Attribution 3.0": "CC-BY-3.0",
     "Creative Commons Attribution 3.0 Unported": "CC-BY-3.0",
     "Creative Commons Attribution-ShareAlike 3.0 Unported": "CC-BY-SA-3.0",
@@ -39,7 +39,7 @@ class Found:
     transcript: str = ""
     speaker: str = ""
     group: str = ""
-    licence: str = ""  # where the source itself says it
+    license: str = ""  # where the source itself says it
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -141,12 +141,12 @@ def opensfx(unpacked: Path, card: SourceCard) -> Iterator[Found]:
             start = offset + 1 + data[offset]
             said = data[offset + 1 : start].rstrip(b"\0").decode("latin-1").strip('" ')
             title, _, credit = said.partition('"')
-            licence = LICENCES.get(credit.partition("License:")[2].strip(" ."), "")
+            license = LICENSES.get(credit.partition("License:")[2].strip(" ."), "")
             original = credit.partition('"')[2].partition('"')[0]
             if length > 100:
                 sound = data[start : start + length]
                 yield Found(
-                    f"{number:02d}.wav", sound, said=title, label=title, group=original or title, licence=licence
+                    f"{number:02d}.wav", sound, said=title, label=title, group=original or title, license=license
                 )
 
 

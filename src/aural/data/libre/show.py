@@ -20,7 +20,7 @@ from aural.core.errors import AudioError
 from aural.data.manifest import SPLITS, Manifest, Row
 
 WIDTH, HEIGHT = 120, 40  # of a spectrogram, in pixels
-TABLES: Final = (("family", "class_name"), ("source",), ("licence",), ("language",))
+TABLES: Final = (("family", "class_name"), ("source",), ("license",), ("language",))
 STYLE: Final = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; background: #fafafa; color: #222 }
 h2 { margin: 1.5rem 0 .4rem; font-size: 1.05rem } section { display: flex; flex-wrap: wrap; gap: 8px }
@@ -31,10 +31,10 @@ figcaption { font-size: 12px; overflow-wrap: anywhere } small { color: #777 }
 
 
 def counts(manifest: Manifest) -> str:
-    """Markdown tables: totals, then clips by class, source, licence and language, each by split."""
+    """Markdown tables: totals, then clips by class, source, license and language, each by split."""
     rows = list(manifest)
     parts = [_totals(rows)]
-    titles = {"class_name": "By class", "source": "By source", "licence": "By licence", "language": "By language"}
+    titles = {"class_name": "By class", "source": "By source", "license": "By license", "language": "By language"}
     for columns in TABLES:
         some = [row for row in rows if getattr(row, columns[-1])]
         if some:
@@ -116,7 +116,7 @@ def _figure(row: Row, file: Path, folder: Path) -> str:
     except AudioError as error:
         picture = f"<p>{html.escape(str(error))}</p>"
     words = html.escape(row.transcript or row.caption_short)
-    about = html.escape(f"{row.split}, {row.source}, {row.duration_s:.1f} s, {row.licence}")
+    about = html.escape(f"{row.split}, {row.source}, {row.duration_s:.1f} s, {row.license}")
     return (
         f'<figure>{picture}<audio controls preload=none src="{link}"></audio>'
         f"<figcaption>{words}<br><small>{about}<br>{html.escape(row.path)}</small></figcaption></figure>\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,13 +18,15 @@ from aural.data.manifest import Manifest, Row
 class TaskCard(Config):
     """A task: `columns` filter the manifest, `by` names the column that holds the truth, `classes` its values."""
 
+    renamed_keys: ClassVar = {"licence": "license"}
+
     name: str
     version: str  # a correction is a new version beside the old
     title: str
     kind: Literal["zero-shot-single-label", "zero-shot-multi-label", "retrieval", "captioning"]
     dataset: str
     metric: str  # "accuracy", "recall@10" ...
-    licence: str
+    license: str
     citation: str
     columns: dict[str, list[str]] = Field(default_factory=dict)  # column -> accepted values
     by: str = "class_name"  # a column, or "folder" or "file" of the clip's path below its source

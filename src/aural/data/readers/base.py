@@ -31,7 +31,7 @@ PYTHON_LIST = "python-list"  # separator of fields that hold a list in Python's 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A labelled stretch of a clip, in seconds from its start."""
+    """A labeled stretch of a clip, in seconds from its start."""
 
     onset_s: float
     offset_s: float
@@ -53,7 +53,7 @@ class Item:
     speaker: str = ""
     language: str = ""
     transcript: str = ""
-    licence: str = ""
+    license: str = ""
     meta: tuple[tuple[str, str], ...] = ()
 
     def joined(self, other: Item) -> Item:
@@ -87,7 +87,7 @@ class Reader(Config):
     speaker: str = ""
     language: str = ""
     transcript: str = ""
-    licence: str = ""
+    license: str = ""
     meta: dict[str, str] = Field(default_factory=dict)
     tables: dict[str, Lookup] = Field(default_factory=dict)
     optional: bool = False  # published apart: when its table is not there, the rest is read
@@ -157,7 +157,7 @@ class Reader(Config):
             speaker=say(self.speaker),
             language=say(self.language),
             transcript=say(self.transcript),
-            licence=say(self.licence),
+            license=say(self.license),
             meta=tuple((key, text) for key, template in self.meta.items() if (text := say(template))),
         )
 

@@ -79,7 +79,7 @@ class MultiLabelCsv(TableReader):
 
 @READERS.register("timed-events")
 class TimedEvents(TableReader):
-    """One row, one labelled stretch of a clip; a row without onset says that the clip has none."""
+    """One row, one labeled stretch of a clip; a row without onset says that the clip has none."""
 
     kind: ClassVar[str] = "timed-events"
     required: ClassVar[tuple[str, ...]] = ("audio", "label", "onset_s", "offset_s")

@@ -156,7 +156,7 @@ def _order(content: Content, judge: Judge, phrases: _Lexicon, generator: np.rand
 
 
 def _overlap(content: Content, judge: Judge, phrases: _Lexicon, generator: np.random.Generator) -> list[Change]:
-    """Two neighbours in time are said to be together, or two that are together to be apart."""
+    """Two neighbors in time are said to be together, or two that are together to be apart."""
     groups = content.groups
     changed: list[tuple[tuple[Mention, ...], ...]] = []
     for at, group in enumerate(groups):

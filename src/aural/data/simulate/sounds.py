@@ -1,4 +1,4 @@
-"""The sounds that scenes are made of: labelled clips, measured once and held in memory."""
+"""The sounds that scenes are made of: labeled clips, measured once and held in memory."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def clean_phrases(phrases: Iterable[str], label: str) -> tuple[str, ...]:
 
 
 def noises(sample_rate_hz: int, seed: int = 0, duration_s: float = 30.0) -> list[LabelledClip]:
-    """Three steady backgrounds of known colour, for when no recording of one is at hand: power falls as f^-2c."""
-    colours = {
+    """Three steady backgrounds of known color, for when no recording of one is at hand: power falls as f^-2c."""
+    colors = {
         "white noise": (0.0, ("a steady hiss", "white noise")),
         "pink noise": (0.5, ("soft steady noise", "pink noise")),
         "brown noise": (1.0, ("a low steady rumble", "brown noise")),
@@ -128,8 +128,8 @@ def noises(sample_rate_hz: int, seed: int = 0, duration_s: float = 30.0) -> list
     frames = round(duration_s * sample_rate_hz)
     frequencies = np.maximum(np.fft.rfftfreq(frames, 1 / sample_rate_hz), 20.0)
     clips = []
-    for label, (colour, phrases) in colours.items():
-        spectrum = np.fft.rfft(generator.standard_normal(frames)) * frequencies**-colour
+    for label, (color, phrases) in colors.items():
+        spectrum = np.fft.rfft(generator.standard_normal(frames)) * frequencies**-color
         samples = np.fft.irfft(spectrum, frames)
         samples = (0.1 * samples / np.sqrt(np.mean(samples**2))).astype(np.float32)
         clips.append(LabelledClip(samples, label, f"simulated:{label}", phrases, "background"))

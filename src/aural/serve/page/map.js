@@ -14,7 +14,7 @@ export function init(found, more) {
 export const loaded = () => data !== null;
 export function mark(ids) { hits = new Set(ids); paint(); }
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const half = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2 - 16;
 const wide = () => Math.max(1, canvas.clientWidth / canvas.clientHeight);
 const toScreen = (i) => [
@@ -36,20 +36,20 @@ export function paint() {
   pen.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
   const size = Math.max(1.5, Math.min(4, 90 / Math.sqrt(data.x.length))) * Math.sqrt(view.zoom);
   const dot = (i, radius) => { const [x, y] = toScreen(i); pen.beginPath(); pen.arc(x, y, radius, 0, 7); pen.fill(); };
-  pen.fillStyle = colour("--wave");
+  pen.fillStyle = color("--wave");
   for (let i = 0; i < data.x.length; i += 1) if (!hits.has(data.ids[i])) dot(i, size);
-  pen.fillStyle = colour("--accent");
+  pen.fillStyle = color("--accent");
   for (let i = 0; i < data.x.length; i += 1) if (hits.has(data.ids[i])) dot(i, size * 1.7);
   if (at >= 0) {
     const [x, y] = toScreen(at);
-    pen.strokeStyle = colour("--ink");
+    pen.strokeStyle = color("--ink");
     pen.lineWidth = 2;
     pen.beginPath(); pen.arc(x, y, size * 1.7 + 4, 0, 7); pen.stroke();
     pen.font = "600 13px system-ui, sans-serif";
     const name = data.names[at], width = pen.measureText(name).width;
     const left = Math.max(6, Math.min(x - width / 2, canvas.clientWidth - width - 6)), top = y > 40 ? y - 16 : y + 28;
-    pen.fillStyle = colour("--card"); pen.globalAlpha = .9; pen.fillRect(left - 4, top - 14, width + 8, 19);
-    pen.globalAlpha = 1; pen.fillStyle = colour("--ink"); pen.fillText(name, left, top);
+    pen.fillStyle = color("--card"); pen.globalAlpha = .9; pen.fillRect(left - 4, top - 14, width + 8, 19);
+    pen.globalAlpha = 1; pen.fillStyle = color("--ink"); pen.fillText(name, left, top);
   }
 }
 

@@ -5,7 +5,7 @@ import { soundOf } from "/static/api.js";
 
 const HOVER_MS = 150;
 let current = null; // the player that sounds
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class HitPlayer {
   // row: the <li>; hit: as the server gave it.
@@ -42,7 +42,7 @@ export class HitPlayer {
     const container = this.row.querySelector(".wave");
     this.surfer = WaveSurfer.create({
       container, url: this.sound.url, height: 48, normalize: true, barWidth: 2, barGap: 1, barRadius: 1, cursorWidth: 0,
-      waveColor: colour("--wave"), progressColor: colour("--accent"), dragToSeek: false,
+      waveColor: color("--wave"), progressColor: color("--accent"), dragToSeek: false,
     });
     this.ready = new Promise((done, failed) => {
       this.surfer.once("ready", done);
@@ -88,7 +88,7 @@ export class HitPlayer {
 
   repaint() {
     if (this.surfer) {
-      this.surfer.setOptions({ waveColor: colour("--wave"), progressColor: colour("--accent") });
+      this.surfer.setOptions({ waveColor: color("--wave"), progressColor: color("--accent") });
     }
   }
 

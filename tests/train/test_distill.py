@@ -14,7 +14,7 @@ from torch import nn
 import aural
 from aural.core.errors import AuralError
 from aural.train.loop import train
-from aural.train.optimiser import Averaged
+from aural.train.optimizer import Averaged
 from aural.train.towers import build_clap
 from aural.train.track import lines_of
 
@@ -23,11 +23,11 @@ SHORT = ("loop.steps=3", "loop.batch=8", "schedule.warmup=1", "evaluators=[]")
 
 def test_a_student_learns_what_its_teacher_hears(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     teacher = train(make_recipe("tiny_clap_2022", *SHORT, "seed=5"), tmp_path / "teacher", device="cpu")
-    plain = ("loop.steps=40", "loop.batch=8", "optimiser.lr=1e-3", "evaluators=[]", "schedule.warmup=2")
-    recipe = make_recipe("tiny_clap_2022", *plain, f"distil.teacher={teacher}", "distil.weight=4")
+    plain = ("loop.steps=40", "loop.batch=8", "optimizer.lr=1e-3", "evaluators=[]", "schedule.warmup=2")
+    recipe = make_recipe("tiny_clap_2022", *plain, f"distill.teacher={teacher}", "distill.weight=4")
     student = train(recipe, tmp_path / "student", device="cpu")
     lines = lines_of(tmp_path / "student" / "metrics.jsonl")
-    assert lines[-1]["distil"] < 0.7 * lines[0]["distil"]
+    assert lines[-1]["distill"] < 0.7 * lines[0]["distill"]
     assert not [name for name in load_file(student / "model.safetensors") if "teacher" in name]
     alone = train(make_recipe("tiny_clap_2022", *plain), tmp_path / "alone", device="cpu")
     wave = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 5 * 44100)).astype(np.float32)
@@ -40,7 +40,7 @@ def test_a_student_learns_what_its_teacher_hears(make_recipe: MakeRecipe, tmp_pa
 def test_a_teacher_of_another_kind_is_refused(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     for name, said in (("stand-in", "hears another log-mel"), ("no-such", "neither a file")):
         with pytest.raises(AuralError, match=said):
-            train(make_recipe("tiny_clap_2022", *SHORT, f"distil.teacher={name}"), tmp_path / name, device="cpu")
+            train(make_recipe("tiny_clap_2022", *SHORT, f"distill.teacher={name}"), tmp_path / name, device="cpu")
     with pytest.raises(AuralError, match="does not fit the recipe's encoder"):
         train(make_recipe("tiny_clap_2022", *SHORT, "model.audio_init=stand-in"), tmp_path / "a", device="cpu")
     with pytest.raises(AuralError, match="text_lora needs the text tower locked"):
@@ -54,7 +54,7 @@ def test_updates_of_a_packaged_tower_are_all_that_is_stored(make_recipe: MakeRec
         "model.clap.audio.encoder_options.width=4",
         "data.workers=0",
         "loop.precision=fp32",
-        "optimiser.ema=0",
+        "optimizer.ema=0",
         "model.int8=false",
     )
     own = (f"data.sources=[{{manifest: {source}}}]", *small, *SHORT[:3])

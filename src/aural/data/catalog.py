@@ -9,7 +9,7 @@ from aural.data.cards import DatasetCard
 HEAD = """# Data sets
 
 Made by `aural data list --markdown > docs/data/datasets.md`; do not edit. Counts are the published numbers of clips.
-`aural data show NAME` prints a card with the way to get the data set, its licence and its known defects;
+`aural data show NAME` prints a card with the way to get the data set, its license and its known defects;
 `aural data check NAME DIR` compares a download with its card. How layouts are described: [readers](readers.md).
 
 """
@@ -26,8 +26,8 @@ def page(card: DatasetCard) -> str:
     lines = [
         f"{card.title} ({card.name}, version {card.version})",
         f"  homepage: {card.homepage}",
-        f"  licence: {card.licence}",
-        *([f"  licence of labels and captions: {card.licence_text}"] if card.licence_text else []),
+        f"  license: {card.license}",
+        *([f"  license of labels and captions: {card.license_text}"] if card.license_text else []),
         f"  cite: {card.citation}",
         f"  get: {card.get}",
         f"  facts from: {card.source}",
@@ -47,7 +47,7 @@ def page(card: DatasetCard) -> str:
 
 def markdown(cards: Sequence[DatasetCard]) -> str:
     """The documentation's page."""
-    head = "| name | data set | train | valid | test | classes | holds | readers | licence of the sounds |\n"
+    head = "| name | data set | train | valid | test | classes | holds | readers | license of the sounds |\n"
     return HEAD + head + "|---" * 9 + "|\n" + "".join(_row(card) for card in cards)
 
 
@@ -57,7 +57,7 @@ def _row(card: DatasetCard) -> str:
         split = card.splits.get(name)
         cells.append("" if split is None else "?" if split.clips is None else f"{split.clips:,}")
     cells += [str(card.expected_classes or ""), ", ".join(card.holds)]
-    cells += [", ".join(dict.fromkeys(part.kind for part in card.parts)), card.licence]
+    cells += [", ".join(dict.fromkeys(part.kind for part in card.parts)), card.license]
     return "| " + " | ".join(cells) + " |\n"
 
 

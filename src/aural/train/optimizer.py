@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aural.train.config import OptimiserConfig, ScheduleConfig
+from aural.train.config import OptimizerConfig, ScheduleConfig
 
 # How encoders number their layers; what stands before the first one counts to it.
 LAYER = re.compile(r"\.(?:layers\.\d+\.blocks|blocks|h|encoder\.layer)\.\d+\.|\.conv_block\d+\.")
 NOT_DECAYED = ("bias_table", "logit_scale", "logit_bias", "embeddings", "wte", "wpe", "position")
 
 
-def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """Trainable parameters by rate and decay; "scale" is the group's multiple of the rate."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     scales = rate_scales([name for name, _ in named], config)
@@ -33,7 +33,7 @@ def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str
     ]
 
 
-def rate_scales(names: Iterable[str], config: OptimiserConfig) -> dict[str, float]:
+def rate_scales(names: Iterable[str], config: OptimizerConfig) -> dict[str, float]:
     """Multiple of the rate for each parameter: its tower's, times layer_decay for every layer above it."""
     names = list(names)
     found: dict[str, float] = {}
@@ -51,7 +51,7 @@ def rate_scales(names: Iterable[str], config: OptimiserConfig) -> dict[str, floa
     return {name: found.get(name, 1.0) for name in names}
 
 
-def build_optimiser(model: nn.Module, config: OptimiserConfig, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Optimizer:
     """Adam or AdamW, in one kernel on CUDA."""
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     groups = parameter_groups(model, config)
@@ -76,9 +76,9 @@ class Schedule:
             return self.lr * (c.floor + (1 - c.floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
         return self.lr * self.scale
 
-    def apply(self, optimiser: torch.optim.Optimizer, step: int) -> float:
+    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
         rate = self.rate(step)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         return rate
 

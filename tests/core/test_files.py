@@ -1,0 +1,45 @@
+"""Atomic writing: the old content or the new one, a sentence when the system refuses, and no leftovers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from aural.core.errors import CheckpointError, DataError
+from aural.core.files import atomic_write, write_text
+
+
+def test_the_old_content_stays_when_the_block_fails(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(ZeroDivisionError), atomic_write(target) as part:
+        part.write_text(str(1 / 0))
+    assert target.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(CheckpointError, match=r"a\.txt: cannot be written \(No space left on device\)"):
+        write_text(tmp_path / "a.txt", "new", CheckpointError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file or directory"):
+        write_text(tmp_path / "missing" / "a.txt", "new")
+
+
+def test_a_folder_is_moved_whole_and_keeps_its_suffix(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "model.d") as part:
+        assert part.suffix == ".d"
+        part.mkdir()
+        (part / "x").write_text("x")
+    assert (tmp_path / "model.d" / "x").read_text() == "x"
+    assert [file.name for file in tmp_path.iterdir()] == ["model.d"]
