@@ -52,7 +52,8 @@ def make_tones(folder: Path, count: int = 40) -> Path:
         rows.append(
             Row(
                 path=name, source="tones", split="train", duration_s=len(time_s) / RATE_HZ,
-                captions=[f"tone number {i} of {pitch_hz:.0f} hertz", f"sound {i}, beeping"], label=f"{register} tone",
+                captions=[f"tone number {i} of {pitch_hz:.0f} hertz", f"sound {i}, beeping"],
+                label=f"a {register} tone",
                 class_name=register, family=register, tags=[f"pulses {1 + i % 4}", "tone"], meta=json.dumps(meta),
             )
         )  # fmt: skip
