@@ -13,7 +13,7 @@ from fakes import RandomEmbedder
 
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.types import Clip, Embedder
-from aural.evaluate.embedders import frames_of, from_msclap, from_transformers, model_hash, open_embedder
+from aural.evaluate.adapters.embedders import frames_of, from_msclap, from_transformers, model_hash, open_embedder
 from aural.models.pipeline import Model
 from tiny import tone
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from aural.evaluate.tuning import FineTune
 
 from aural.core.errors import DataError
 from aural.data.manifest import Row, write_manifest
-from aural.evaluate import cards, finetune
-from aural.evaluate.finetune import rate, tower_of
+from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
-from aural.evaluate.tuning import FineTune
+from aural.evaluate.runners import finetune
+from aural.evaluate.runners.finetune import rate, tower_of
 from aural.models.pipeline import Model
 from tiny import RATE_HZ, tone
 

@@ -7,7 +7,9 @@ import pytest
 from sklearn import metrics as judge
 
 from aural.core.errors import ConfigError, DataError
-from aural.evaluate.metrics import METRICS, auroc, average_precision, retrieval_arrays
+from aural.evaluate.metrics import METRICS
+from aural.evaluate.metrics.labels import auroc, average_precision
+from aural.evaluate.metrics.ranking import retrieval_arrays
 
 
 def value(name: str, weights: list[float] | None = None, **arrays: object) -> float:

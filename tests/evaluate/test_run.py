@@ -19,8 +19,8 @@ from aural.cli.main import app
 from aural.core.errors import AudioError, ConfigError
 from aural.core.types import FloatArray
 from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
 
 TASKS = ("esc50", "clotho-text-to-audio", "scenes-order")
 
@@ -28,7 +28,7 @@ TASKS = ("esc50", "clotho-text-to-audio", "scenes-order")
 def run_once(root: Path, out: Path) -> subprocess.Popen[bytes]:
     code = (
         "from aural.evaluate import cards; from aural.evaluate.run import evaluate;"
-        "from aural.evaluate.truth import DataRoot; from slow_embedder import slow; import sys;"
+        "from aural.evaluate.data_root import DataRoot; from slow_embedder import slow; import sys;"
         f"evaluate(slow, [cards.task(n) for n in {TASKS}], DataRoot(sys.argv[1]), sys.argv[2], resamples=50)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}

@@ -1,0 +1,5 @@
+"""Runners of the task kinds: importing this package registers them in `kinds.KINDS`."""
+
+from aural.evaluate.runners import captioning, entailment, finetune, frames, pairs, probe, retrieval, zero_shot
+
+__all__ = ["captioning", "entailment", "finetune", "frames", "pairs", "probe", "retrieval", "zero_shot"]
