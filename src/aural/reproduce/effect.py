@@ -81,7 +81,9 @@ def t_quantile(degrees: int) -> float:
     if degrees <= len(T_975):
         return T_975[degrees - 1]
     z = Z_975
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+    return z + (z**3 + z) / (4 * degrees) + second + third
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
