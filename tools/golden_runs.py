@@ -27,6 +27,8 @@ from safetensors.torch import load_file
 from aural.audio.io import write
 from aural.core.types import Clip
 from aural.data.manifest import Row, write_manifest
+from aural.encoders.tokenize import BUNDLED
+from aural.train.config import Recipe
 from aural.train.loop import train
 from aural.train.recipes import load_recipe, recipe_names
 
@@ -81,10 +83,20 @@ def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
     return changes
 
 
+def with_bundled_tokenizer(recipe: Recipe) -> Recipe:
+    """Return the recipe with BERT's bundled vocabulary in place of a tokenizer that is not in the package."""
+    text = recipe.model.clap.text
+    if text.tokenizer in BUNDLED:
+        return recipe
+    text = text.model_copy(update={"tokenizer": "bert-base-uncased", "special_tokens": "bert"})
+    clap = recipe.model.clap.model_copy(update={"text": text})
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"clap": clap})})
+
+
 def run(name: str, manifest: Path, folder: Path) -> dict[str, object]:
     """Train one recipe and return its losses (hexadecimal floats) and the sha256 of every final tensor's bytes."""
-    model = train(load_recipe(name, changes_for(name, manifest, folder / "libre_small_teacher" / "model")),
-                  folder / name, device="cpu")  # fmt: skip
+    recipe = load_recipe(name, changes_for(name, manifest, folder / "libre_small_teacher" / "model"))
+    model = train(with_bundled_tokenizer(recipe), folder / name, device="cpu")
     lines = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
     losses = [float(line["loss"]).hex() for line in lines if "loss" in line]
     digest = hashlib.sha256()
