@@ -51,7 +51,8 @@ def test_extreme_logits_do_not_overflow() -> None:
 def test_calibration_is_read_from_the_embedder() -> None:
     assert Calibration.of(object()) == Calibration(DEFAULT_SCALE, None)
     assert Calibration.of(SimpleNamespace(logit_scale=12, logit_bias=-3)) == Calibration(12.0, -3.0)
-    assert Calibration(1.0).needs_neutral and not Calibration(1.0, 0.0).needs_neutral
+    assert Calibration(1.0).needs_neutral
+    assert not Calibration(1.0, 0.0).needs_neutral
 
 
 def test_refusals() -> None:

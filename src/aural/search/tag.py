@@ -16,6 +16,7 @@ from aural.core.types import Embedder
 from aural.search.folder import writer_lock
 from aural.search.library import Library, file_vectors
 
+
 def tag(
     library: Library, embedder: Embedder, labels: Sequence[str], *, top: int = 3, template: str = DEFAULT_TEMPLATE
 ) -> dict[str, int]:
