@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aural.core.errors import ConfigError
-from aural.objectives import OBJECTIVES, build_objective, check_needs
+from aural.objectives import OBJECTIVES, Objective, build_objective, check_needs
 
 PLAIN = ["hard_negatives", "info_nce", "multi_positive", "sigmoid", "soft_targets"]
 TILED = ["tiled_info_nce", "tiled_sigmoid"]
@@ -17,6 +17,7 @@ TILED = ["tiled_info_nce", "tiled_sigmoid"]
 
 def test_names() -> None:
     assert list(OBJECTIVES) == sorted(PLAIN + TILED)
+    assert OBJECTIVES.missing_axes() == {}
     with pytest.raises(ConfigError, match='unknown objective "infonce"; did you mean "info_nce"'):
         build_objective("infonce")
 
@@ -30,6 +31,16 @@ def test_what_is_missing_is_named_before_the_first_step(name: str) -> None:
             check_needs(objective, objective.needs - {needed}, "Clap")
         with pytest.raises(ConfigError, match=f"needs {needed}, which the mapping"):
             objective({other: torch.zeros(()) for other in objective.needs - {needed}})
+
+
+def test_an_objective_without_audio_emb_runs() -> None:
+    class Norm(Objective):
+        needs = frozenset({"text_emb"})
+
+        def compute(self, **tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"loss": tensors["text_emb"].square().sum()}
+
+    assert float(Norm()({"text_emb": torch.ones(2, 3)})["loss"]) == 6
 
 
 def test_two_missing_names() -> None:

@@ -20,7 +20,7 @@ import aural.encoders.vit  # noqa: F401
 from aural.audio.length import Shorter
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS
+from aural.encoders.base import AUDIO_ENCODERS, build_audio_encoder
 from aural.encoders.text import TextConfig, TextEncoder
 from aural.nn.projection import ProjectionKind, projection
 
@@ -62,9 +62,8 @@ class AudioTower(nn.Module):
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__()
         self.config = config
-        entry = AUDIO_ENCODERS[config.encoder]
         self.front_end = LogMel(config.mel)
-        self.encoder = entry.build(entry.config.parse(config.encoder_options, f"encoder {config.encoder}"))
+        self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
         self.projection = projection(config.projection, self.encoder.dim, embed_dim)
 
     def forward(self, wave: Tensor) -> Tensor:

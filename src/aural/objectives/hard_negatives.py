@@ -25,7 +25,9 @@ class HardNegativesConfig(Config):
     """Whether clips may have fewer than H hard captions; then `hard_text_mask` is needed."""
 
 
-@OBJECTIVES.register("hard_negatives")
+@OBJECTIVES.register(
+    "hard_negatives", signal="pair", contrast="input-input", loss="contrastive", negatives="built", modality="any pair"
+)
 class HardNegatives(Objective):
     """Which caption belongs to this clip, among the batch's and among near misses ("a dog barks, then a car")?
 

@@ -14,7 +14,9 @@ class InfoNCEConfig(Config):
     """No knob: the temperature belongs to the model."""
 
 
-@OBJECTIVES.register("info_nce")
+@OBJECTIVES.register(
+    "info_nce", signal="pair", contrast="input-input", loss="contrastive", negatives="batch", modality="any pair"
+)
 class InfoNCE(Objective):
     """Which of the batch's captions belongs to this clip, and which clip to this caption?
 

@@ -19,7 +19,9 @@ class MultiPositiveConfig(Config):
     """"mean": each right answer should win (mean of log p). "any": one of them should (log of summed p)."""
 
 
-@OBJECTIVES.register("multi_positive")
+@OBJECTIVES.register(
+    "multi_positive", signal="label", contrast="input-label", loss="contrastive", negatives="batch", modality="any pair"
+)
 class MultiPositive(Objective):
     """Which of the batch's captions belong to this clip, when several do: human captions, paraphrases, duplicates?
 

@@ -14,7 +14,9 @@ class SigmoidConfig(Config):
     """No knob: temperature and bias belong to the model."""
 
 
-@OBJECTIVES.register("sigmoid")
+@OBJECTIVES.register(
+    "sigmoid", signal="pair", contrast="input-input", loss="binary", negatives="batch", modality="any pair"
+)
 class Sigmoid(Objective):
     """Does this caption belong to this clip? B * B independent yes-or-no questions.
 

@@ -23,7 +23,14 @@ class SoftTargetsConfig(Config):
     """Multiplier (1 / temperature) of the similarities that targets are derived from; "similarity" only."""
 
 
-@OBJECTIVES.register("soft_targets")
+@OBJECTIVES.register(
+    "soft_targets",
+    signal="similarity",
+    contrast="input-input",
+    loss="contrastive",
+    negatives="batch",
+    modality="any pair",
+)
 class SoftTargets(Objective):
     """How well does each of the batch's captions fit this clip? Near-twins are not punished as strangers.
 
