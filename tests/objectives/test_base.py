@@ -74,7 +74,7 @@ def test_half_precision_and_autocast_are_widened(name: str) -> None:
     assert torch.equal(loss, objective(wide)["loss"])
 
 
-@pytest.mark.parametrize("name", [*PAIRS, *OTHERS, "tiled", "weights"])
+@pytest.mark.parametrize("name", [*PAIRS, *OTHERS, "tiled", "targets"])
 def test_the_printed_example_runs(name: str) -> None:
     module = importlib.import_module(f"aural.objectives.{name}")
     failed, tried = doctest.testmod(module, extraglobs={"torch": torch})

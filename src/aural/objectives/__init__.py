@@ -13,8 +13,8 @@ from aural.objectives.regress import Regress, RegressConfig
 from aural.objectives.sigmoid import Sigmoid, SigmoidConfig
 from aural.objectives.soft_targets import SoftTargets, SoftTargetsConfig
 from aural.objectives.sup_con import SupCon, SupConConfig
+from aural.objectives.targets import TARGETS
 from aural.objectives.tiled import TiledConfig, TiledInfoNCE, TiledSigmoid, tiled_info_nce, tiled_sigmoid
-from aural.objectives.weights import TARGETS
 
 __all__ = [
     "OBJECTIVES",

@@ -17,7 +17,7 @@ class SoftTargetsConfig(Config):
     """Where the targets come from, how much they count, and whether negatives are weighted."""
 
     source: Literal["given", "similarity"] = "given"
-    """"given": the tensor `targets`, from a producer of `aural.objectives.weights`. "similarity": derived from the two
+    """"given": the tensor `targets`, from a producer of `aural.objectives.targets`. "similarity": derived from the two
     towers' own similarities."""
     weight: float = Field(default=1.0, ge=0, le=1)
     """Share of the soft target; the rest stays on the matching pair."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from aural.core.errors import ConfigError
 from aural.objectives import TARGETS, InfoNCE, MultiPositive, SoftTargets, SoftTargetsConfig
-from aural.objectives.weights import (
+from aural.objectives.targets import (
     false_negative_weights,
     frozen_targets,
     label_targets,
