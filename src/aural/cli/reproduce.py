@@ -1,4 +1,4 @@
-"""`aural reproduce`: test published claims by training each arm with several seeds, or print and draw stored effects."""
+"""`aural reproduce`: test published claims with several seeds per arm, or print and draw stored effects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def reproduce(
     ),
     data: Annotated[
         Path | None,
-        typer.Option("--data", help='Folder of libre-mini; "toys": made-up sounds. Default: the cache.', metavar="DIR"),
+        typer.Option(
+            "--data", help='Folder of libre-mini; "toys": synthetic sounds. Default: the cache.', metavar="DIR"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs and effects.", metavar="DIR")] = Path(
         "runs/reproduce"

@@ -1,1 +1,1 @@
-"""Reproduce published claims: train each arm with each seed, compare the arms, and report an effect with an interval."""
+"""Reproduce published claims: train each arm with each seed, compare the arms, report an effect with an interval."""

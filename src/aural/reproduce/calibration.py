@@ -1,8 +1,8 @@
-"""How often the interval of `effect.combine` excludes the truth, and how often it finds a planted effect.
+"""Measure how often the interval of `effect.combine` excludes the truth and how often it finds a planted effect.
 
 A simulated arm scores N items with S seeds. Whether an item is right depends on the item (the same for both arms), on
-the seed (a shift of all items) and on both. Two arms without a difference should be told apart in about 5% of all
-comparisons; an effect of two standard deviations of the difference per seed should be found in at least 90%.
+the seed (a shift of all items) and on both. The interval should exclude 0 in about 5% of the comparisons of two equal
+arms. An effect of two standard deviations of the difference per seed should be found in at least 90%.
 
 The same two numbers can be computed from real runs: `null_share` draws comparisons of one arm with itself, with
 disjoint seeds.
@@ -56,9 +56,9 @@ def simulate(noise: Noise, rng: np.random.Generator, shift: float = 0.0) -> tupl
 def _arm(noise: Noise, log_odds: NDArray[np.float64], rng: np.random.Generator) -> list[Measured]:
     runs = []
     for _ in range(noise.seeds):
-        own = noise.seed * rng.standard_normal() + noise.both * rng.standard_normal(noise.items)
-        chance = 1 / (1 + np.exp(-(log_odds + own)))
-        runs.append(mean_of(rng.random(noise.items) < chance))
+        shift = noise.seed * rng.standard_normal() + noise.both * rng.standard_normal(noise.items)
+        chance = 1 / (1 + np.exp(-(log_odds + shift)))
+        runs.append(mean_of((rng.random(noise.items) < chance).astype(np.float64)))
     return runs
 
 

@@ -75,13 +75,13 @@ class Check(Config):
 
 
 class Limits(Config):
-    """What a reader must know before believing the effect."""
+    """Limits of the evidence: what is simulated, and how the test differs from the paper."""
 
     synthetic: str = ""
     """What is simulated; empty: nothing."""
     scale_bound: bool = False
     """The paper's result depends on a scale that is not reached here; only the mechanism is shown."""
-    human_judges: str = "none"
+    human_raters: str = "none"
     differs: str = ""
     """How the arms differ from the paper's, in words."""
 
@@ -144,11 +144,11 @@ class ClaimCard(Config):
     def _trained(self) -> None:
         if not self.arms or not self.tasks:
             raise ValueError("a card with a base recipe needs arms and tasks")
-        known = {*self.stages, *RESERVED}
+        placeholders = {*self.stages, *RESERVED}
         changes = [*self.common, *(c for arm in self.arms.values() for c in arm)]
         for name in (n for change in changes for n in PLACEHOLDER.findall(change)):
-            if name not in known:
-                raise ValueError(f'"{{{name}}}" names no stage; {near_miss(name, known)}')
+            if name not in placeholders:
+                raise ValueError(f'"{{{name}}}" names no stage; {near_miss(name, placeholders)}')
         for check in self.check:
             if check.task not in self.tasks:
                 raise ValueError(f'check "{check.what}": {near_miss(check.task, self.tasks)}')
@@ -181,9 +181,7 @@ def parse_terms(of: str) -> tuple[tuple[str, float], ...]:
     if any(not NAME.fullmatch(name) for name in names) or len(set(names)) != len(names):
         raise ConfigError(f'"{of}": write an arm, or arms joined by " + " and " - ", each once')
     count = {sign: signs.count(sign) for sign in "+-"}
-    return tuple(
-        (name, (1.0 if sign == "+" else -1.0) / count[sign]) for sign, name in zip(signs, names, strict=True)
-    )
+    return tuple((name, (1.0 if sign == "+" else -1.0) / count[sign]) for sign, name in zip(signs, names, strict=True))
 
 
 def claim_names() -> tuple[str, ...]:

@@ -148,7 +148,7 @@ def _wider(
 
 
 def verdict_of(check: Check, interval: Interval) -> str:
-    """Judge a check.
+    """Compare an interval with the bound of a check.
 
     above, below: "shown" if the whole interval is on that side of the bound, "reversed" if it is on the other side.
     at_least, at_most: "shown" if the mean reaches the bound, "reversed" if the whole interval misses it.
@@ -173,7 +173,7 @@ def effect_of(card: ClaimCard, trials: Trials, seeds: Sequence[int], *, smoke: b
     """Return the content of effect.json: scores per arm and seed, checks with intervals, and verdicts.
 
     It is a function of the card and the measurements alone, so that it is the same to the byte after every resume.
-    Seconds, device and commit are stored beside it in run.json.
+    Seconds, device and commit are stored in run.json.
     """
     arms: dict[str, Any] = {}
     for arm, by_seed in trials.items():
@@ -197,7 +197,7 @@ def effect_of(card: ClaimCard, trials: Trials, seeds: Sequence[int], *, smoke: b
                 **asdict(interval),
             }
         )
-    found = {
+    content = {
         "name": card.name,
         "card_hash": card.hash,
         "smoke": smoke,
@@ -206,7 +206,7 @@ def effect_of(card: ClaimCard, trials: Trials, seeds: Sequence[int], *, smoke: b
         "checks": checks,
         "arms": arms,
     }
-    rounded_values: dict[str, Any] = rounded(found)
+    rounded_values: dict[str, Any] = rounded(content)
     return rounded_values
 
 

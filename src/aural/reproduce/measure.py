@@ -1,6 +1,6 @@
 """Score one trained model on evaluation tasks; keep the arrays that every metric can be computed from.
 
-A task is "NAME" (zero-shot) or "NAME@METHOD". Its arrays are stored as TASK@METHOD.npz beside the trial.
+A task is "NAME" (zero-shot) or "NAME@METHOD". Its arrays are stored as TASK@METHOD.npz in the folder of the trial.
 """
 
 from __future__ import annotations

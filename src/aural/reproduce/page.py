@@ -1,4 +1,4 @@
-"""Write the pages of all claims from stored effects: an index with every verdict, and a page per card with a picture."""
+"""Write the pages of all claims from stored effects: an index with every verdict and a page per card."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def index_page(cards: Sequence[ClaimCard], stored: Mapping[str, Mapping[str, Any
     yield WARNING
     yield ""
     yield (
-        "Each row is a claim of a related paper, tested with this library on free data at a small scale. The checks were "
-        "written before the first run. [How to write a claim card](../reproduce.md) explains the columns."
+        "Each row is a claim of a related paper, tested with this library on free data at a small scale. The checks "
+        "were written before the first run. [How to write a claim card](../reproduce.md) explains the columns."
     )
     yield ""
     yield from _counts(effects, len(cards))
@@ -64,9 +64,9 @@ def _counts(effects: Sequence[Mapping[str, Any]], cards: int) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"{compared} primary checks ask whether a 95% interval lies on one side of a bound. If no effect existed, about "
-        f"{ERROR_RATE * compared:.1f} of their intervals would still exclude the bound by chance, half of them in favor of "
-        f"the claim. Over all {len(every)} such checks the number is {ERROR_RATE * len(every):.1f}."
+        f"{compared} primary checks require a 95% interval on one side of a bound. If no effect existed, "
+        f"about {ERROR_RATE * compared:.1f} of their intervals would still exclude the bound by chance, half of them "
+        f"in favor of the claim. Over all {len(every)} such checks the number is {ERROR_RATE * len(every):.1f}."
     )
 
 
@@ -149,10 +149,15 @@ def _scores(effect: Mapping[str, Any]) -> Iterator[str]:
 
 def _limits(card: ClaimCard) -> Iterator[str]:
     limits = card.limits
-    said = [limits.synthetic and f"Synthetic: {limits.synthetic}.", limits.differs and f"Differs: {limits.differs}."]
-    said.append("The scale of the paper is not reached; only the mechanism is tested." if limits.scale_bound else "")
-    said.append(f"Human judges: {limits.human_judges}.")
-    yield "**Limits.** " + " ".join(sentence for sentence in said if sentence)
+    sentences = [
+        limits.synthetic and f"Synthetic: {limits.synthetic}.",
+        limits.differs and f"Differs: {limits.differs}.",
+    ]
+    sentences.append(
+        "The scale of the paper is not reached; only the mechanism is tested." if limits.scale_bound else ""
+    )
+    sentences.append(f"Human raters: {limits.human_raters}.")
+    yield "**Limits.** " + " ".join(sentence for sentence in sentences if sentence)
     yield ""
 
 
@@ -161,6 +166,6 @@ def _origin(card: ClaimCard, effect: Mapping[str, Any]) -> Iterator[str]:
     changed = changed_code(card, run)
     state = f"Changed since: {', '.join(changed)}." if changed else "The code has not changed since."
     yield (
-        f"**Run.** Commit {run['commit']}, {', '.join(run['devices'])}, {run['jobs']} jobs, {run['seconds']:.0f} s over "
-        f"all runs, card hash `{effect['card_hash']}`. {state}"
+        f"**Run.** Commit {run['commit']}, {', '.join(run['devices'])}, {run['jobs']} jobs, {run['seconds']:.0f} s "
+        f"over all runs, card hash `{effect['card_hash']}`. {state}"
     )

@@ -1,4 +1,4 @@
-"""Where an effect comes from: commit, device, seconds, versions, and hashes of the code that it depends on."""
+"""Record the origin of an effect: commit, device, seconds, versions, and hashes of the code that it depends on."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def commit() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20
+    )
     return done.stdout.strip()
 
 

@@ -41,7 +41,7 @@ DONE: Final = "done.json"
 
 @dataclass(frozen=True)
 class Options:
-    """How cards are run."""
+    """Options of a run over several cards."""
 
     out: Path
     data: Path | None = None
@@ -79,17 +79,17 @@ class Trial:
     def changes(self) -> tuple[str, ...]:
         """Changes of the base recipe, placeholders replaced."""
         card = self.card
-        own = card.stages[self.name].changes if self.kind == "stages" else card.arms[self.name]
+        changes = card.stages[self.name].changes if self.kind == "stages" else card.arms[self.name]
         values = {"world": str(self.world), "data": str(self.options.data)}
         values |= {stage: str(_stage_model(self, stage)) for stage in card.stages}
         smoke = SMOKE_CHANGES if self.options.smoke else ()
-        every = (*card.common, *own, *smoke, f"seed={self.seed}")
+        every = (*card.common, *changes, *smoke, f"seed={self.seed}")
         return tuple(PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), change) for change in every)
 
     @property
     def base(self) -> str:
-        own = self.card.stages[self.name].base if self.kind == "stages" else ""
-        return own or self.card.base
+        base = self.card.stages[self.name].base if self.kind == "stages" else ""
+        return base or self.card.base
 
     @property
     def stamp(self) -> str:
@@ -97,11 +97,11 @@ class Trial:
         return f"{self.card.hash} smoke={self.options.smoke} world={self.world.name if self.world else ''}"
 
     def needs(self) -> tuple[str, ...]:
-        """Keys of the stages that this trial builds on."""
+        """Return the keys of the stages that this trial builds on."""
         if self.kind == "study":
             return ()
-        own = self.card.stages[self.name].changes if self.kind == "stages" else self.card.arms[self.name]
-        named = {n for change in (*self.card.common, *own) for n in PLACEHOLDER.findall(change)}
+        changes = self.card.stages[self.name].changes if self.kind == "stages" else self.card.arms[self.name]
+        named = {n for change in (*self.card.common, *changes) for n in PLACEHOLDER.findall(change)}
         return tuple(replace(self, kind="stages", name=n).key for n in sorted(named - {*RESERVED}))
 
     def is_done(self) -> bool:
@@ -133,12 +133,12 @@ def reproduce(
     failed = run_all(tasks, options.jobs, began + options.budget_s if options.budget_s else 0.0, say)
     effects = {}
     for card in cards:
-        own = [t for t in trials if t.card is card]
-        missing = [t.key for t in own if not t.is_done()]
+        of_card = [t for t in trials if t.card is card]
+        missing = [t.key for t in of_card if not t.is_done()]
         if missing:
-            say(f"{card.name}: no effect yet; {len(missing)} of {len(own)} runs are missing ({missing[0]} ...)")
+            say(f"{card.name}: no effect yet; {len(missing)} of {len(of_card)} runs are missing ({missing[0]} ...)")
             continue
-        effects[card.name] = finish(card, own, options)
+        effects[card.name] = finish(card, of_card, options)
         say(f"{card.name}: {effects[card.name]['verdict']}")
     for key, reason in failed.items():
         say(f"failed: {key}: {reason}")
@@ -275,18 +275,16 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def read_trials(
-    card: ClaimCard, trials: Sequence[Trial]
-) -> dict[str, dict[int, dict[str, effect.Measured]]]:
+def read_trials(card: ClaimCard, trials: Sequence[Trial]) -> dict[str, dict[int, dict[str, effect.Measured]]]:
     """Read the stored scores of finished runs: arm -> seed -> task -> measurement."""
-    found: dict[str, dict[int, dict[str, effect.Measured]]] = {}
+    measured: dict[str, dict[int, dict[str, effect.Measured]]] = {}
     if card.study:
         for trial in trials:
             with np.load(trial.folder / "scores.npz", allow_pickle=False) as stored:
                 for key in sorted(stored.files):
                     arm, _, task = key.partition("|")
-                    found.setdefault(arm, {}).setdefault(trial.seed, {})[task] = effect.mean_of(stored[key])
-        return found
+                    measured.setdefault(arm, {}).setdefault(trial.seed, {})[task] = effect.mean_of(stored[key])
+        return measured
     from aural.reproduce.measure import read_measured
 
     keys = {(name, "") for name in card.tasks} | {(c.task, c.metric) for c in card.check}
@@ -294,9 +292,9 @@ def read_trials(
         if trial.kind != "trials":
             continue
         for task, metric in sorted(keys):
-            own = found.setdefault(trial.name, {}).setdefault(trial.seed, {})
-            own[f"{task}/{metric}" if metric else task] = read_measured(trial.folder, task, metric)
-    return found
+            scores = measured.setdefault(trial.name, {}).setdefault(trial.seed, {})
+            scores[f"{task}/{metric}" if metric else task] = read_measured(trial.folder, task, metric)
+    return measured
 
 
 def finish(card: ClaimCard, trials: Sequence[Trial], options: Options) -> dict[str, Any]:

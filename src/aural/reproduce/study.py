@@ -32,7 +32,7 @@ Study: TypeAlias = Callable[..., Scores]
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What a study is given besides its options."""
+    """Arguments of a study apart from its options."""
 
     seed: int
     smoke: bool

@@ -1,4 +1,4 @@
-"""A made-up corpus of a few seconds: for tests and for `aural reproduce --data toys`, where no sounds are at hand."""
+"""A synthetic corpus of a few seconds: for tests and for `aural reproduce --data toys`, where no sounds are at hand."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def toy_corpus(folder: Path) -> Path:
     rows = []
     with atomic_write(folder) as part:
         part.mkdir()
-        for number, (name, (family, *shape)) in enumerate(CLASSES.items()):
+        for number, (name, (family, pitch_hz, pulses_hz, noise)) in enumerate(CLASSES.items()):
             for place, split in enumerate(split for split, count in SPLITS.items() for _ in range(count)):
                 rng = np.random.default_rng([number, place])
                 path = f"{name.replace(' ', '-')}-{place}.wav"
-                samples = _sound(*shape, rng)
+                samples = _sound(pitch_hz, pulses_hz, noise, rng)
                 write(part / path, Clip(samples[None], RATE_HZ))
                 rows.append(_row(path, split, name, family, samples, number))
         write_manifest(part / "manifest.parquet", rows)

@@ -6,7 +6,7 @@ World "mini", from the corpus `libre-mini` (or any manifest with captions, class
     scenes/*.tar     log-mels of simulated scenes of the training clips, with captions, false captions and truth
     scenes-test/     a manifest of simulated scenes of held-out clips, as waves, for the scenes-* tasks
 
-Every part is written whole or not at all, so a build that was killed goes on where it stopped.
+Every part is written completely or not at all, so a build that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SCENES: Final = SceneConfig(
 
 @dataclass(frozen=True)
 class Size:
-    """How much is built."""
+    """Numbers of clips and scenes to build."""
 
     versions: int = 3
     """Versions of each training clip: the clip itself, then with drawn gain and noise."""
@@ -99,7 +99,7 @@ def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, job
 def corpus_folder(data: Path | None, out: Path) -> Path:
     """Return the folder of the corpus: as given, the toy corpus for "toys", or libre-mini in the cache."""
     if data is None:
-        raise ConfigError("--data is missing: name the folder of libre-mini, or write --data toys for made-up sounds")
+        raise ConfigError("--data is missing: name the folder of libre-mini, or write --data toys for synthetic sounds")
     return toy_corpus(out / "worlds" / "toys") if str(data) == "toys" else data
 
 
