@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from aural.core.errors import ConfigError
-from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder
+from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, build_audio_encoder
 from aural.encoders.cnn9 import Cnn9, Cnn9Config
 from aural.encoders.cnn14 import Cnn14, Cnn14Config
 from aural.encoders.htsat import Htsat
+from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.vit import Vit, VitConfig
 from tiny import TINY_HTSAT
 
@@ -103,6 +104,8 @@ def test_wrong_shapes_are_refused(encoder: tuple[str, AudioEncoder], shape: tupl
 
 def test_names() -> None:
     assert list(AUDIO_ENCODERS) == sorted(MAKERS)
+    assert AUDIO_ENCODERS.missing_axes() == {}
+    assert TEXT_TOWERS.missing_axes() == {}
     for name in MAKERS:
         with pytest.raises(ConfigError, match='unknown key "zz"'):
-            AUDIO_ENCODERS[name].config.parse({"zz": 1}, f"encoder {name}")
+            build_audio_encoder(name, {"zz": 1})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from aural.core.config import Config
-from aural.core.registry import Registry
+from aural.core.registry import Registry, build
 
 
 class AudioFeatures(NamedTuple):
@@ -19,8 +19,12 @@ class AudioFeatures(NamedTuple):
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel (B, N, F) to AudioFeatures. `dim` is D; `max_frames` is the most N that forward takes (None: any)."""
+    """A network from log-mel (B, N, F) to AudioFeatures. `dim` is D; `max_frames` is the largest N (None: any).
 
+    Subclasses set `config_type`, take one config in the constructor and register with `@AUDIO_ENCODERS.register`.
+    """
+
+    config_type: ClassVar[type[Config]] = Config
     dim: int
     max_frames: int | None = None
 
@@ -28,9 +32,17 @@ class AudioEncoder(nn.Module):
         raise TypeError(f"{type(self).__name__} does not implement forward")
 
 
-class EncoderEntry(NamedTuple):
-    config: type[Config]
-    build: Callable[[Any], AudioEncoder]
+# Taxonomy of encoders, audio and text. Tables: docs/reproduced/taxonomy.md.
+ENCODER_AXES = {
+    "modality": ("audio", "text"),
+    "architecture": ("convolution", "transformer", "windowed transformer", "causal transformer"),
+    "input": ("log-mel", "waveform", "token ids"),
+}
+
+AUDIO_ENCODERS: Registry[type[AudioEncoder]] = Registry("audio encoder", ENCODER_AXES)
 
 
-AUDIO_ENCODERS: Registry[EncoderEntry] = Registry("audio encoder")
+def build_audio_encoder(name: str, values: Mapping[str, Any]) -> AudioEncoder:
+    """Construct the audio encoder of that exact name from the plain values of its config."""
+    encoder: AudioEncoder = build(AUDIO_ENCODERS, name, values)
+    return encoder

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures, EncoderEntry
+from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures
 from aural.nn.conv import ConvBlock
 from aural.nn.fusion import AttentionalFusion
 
@@ -21,8 +21,11 @@ class Cnn14Config(Config):
     """LAION's feature fusion: a second first layer reads three 10 s pieces of a longer clip."""
 
 
+@AUDIO_ENCODERS.register("cnn14", modality="audio", architecture="convolution", input="log-mel")
 class Cnn14(AudioEncoder):
     """Log-mel (B, N, F), or (B, 4, N, F) with fusion (whole clip shrunk, then three pieces), to AudioFeatures."""
+
+    config_type = Cnn14Config
 
     def __init__(self, config: Cnn14Config) -> None:
         super().__init__()
@@ -60,6 +63,3 @@ class Cnn14(AudioEncoder):
         y = y.unflatten(0, (-1, 3)).transpose(1, 2).flatten(2, 3)[:, :, : x.shape[2]]
         y = torch.nn.functional.pad(y, (0, 0, 0, x.shape[2] - y.shape[2]))
         return self.fusion_model(x, y)
-
-
-AUDIO_ENCODERS.add("cnn14", EncoderEntry(Cnn14Config, Cnn14))

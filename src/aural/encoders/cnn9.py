@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures, EncoderEntry
+from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures
 from aural.nn.conv import ConvBlock
 
 
@@ -18,8 +18,11 @@ class Cnn9Config(Config):
     width: int = 64
 
 
+@AUDIO_ENCODERS.register("cnn9", modality="audio", architecture="convolution", input="log-mel")
 class Cnn9(AudioEncoder):
     """Log-mel (B, N, F) to AudioFeatures: mean over frequency, maximum over time."""
+
+    config_type = Cnn9Config
 
     def __init__(self, config: Cnn9Config) -> None:
         super().__init__()
@@ -36,6 +39,3 @@ class Cnn9(AudioEncoder):
             x = block(x)
         tokens = x.mean(3).transpose(1, 2)  # (B, N / 8, D)
         return AudioFeatures(tokens.amax(1), tokens)
-
-
-AUDIO_ENCODERS.add("cnn9", EncoderEntry(Cnn9Config, Cnn9))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures, EncoderEntry
+from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures
 from aural.nn.droppath import DropPath
 from aural.nn.fusion import AttentionalFusion
 from aural.nn.window import WindowAttention, shift_mask, window_order
@@ -122,8 +122,11 @@ class PatchEmbed(nn.Module):
         return nn.functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
+@AUDIO_ENCODERS.register("htsat", modality="audio", architecture="windowed transformer", input="log-mel")
 class Htsat(AudioEncoder):
     """Log-mel (B, N, F), or (B, 4, N, F) with fusion (whole clip shrunk, then three pieces), to AudioFeatures."""
+
+    config_type = HtsatConfig
 
     def __init__(self, config: HtsatConfig) -> None:
         super().__init__()
@@ -183,6 +186,3 @@ def _init(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-AUDIO_ENCODERS.add("htsat", EncoderEntry(HtsatConfig, Htsat))

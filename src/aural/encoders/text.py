@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.config import Config
+from aural.core.registry import Registry
+from aural.encoders.base import ENCODER_AXES
 from aural.encoders.tokenize import SpecialTokens
 
 Architecture = Literal["gpt2", "bert", "roberta"]
@@ -43,21 +45,36 @@ class TextConfig(Config):
     max_tokens: int = 77
 
 
-TEXT_TOWERS: dict[str, TextConfig] = {
-    "gpt2": TextConfig(suffix=" <|endoftext|>"),
-    "bert": TextConfig(
+TEXT_TOWERS: Registry[TextConfig] = Registry("text encoder", ENCODER_AXES)
+TEXT_TOWERS.add(
+    "gpt2",
+    TextConfig(suffix=" <|endoftext|>"),
+    modality="text", architecture="causal transformer", input="token ids",
+)  # fmt: skip
+TEXT_TOWERS.add(
+    "bert",
+    TextConfig(
         architecture="bert", vocab_size=30522, positions=512, layer_norm_eps=1e-12, pooling="cls",
         tokenizer="bert-base-uncased", special_tokens="bert", pad_id=0, max_tokens=100,
     ),
-    "roberta": TextConfig(
+    modality="text", architecture="transformer", input="token ids",
+)  # fmt: skip
+TEXT_TOWERS.add(
+    "roberta",
+    TextConfig(
         architecture="roberta", vocab_size=50265, positions=514, token_types=1, pooling="pooler",
         tokenizer="roberta-base", special_tokens="roberta", pad_id=1, max_tokens=77,
     ),
-    "minilm": TextConfig(
+    modality="text", architecture="transformer", input="token ids",
+)  # fmt: skip
+TEXT_TOWERS.add(
+    "minilm",
+    TextConfig(
         architecture="bert", dim=384, depth=6, hidden_dim=1536, vocab_size=30522, positions=512, layer_norm_eps=1e-12,
         pooling="mean", tokenizer="bert-base-uncased", special_tokens="bert", pad_id=0, max_tokens=128,
     ),
-}  # fmt: skip
+    modality="text", architecture="transformer", input="token ids",
+)  # fmt: skip
 
 
 class TextEncoder(nn.Module):

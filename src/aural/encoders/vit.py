@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures, EncoderEntry
+from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures
 from aural.nn.droppath import DropPath
 
 
@@ -56,8 +56,11 @@ class TransformerBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
+@AUDIO_ENCODERS.register("vit", modality="audio", architecture="transformer", input="log-mel")
 class Vit(AudioEncoder):
     """Log-mel (B, N, F), N <= max_frames, to AudioFeatures; learned positions for time and frequency, added."""
+
+    config_type = VitConfig
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -115,6 +118,3 @@ class Vit(AudioEncoder):
         y = self.encode(x.flatten(1, 2))
         tokens = y[:, 1:].view(B, T, Q, D).mean(2)
         return AudioFeatures(y[:, 0] if self.config.pool == "cls" else tokens.mean(1), tokens)
-
-
-AUDIO_ENCODERS.add("vit", EncoderEntry(VitConfig, Vit))

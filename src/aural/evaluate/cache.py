@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from aural.core.errors import AuralError, DataError
 from aural.core.files import atomic_write
 from aural.core.types import AudioSource, FloatArray
+from aural.core.vectors import unit_rows
 from aural.evaluate.data_root import PART, Corpus
 
 TEXT_PART = 256
@@ -144,7 +145,7 @@ def unit_checked(vectors: FloatArray, count: int, method: str) -> FloatArray:
         raise DataError(
             f"{method} gave an array of shape {rows.shape} for {count} inputs; it must give finite (N, E) rows"
         )
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit_rows(rows)
 
 
 def _parts(corpus: Corpus, numbers: NDArray[np.int64]) -> list[list[int]]:

@@ -19,18 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import AuralError, DataError
-from aural.evaluate import runners
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard, definition
 from aural.evaluate.data_root import DataRoot
 from aural.evaluate.examples import LoadedTask
-from aural.evaluate.kinds import KINDS
 from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import Context, Outcome
 from aural.evaluate.records import (
     arrays_path,
-    item_scores,
     key_of,
     read_record,
     record_path,
@@ -38,6 +35,7 @@ from aural.evaluate.records import (
     write_arrays,
     write_json,
 )
+from aural.evaluate.runners import KINDS
 from aural.evaluate.seeds import RANDOM_METHODS, over_seeds
 from aural.evaluate.stats import interval, per_fold
 from aural.evaluate.tuning import FineTune
@@ -105,7 +103,7 @@ def evaluate(
     for card in tasks:
         task = LoadedTask(card, data)
         for method in methods:
-            if method not in task.kind.runners:
+            if method not in KINDS[card.kind].runners:
                 continue
             key = key_of(card.name, method)
             context = Context(
@@ -153,7 +151,7 @@ def score_task(context: Context, task: LoadedTask, method: str, out: Path, seeds
             return stored
     start = time.perf_counter()
     task.kind.check_model(context.embedder)
-    outcome = over_seeds(task.kind.runners[method], context, task, seeds)
+    outcome = over_seeds(KINDS[task.card.kind].runners[method], context, task, seeds)
     record = _record(context, task, method, outcome) | {"stamp": stamp}
     record["seconds"] = round(time.perf_counter() - start, 3)
     write_arrays(out, key, outcome)
@@ -237,6 +235,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
-
-
-__all__ = ["KINDS", "TaskRun", "evaluate", "item_scores", "runners", "score_task", "versions"]

@@ -20,8 +20,9 @@ import aural.encoders.vit  # noqa: F401
 from aural.audio.length import Shorter
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS
+from aural.encoders.base import AUDIO_ENCODERS, build_audio_encoder
 from aural.encoders.text import TextConfig, TextEncoder
+from aural.nn.functional import unit
 from aural.nn.projection import ProjectionKind, projection
 
 
@@ -62,9 +63,8 @@ class AudioTower(nn.Module):
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__()
         self.config = config
-        entry = AUDIO_ENCODERS[config.encoder]
         self.front_end = LogMel(config.mel)
-        self.encoder = entry.build(entry.config.parse(config.encoder_options, f"encoder {config.encoder}"))
+        self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
         self.projection = projection(config.projection, self.encoder.dim, embed_dim)
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -103,8 +103,8 @@ class Clap(nn.Module):
     def forward(self, wave: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Unit embeddings (B, E) of both sides, the scale (not its log) and the bias if there is one."""
         out = {
-            "audio_emb": nn.functional.normalize(self.audio(wave), dim=-1),
-            "text_emb": nn.functional.normalize(self.text(ids, mask), dim=-1),
+            "audio_emb": unit(self.audio(wave)),
+            "text_emb": unit(self.text(ids, mask)),
             "logit_scale": self.logit_scale.exp(),
         }
         return out | ({"logit_bias": self.logit_bias} if self.config.logit_bias else {})

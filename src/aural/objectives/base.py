@@ -1,6 +1,7 @@
-"""The contract of an objective: it sees named tensors, never models, and gives named scalars.
+"""The contract of an objective: a loss that takes named tensors, never models, and returns named scalars.
 
-Names that objectives share (shapes: B clips, M captions, E dimensions, H hard negatives):
+Names that objectives share. Shapes: B clips, M captions, E dimensions, H hard negatives, T frames, C classes. Any
+objective can be applied to another pair of tensors by renaming its inputs in a recipe.
 
 | name | shape | meaning |
 | --- | --- | --- |
@@ -8,10 +9,10 @@ Names that objectives share (shapes: B clips, M captions, E dimensions, H hard n
 | `text_emb` | (B, E) or (M, E) | unit rows of the text tower |
 | `logit_scale` | () | multiplier of the cosines, 1 / temperature (already exponentiated) |
 | `logit_bias` | () | added to the scaled cosines |
-| `targets` | (B, B) | how much each caption fits each clip, non-negative |
-| `hard_text_emb` | (B, H, E) | unit rows of wrong captions made for each clip |
-| `hard_text_mask` | (B, H) | true where such a caption is there |
-| `audio_group`, `text_group` | (B,), (M,) | whole numbers; a clip and a caption of one group belong together |
+| `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.targets`) |
+| `hard_text_emb` | (B, H, E) | unit rows of false captions written for each clip |
+| `hard_text_mask` | (B, H) | true where such a caption exists |
+| `audio_group`, `text_group` | (B,), (M,) | integers; a clip and a caption with the same number match |
 """
 
 from __future__ import annotations
@@ -25,14 +26,30 @@ from torch import Tensor
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError
-from aural.core.registry import Registry
+from aural.core.registry import Registry, build
+
+# Taxonomy of objectives, after surveys of contrastive learning. Tables: docs/reproduced/taxonomy.md.
+OBJECTIVE_AXES = {
+    # What says that two items belong together: recorded together, a label, two views of one item, another model,
+    # or a graded similarity.
+    "signal": ("pair", "label", "self", "teacher", "similarity"),
+    # What is compared: two inputs, an input with a label or class, or nothing.
+    "contrast": ("input-input", "input-label", "none"),
+    # How: softmax over a batch, one yes-or-no decision per pair, a distance to a target, or a bound on a divergence.
+    "loss": ("contrastive", "binary", "regression", "divergence"),
+    # What an item is pushed away from.
+    "negatives": ("batch", "built", "classes", "none"),
+    # What the inputs may be; inputs of "any pair" can be renamed to any two embeddings.
+    "modality": ("any pair", "any", "audio-text"),
+}
 
 
 class Objective(ABC):
     """A loss over named tensors.
 
-    Called with a mapping that holds at least `needs`; gives a dict of scalars with "loss" (differentiable) and its
-    parts (detached). Arithmetic is float32 or wider, also under autocast.
+    Call it with a mapping that holds at least `needs`. It returns a dict of scalars: "loss" (differentiable) and its
+    parts (detached). Arithmetic is float32 or wider, also under autocast. Subclasses set `config_type`, take one
+    config in the constructor, and register with `@OBJECTIVES.register(name, **axes)`.
     """
 
     config_type: ClassVar[type[Config]] = Config
@@ -40,21 +57,23 @@ class Objective(ABC):
 
     @abstractmethod
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
-        """The scalars, from exactly the tensors named in `needs`."""
+        """Return the scalars, from exactly the tensors named in `needs`."""
 
     def __call__(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         check_needs(self, given, "the mapping of tensors")
         tensors = {name: given[name] for name in self.needs}
-        with torch.autocast(given["audio_emb"].device.type, enabled=False):
+        device_types = {tensor.device.type for tensor in tensors.values()}
+        device_type = next(iter(sorted(device_types - {"cpu"})), "cpu")  # scalars may be on the CPU
+        with torch.autocast(device_type, enabled=False):
             scalars = self.compute(**tensors)
         return {name: value if name == "loss" else value.detach() for name, value in scalars.items()}
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+OBJECTIVES: Registry[type[Objective]] = Registry("objective", OBJECTIVE_AXES)
 
 
 def check_needs(objective: Objective, given: Iterable[str], giver: str = "the model") -> None:
-    """Refuse, before step 0, an objective whose tensors `giver` does not give."""
+    """Raise ConfigError, before the first step, if `giver` does not provide a tensor that the objective needs."""
     missing = sorted(objective.needs - set(given))
     if missing:
         name = type(objective).__name__
@@ -62,18 +81,17 @@ def check_needs(objective: Objective, given: Iterable[str], giver: str = "the mo
 
 
 def build_objective(name: str, values: Mapping[str, Any] | None = None) -> Objective:
-    """The objective of that exact name, from the plain values of its config.
+    """Construct the objective of that exact name from the plain values of its config.
 
     >>> build_objective("info_nce").needs == {"audio_emb", "text_emb", "logit_scale"}
     True
     """
-    kind = OBJECTIVES[name]
-    config = kind.config_type.parse(values or {}, f'objective "{name}"')
-    return kind(config)  # type: ignore[call-arg]
+    objective: Objective = build(OBJECTIVES, name, values)
+    return objective
 
 
 def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Floating tensors of one dtype, at least float32."""
+    """Convert floating tensors to one dtype, at least float32."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
@@ -81,9 +99,17 @@ def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:
-    """Refuse embeddings that are not as many clips as captions, of one width."""
+    """Raise ConfigError unless there are as many clips as captions, at least one, of the same width."""
     if audio_emb.ndim != 2 or audio_emb.shape != text_emb.shape or len(audio_emb) == 0:
         raise ConfigError(
             f"audio_emb {tuple(audio_emb.shape)} and text_emb {tuple(text_emb.shape)} must both be (B, E) with B >= 1; "
-            "use multi_positive where clips have several captions"
+            "use multi_positive if clips have several captions"
+        )
+
+
+def require_rows(name: str, tensor: Tensor, other: str, like: Tensor) -> None:
+    """Raise ConfigError unless two tensors are both (B, E) with B >= 1."""
+    if tensor.ndim != 2 or tensor.shape != like.shape or len(tensor) == 0:
+        raise ConfigError(
+            f"{name} {tuple(tensor.shape)} and {other} {tuple(like.shape)} must both be (B, E) with B >= 1"
         )

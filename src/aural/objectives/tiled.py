@@ -300,7 +300,9 @@ class _Tiled(Objective):
         self.group = group
 
 
-@OBJECTIVES.register("tiled_info_nce")
+@OBJECTIVES.register(
+    "tiled_info_nce", signal="pair", contrast="input-input", loss="contrastive", negatives="batch", modality="any pair"
+)
 class TiledInfoNCE(_Tiled):
     """InfoNCE at any batch size and over any number of ranks.
 
@@ -331,7 +333,9 @@ class TiledInfoNCE(_Tiled):
         return {"loss": loss, "audio_to_text": first, "text_to_audio": second}
 
 
-@OBJECTIVES.register("tiled_sigmoid")
+@OBJECTIVES.register(
+    "tiled_sigmoid", signal="pair", contrast="input-input", loss="binary", negatives="batch", modality="any pair"
+)
 class TiledSigmoid(_Tiled):
     """The pairwise sigmoid loss at any batch size and over any number of ranks.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aural.audio.augment import apply_masks
 from aural.audio.mel import LogMel
 from aural.core.errors import AuralError, CheckpointError, ConfigError
-from aural.encoders.base import AUDIO_ENCODERS
+from aural.encoders.base import build_audio_encoder
 from aural.models.clap import AudioTower, Clap
 from aural.models.packaged import part
 from aural.nn.lora import add_low_rank, learn_low_rank
@@ -85,9 +85,8 @@ class ManyTasks(nn.Module):
     def __init__(self, recipe: Recipe, labels: Labels) -> None:
         super().__init__()
         audio = recipe.model.clap.audio
-        entry = AUDIO_ENCODERS[audio.encoder]
         self.front_end = LogMel(audio.mel)
-        self.encoder = entry.build(entry.config.parse(audio.encoder_options, f"encoder {audio.encoder}"))
+        self.encoder = build_audio_encoder(audio.encoder, audio.encoder_options)
         if recipe.model.audio_init:
             load_encoder(self.encoder, recipe.model.audio_init)
         self.heads = Heads(recipe.tasks, labels.classes, self.encoder.dim)

@@ -14,6 +14,7 @@ import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError
 from aural.core.types import AudioSource, Clip, Embedder, FloatArray
+from aural.core.vectors import unit_rows, unit_vector
 from aural.evaluate.kinds import KINDS
 
 BATCH = 8
@@ -56,7 +57,7 @@ class WindowedEmbedder:
     def _one(self, clip: AudioSource) -> FloatArray:
         vectors, _, fresh = self._windows(clip)
         total = (vectors * np.asarray(fresh, np.float32)[:, None]).sum(axis=0)
-        return total / max(float(np.linalg.norm(total)), 1e-12)
+        return unit_vector(total)
 
     def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Return the windows of a clip as frames (W, E), with their (start, end) in seconds."""
@@ -69,14 +70,14 @@ class WindowedEmbedder:
         pieces = list(windows(clip, self.sample_rate_hz, self.window_s, shorter=self._shorter))  # type: ignore[arg-type]
         waves = np.stack([w.samples for w in pieces])
         parts = [self._waves(waves[at : at + BATCH]) for at in range(0, len(waves), BATCH)]
-        return unit(np.concatenate(parts)), [(w.start_s, w.end_s) for w in pieces], [w.fresh_s for w in pieces]
+        return unit_rows(np.concatenate(parts)), [(w.start_s, w.end_s) for w in pieces], [w.fresh_s for w in pieces]
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """Embed N texts as unit rows (N, E)."""
         if not texts:
             return np.empty((0, self.embed_dim), np.float32)
         parts = [self._texts(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
-        return unit(np.concatenate(parts))
+        return unit_rows(np.concatenate(parts))
 
 
 def from_msclap(clap: Any, name: str = "msclap") -> WindowedEmbedder:
@@ -128,7 +129,7 @@ def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:
 
     name: "module:attribute" (an object, or a function or class that returns one), "msclap:VERSION",
     "transformers:REPOSITORY", or whatever `load` opens (a name of `aural models list`, a path, a repository).
-    Raises ConfigError for an object that can be neither embedded with nor asked for captions.
+    Raises ConfigError for an object without the methods of any protocol that tasks need.
     """
     kind, _, rest = name.partition(":")
     if not rest or "/" in kind or "\\" in kind or len(kind) == 1:
@@ -139,15 +140,23 @@ def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:
         package = _import("transformers")
         model = package.ClapModel.from_pretrained(rest).eval()
         return from_transformers(model, package.ClapProcessor.from_pretrained(rest), name)
-    model: Any = _import(kind)
-    for attribute in rest.split("."):
+    return _named_object(kind, rest)
+
+
+def _named_object(module: str, attributes: str) -> Any:
+    """Import a module and return its object, or the result of calling it if it is a class or function."""
+    model: Any = _import(module)
+    for attribute in attributes.split("."):
         if not hasattr(model, attribute):
-            raise ConfigError(f'module {kind} has no "{rest}"; name an object with embed_audio and embed_text')
+            raise ConfigError(f'module {module} has no "{attributes}"; name an object with embed_audio and embed_text')
         model = getattr(model, attribute)
     if isinstance(model, type) or (callable(model) and not can_be_scored(model)):
         model = model()
     if not can_be_scored(model):
-        raise ConfigError(f"{name} satisfies none of the protocols that tasks need, such as embed_audio and embed_text")
+        raise ConfigError(
+            f"{module}:{attributes} has none of the methods that tasks need, such as embed_audio with embed_text, or "
+            "caption"
+        )
     return model
 
 
@@ -169,12 +178,6 @@ def _import(module: str) -> Any:
         ) from None
 
 
-def unit(vectors: FloatArray) -> FloatArray:
-    """Return float32 rows scaled to length 1."""
-    rows = np.asarray(vectors, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-
-
 def frames_of(embedder: Any, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
     """Return a clip's frames (W, E) with their (start, end) in seconds.
 
@@ -183,12 +186,12 @@ def frames_of(embedder: Any, clip: AudioSource) -> tuple[FloatArray, list[tuple[
     """
     if hasattr(embedder, "embed_frames"):
         vectors, times = embedder.embed_frames(clip)
-        return unit(vectors), times
+        return unit_rows(vectors), times
     if hasattr(embedder, "stream_audio"):
         (embedding,) = embedder.stream_audio([clip], keep_windows=True)
         if embedding.error is not None:
             raise embedding.error
-        return unit(embedding.windows), embedding.times_s
+        return unit_rows(embedding.windows), embedding.times_s
     raise DataError("the model gives no frames: it needs embed_frames, or stream_audio with keep_windows")
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from aural.core.errors import AuralError
 from aural.core.types import Clip, FloatArray
-from aural.evaluate import runners
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard
@@ -21,6 +20,7 @@ from aural.evaluate.metrics import METRICS
 from aural.evaluate.outcome import Context
 from aural.evaluate.records import write_json
 from aural.evaluate.robust.changes import SOUND_CHANGES, WORD_CHANGES, Level, SoundChange, WordChange
+from aural.evaluate.runners import KINDS
 
 CHANGED_KINDS: Final = ("zero-shot-single-label", "zero-shot-multi-label", "retrieval", "pairs")
 
@@ -102,7 +102,7 @@ class _Scorer:
     def score(self, sound: tuple[str, SoundChange, Level] | None = None, word: WordChange | None = None) -> float:
         """Return the card's metric on changed sounds or words."""
         changed: Any = ChangedCache(self.embeddings, sound, word)
-        outcome = self.task.kind.runners["zero-shot"](Context(changed, self.embedder, self.seed), self.task)
+        outcome = KINDS[self.task.card.kind].runners["zero-shot"](Context(changed, self.embedder, self.seed), self.task)
         return METRICS[self.task.card.metric](outcome.arrays, None)
 
 
@@ -143,6 +143,3 @@ def _curve(axis: str, metric: str, levels: list[Level], scores: list[float], cle
         "scores": scores,
         "clean": clean,
     }
-
-
-__all__ = ["CHANGED_KINDS", "ChangedCache", "robustness", "runners"]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import AuralError, DataError
+from aural.core.scoring import Calibration
 from aural.core.types import FloatArray
 from aural.evaluate.adapters.embedders import frames_of
 from aural.evaluate.examples import LoadedTask, meta
@@ -31,6 +32,7 @@ def frames(context: Context, task: LoadedTask) -> Outcome:
     card, clips = task.card, task.test
     text = context.cache.texts(prompts(card, clips.classes, card.prompt))
     neutral = neutral_vector(context, card.prompt)
+    calibration = Calibration.of(context.embedder)
     scores, thresholds, targets, units = [], [], [], []
     truth: list[list[Event]] = []
     durations: list[float] = []
@@ -43,9 +45,10 @@ def frames(context: Context, task: LoadedTask) -> Outcome:
             context.cache.unreadable[clips.corpus.rows[int(number)].path] = str(error)
             continue
         shares = overlap(times, card.segment_s)
-        segments = shares @ vectors
+        segments: FloatArray = shares @ vectors
         scores.append(segments @ text.T)
-        thresholds.append(segments @ neutral)
+        cosines: FloatArray = segments @ neutral
+        thresholds.append(calibration.threshold(cosines))
         events = meta(clips.corpus.rows[int(number)]).get("events", [])
         truth.append([(float(a), float(b), clips.classes.index(str(c))) for a, b, c in events if c in clips.classes])
         durations.append(float(times[:, 1].max()))

@@ -6,9 +6,12 @@ Legend: N clips, K classes, E joint dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from aural.core.scoring import NEUTRAL, label_prompts
 from aural.core.types import FloatArray
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.examples import Examples, LoadedTask
@@ -16,23 +19,22 @@ from aural.evaluate.metrics.chance import chance_labels, chance_scores
 from aural.evaluate.metrics.labels import average_precision
 from aural.evaluate.outcome import Context, Outcome, confusion
 
-NEUTRAL = "something"  # multi-label tasks predict a class where its prompt is nearer than the prompt of this word
 PROBABILITY_THRESHOLD = 0.5  # of multi-label probes and fine-tuned towers
 
 
 def prompts(card: TaskCard, classes: Sequence[str], template: str) -> list[str]:
     """Return one sentence per class."""
-    return [template.replace("{}", card.words(name)) for name in classes]
+    return label_prompts([card.words(name) for name in classes], template)
 
 
 def neutral_vector(context: Context, template: str) -> FloatArray:
     """Return the embedding (E,) of the neutral prompt."""
-    vector: FloatArray = context.cache.texts([template.replace("{}", NEUTRAL)])[0]
+    vector: FloatArray = context.cache.texts(label_prompts([NEUTRAL], template))[0]
     return vector
 
 
 def label_outcome(
-    task: LoadedTask, clips: Examples, scores: FloatArray, threshold: FloatArray, *, details: bool = True
+    task: LoadedTask, clips: Examples, scores: FloatArray, threshold: NDArray[Any], *, details: bool = True
 ) -> Outcome:
     """Return scores (N, K) and thresholds (N,) as an outcome of the task's kind.
 

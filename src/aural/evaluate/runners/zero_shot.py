@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aural.evaluate.adapters.embedders import unit
+from aural.core.scoring import Calibration
+from aural.core.vectors import unit_rows
 from aural.evaluate.examples import Examples, LoadedTask
 from aural.evaluate.kinds import KINDS
 from aural.evaluate.metrics import METRICS
@@ -30,7 +31,9 @@ def zero_shot(context: Context, task: LoadedTask) -> Outcome:
     card = task.card
     clips, audio = context.readable(task.test)
     text = context.cache.texts(prompts(card, clips.classes, card.prompt))
-    outcome = label_outcome(task, clips, audio @ text.T, audio @ neutral_vector(context, card.prompt))
+    calibration = Calibration.of(context.embedder)
+    threshold = calibration.threshold(audio @ neutral_vector(context, card.prompt))
+    outcome = label_outcome(task, clips, audio @ text.T, threshold)
     metric = METRICS[card.metric]
     templates = tuple(dict.fromkeys((card.prompt, *(card.prompts or PROMPTS))))
     text_sum = np.zeros_like(text)
@@ -38,11 +41,13 @@ def zero_shot(context: Context, task: LoadedTask) -> Outcome:
     for template in templates:
         vectors = context.cache.texts(prompts(card, clips.classes, template))
         neutral = neutral_vector(context, template)
-        variant = label_outcome(task, clips, audio @ vectors.T, audio @ neutral, details=False)
+        threshold = calibration.threshold(audio @ neutral)
+        variant = label_outcome(task, clips, audio @ vectors.T, threshold, details=False)
         outcome.prompts[template] = metric(variant.arrays, None)
         text_sum += vectors
         neutral_sum = neutral_sum + neutral
-    ensemble = label_outcome(task, clips, audio @ unit(text_sum).T, audio @ unit(neutral_sum), details=False)
+    threshold = calibration.threshold(audio @ unit_rows(neutral_sum))
+    ensemble = label_outcome(task, clips, audio @ unit_rows(text_sum).T, threshold, details=False)
     outcome.prompts[f"mean of {len(templates)}"] = metric(ensemble.arrays, None)
     pairs = np.argwhere(clips.labels)
     outcome.space = space_of(audio, text, pairs, [*_names(clips), *clips.classes])
