@@ -12,9 +12,9 @@ from golden_tokenizers import write_tokenizer
 
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.models.clap import ClapConfig
-from aural.models.export import export_transformers, refuse_what_does_not_fit
+from aural.models.export import export_transformers, check_fits
 from aural.models.load import load
-from aural.models.sources import open_folder
+from aural.models.open import open_folder
 from tiny import TINY_HTSAT, save_tiny, tiny_htsat_config, tone
 
 TEXTS = ["rain", "a dog barks in the distance"]
@@ -116,7 +116,7 @@ UNFIT: dict[str, tuple[str, dict[str, object]]] = {
 def test_what_does_not_fit_is_refused(reason: str, tmp_path: Path) -> None:
     section, values = UNFIT[reason]
     with pytest.raises(ConfigError) as error:
-        refuse_what_does_not_fit(without(tiny_htsat_config(), section, **values), {}, "model")
+        check_fits(without(tiny_htsat_config(), section, **values), {}, "model")
     assert f"model: cannot be written for transformers, because {reason}" in str(error.value)
 
 
@@ -124,10 +124,10 @@ def test_own_filters_are_refused(tmp_path: Path) -> None:
     from aural.audio.mel import LogMel
 
     state = {f"audio.front_end.{k}": v for k, v in LogMel(tiny_htsat_config().audio.mel).state_dict().items()}
-    refuse_what_does_not_fit(tiny_htsat_config(), state, "model")
+    check_fits(tiny_htsat_config(), state, "model")
     state["audio.front_end.filters"] = state["audio.front_end.filters"] * 1.01
     with pytest.raises(ConfigError, match="its own mel filters differ from those that ClapFeatureExtractor computes"):
-        refuse_what_does_not_fit(tiny_htsat_config(), state, "model")
+        check_fits(tiny_htsat_config(), state, "model")
 
 
 def test_without_its_tokenizer_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

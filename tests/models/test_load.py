@@ -19,7 +19,9 @@ from safetensors.torch import load_file, save_file
 from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.models.clap import Clap, layout
 from aural.models.format import save_own
-from aural.models.load import load, open_checkpoint, pick_device
+from aural.models.device import pick_device
+from aural.models.load import load
+from aural.models.open import open_checkpoint
 from aural.models.pipeline import Model
 from aural.models.publish import push_to_hub
 from tiny import tiny_config, tiny_state

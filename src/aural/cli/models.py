@@ -38,7 +38,7 @@ def show(
     card = weight_cards().get(name)
     values = card.model_dump(mode="json", exclude_none=True) if card else {"name": name}
     if card is None or card.folder is not None:
-        from aural.models.load import open_checkpoint
+        from aural.models.open import open_checkpoint
 
         checkpoint = open_checkpoint(name, offline=offline)
         values |= {
