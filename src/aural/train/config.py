@@ -54,7 +54,9 @@ class DataConfig(Config):
     """A caption for clips without one: "the sound of {label}"."""
     captions_per_clip: Count = 1
     negatives: Natural = 0
-    """Wrong captions a clip (scenes make them), for hard_negatives."""
+    """False captions per clip (scenes make them), for hard_negatives."""
+    negative_kinds: tuple[str, ...] = ()
+    """Kinds of false captions to draw from: order, overlap, attribute, absent, count; empty: all."""
     crop: Literal["random", "first", "center"] = "random"
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False

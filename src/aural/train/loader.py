@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from aural.audio.augment import augment, masks
 from aural.audio.length import fit_shorter
-from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.errors import AudioError, AuralError, ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.clap import ClapConfig
@@ -28,6 +28,7 @@ from aural.train.sources import Item, Source, open_source
 from aural.train.tasks import Labels
 
 Batch: TypeAlias = dict[str, Any]
+Text = TypeVar("Text")
 TRIES = 8
 
 
@@ -35,7 +36,8 @@ class Batches(Dataset[Batch]):
     """The batch of each step, for one process of several: a function of the recipe and the step alone.
 
     "wave" (B, T) float32, or "mel" (B, N, F) int16; "ids" and "mask" (B K, L); "audio_group" (B,) and "text_group"
-    (B K,); with wrong captions "hard_ids", "hard_mask" (B H, L) and "hard_text_mask" (B, H); with mask augmentation
+    (B K,); with wrong captions "hard_ids", "hard_mask" (B H, L), "hard_text_mask" (B, H) and "hard_kinds", a list of
+    B H names ("order", "count" ...; "" for none); with mask augmentation
     "rectangles" (B, M, 4); with tasks "task" (B,) and "label.TASK"; "keys", "captions" and "bad", lists of words.
     """
 
@@ -50,6 +52,7 @@ class Batches(Dataset[Batch]):
         if recipe.tasks:
             sizes = [len(source) for source in self.sources]
             weights = [w * n**recipe.task_sampling for w, n in zip(weights, sizes, strict=True)]
+        self._check_kinds()
         self.deck = Deck(weights, recipe.seed)
         self.clips = sum(len(source) for source in self.sources)
         if recipe.loop.batch > self.clips:
@@ -58,6 +61,15 @@ class Batches(Dataset[Batch]):
             )
         self.tokenizer = None if recipe.tasks else tokenizer_of(self.clap)
         self.labels = Labels(recipe, self.sources) if recipe.tasks else None
+
+    def _check_kinds(self) -> None:
+        """Refuse a kind of false caption that no source makes. Shards do not list theirs, so they are not checked."""
+        if not all(hasattr(source, "kinds") for source in self.sources):
+            return
+        kinds = sorted({kind for source in self.sources for kind in source.kinds})  # type: ignore[attr-defined]
+        for kind in self.data.negative_kinds:
+            if kind not in kinds:
+                raise ConfigError(f'data.negative_kinds: no source makes "{kind}"; {near_miss(kind, kinds)}')
 
     @property
     def steps(self) -> int:
@@ -104,11 +116,18 @@ class Batches(Dataset[Batch]):
         group = torch.tensor([zlib.crc32(item.key.encode()) for item in items])
         batch |= {"audio_group": group, "text_group": group.repeat_interleave(K)}
         if H:
-            wrong = [choose(item.negatives or [""], H, draw) for item, draw in zip(items, draws, strict=True)]
-            ids, mask = self._tokens([text for row in wrong for text in row])
-            there = torch.tensor([[bool(text) for text in row] for row in wrong])
-            batch |= {"hard_ids": ids, "hard_mask": mask, "hard_text_mask": there}
+            wrong = [choose(self._negatives(item), H, draw) for item, draw in zip(items, draws, strict=True)]
+            ids, mask = self._tokens([text for row in wrong for text, _ in row])
+            there = torch.tensor([[bool(text) for text, _ in row] for row in wrong])
+            kinds = [kind for row in wrong for _, kind in row]
+            batch |= {"hard_ids": ids, "hard_mask": mask, "hard_text_mask": there, "hard_kinds": kinds}
         return batch
+
+    def _negatives(self, item: Item) -> list[tuple[str, str]]:
+        """Return the (text, kind) of each false caption of the kinds that the recipe asks for; ("", "") for none."""
+        wanted = self.data.negative_kinds
+        pairs = zip(item.negatives, item.negative_kinds, strict=True)
+        return [(text, kind) for text, kind in pairs if not wanted or kind in wanted] or [("", "")]
 
     def _sounds(self, items: list[Item], draws: list[np.random.Generator]) -> Batch:
         config, audio = self.data.augment, self.clap.audio
@@ -153,8 +172,8 @@ class Batches(Dataset[Batch]):
             yield batch
 
 
-def choose(texts: list[str], count: int, random: np.random.Generator) -> list[str]:
-    """`count` of the texts, none twice while there are enough."""
+def choose(texts: list[Text], count: int, random: np.random.Generator) -> list[Text]:
+    """Draw `count` of the texts, none twice while there are enough."""
     order = [int(i) for i in random.permutation(len(texts))]
     return [texts[order[j % len(order)]] for j in range(count)]
 

@@ -184,7 +184,8 @@ def _clip(job: Job, number: int, version: int, draw: np.random.Generator) -> tup
 def _scene(job: Job, number: int) -> tuple[FloatArray, dict[str, Any]]:
     item = _scenes(job.config.model_dump_json(), job.audio.model_dump_json()).item(number, np.random.default_rng(0))
     assert item.wave is not None
-    return item.wave, {"captions": item.captions, "negatives": item.negatives, "name": item.key}
+    words = {"captions": item.captions, "negatives": item.negatives, "negative_kinds": item.negative_kinds}
+    return item.wave, {**item.facts, **words, "name": item.key}
 
 
 @lru_cache(maxsize=4)

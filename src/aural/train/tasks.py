@@ -8,7 +8,6 @@ Legend: B clips, N tokens of the audio encoder, D its width, C classes, L captio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from aural.core.errors import ConfigError, DataError, near_miss
+from aural.core.errors import AuralError, ConfigError, DataError, near_miss
 from aural.encoders.base import AudioFeatures
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.train.config import Recipe, TaskConfig
 from aural.train.draw import ITEM, number
+from aural.train.sources import answer, listed
 
 if TYPE_CHECKING:
     from aural.train.sources import Item, Source
@@ -56,17 +56,16 @@ class Labels:
         task = self.tasks[name]
         if task.kind not in ("classify", "tag"):
             return ()
+        mine = [source for source, own in zip(sources, self.task_of, strict=True) if own == name]
         if task.classes:
+            _check_scene_classes(name, task, mine)
             return task.classes
         found: set[str] = set()
-        for source, own in zip(sources, self.task_of, strict=True):
-            if own != name:
-                continue
-            rows = getattr(source, "rows", None)
-            if rows is None:
-                raise ConfigError(f"tasks.{name}: give classes, since the scenes of {source.name} have none")
-            for row in rows():
-                found |= set(_listed(answer(row, task.column)))
+        for source in mine:
+            try:
+                found |= source.values(task.column)
+            except AuralError as error:
+                raise type(error)(f"tasks.{name}: {error}") from None
         found.discard("")
         if len(found) < 2:
             raise DataError(f"tasks.{name}: {task.column} holds {len(found)} classes; at least 2 are needed")
@@ -77,7 +76,7 @@ class Labels:
         own = [self.task_of[place] for place, _ in found]
         batch: dict[str, Any] = {"task": torch.tensor([self.names.index(name) for name in own])}
         for name in self.names:
-            rows = [item.row if task == name else None for (_, item), task in zip(found, own, strict=True)]
+            rows = [item.facts if task == name else None for (_, item), task in zip(found, own, strict=True)]
             batch[f"label.{name}"] = self._labels(name, rows, [item for _, item in found])
         return batch
 
@@ -90,11 +89,14 @@ class Labels:
             ids = torch.where(tokens.mask.bool(), tokens.ids, IGNORE)[:, : task.max_tokens]
             ids = nn.functional.pad(ids, (0, task.max_tokens - ids.shape[1]), value=IGNORE)  # always the same shape
             return torch.where(torch.tensor([row is not None for row in rows])[:, None], ids, IGNORE)
-        values = [None if row is None else answer(row, task.column) for row in rows]
+        try:
+            values = [None if row is None else answer(row, task.column) for row in rows]
+        except DataError as error:
+            raise DataError(f"tasks.{name}: {error}") from None
         if task.kind == "tag":
             found = torch.zeros(len(rows), len(classes))
             for i, value in enumerate(values):
-                for tag in _listed(value) if value is not None else ():
+                for tag in listed(value) if value is not None else ():
                     if tag in classes:
                         found[i, classes.index(tag)] = 1.0
             return found
@@ -118,24 +120,19 @@ class Labels:
         return self.classes[name].index(value)
 
 
-def answer(row: Mapping[str, Any], column: str) -> Any:
-    """The value of a column, or of a key of the meta JSON ("meta.pitch")."""
-    if column.startswith("meta."):
-        try:
-            return json.loads(row.get("meta") or "{}").get(column.removeprefix("meta."), "")
-        except ValueError:
-            return ""
-    return row.get(column, "")
+def _check_scene_classes(name: str, task: TaskConfig, sources: Sequence[Source]) -> None:
+    """Refuse classes that cannot sound in a source of scenes: their targets would be zero in every clip."""
+    for source in sources:
+        labels = getattr(source, "labels", None)
+        for label in task.classes if labels else ():
+            if label not in labels:
+                raise ConfigError(f'tasks.{name}: "{label}" is no class of {source.name}; {near_miss(label, labels)}')
 
 
 def hash_of(text: str) -> int:
     import zlib
 
     return zlib.crc32(text.encode())
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def _number(value: Any, name: str, column: str) -> float:
