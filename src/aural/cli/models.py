@@ -62,9 +62,10 @@ def convert(
     offline: OfflineOption = False,
 ) -> None:
     """Write a model in aural's own format: config.json, model.safetensors, model card, tokenizer."""
-    from aural.models.publish import save_model
+    from aural.models.pipeline import Model
 
-    folder = save_model(source, target, half=half, tokenizer=tokenizer, offline=offline)
+    model = Model.from_pretrained(source, device="cpu", tokenizer=tokenizer, offline=offline)
+    folder = model.save_pretrained(target, half=half)
     print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
 
 

@@ -60,7 +60,7 @@ def check_fits(config: ClapConfig, tensors: dict[str, Tensor], source: str) -> N
         f"its projections are {config.audio.projection}": {config.audio.projection, config.text_projection} != {"mlp"},
         "its loss has a bias": config.logit_bias,
         f"its window is {config.audio.window_s:g} s, not whole seconds,": config.audio.window_s % 1 != 0,
-        "its mel is computed for another sample rate than its sounds": mel.sample_rate_hz != config.audio.sample_rate_hz,
+        "its mel has another sample rate than its sounds": mel.sample_rate_hz != config.audio.sample_rate_hz,
         "its mel scale is not the one that ClapFeatureExtractor uses with its kind of truncation": (mel.scale, mel.norm)
         != (("htk", None) if config.audio.encoder_options.get("fusion") else ("slaney", "slaney")),
         "its mel is not in dB": mel.log != "db" or mel.peak_normalize or mel.divide != 1.0 or mel.pad != "reflect",

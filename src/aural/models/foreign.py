@@ -63,7 +63,7 @@ def _msclap_2023(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig,
 
 
 def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
-    raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and computes no embeddings")
+    raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and no embeddings")
 
 
 def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
@@ -103,7 +103,7 @@ def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     try:
         config, htsat = transformers_config(values, processor, fused == "fusion", where)
     except (TypeError, ValueError) as error:  # raised by pydantic and by conversions to numbers
-        raise CheckpointError(f"{where}: its configuration holds a value of the wrong kind ({one_line(error, 140)})") from None
+        raise CheckpointError(f"{where}: the configuration holds a wrong value ({one_line(error, 140)})") from None
     front_end = LogMel(config.audio.mel).state_dict()
     weights = folder / "model.safetensors"
     if weights.is_file():

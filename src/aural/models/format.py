@@ -67,7 +67,7 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     """
     header = Header.parse(values, str(folder / "config.json"))
     if header.aural != FORMAT:
-        raise CheckpointError(f"{folder}: has format {header.aural}, but this version of aural reads {FORMAT}; update aural")
+        raise CheckpointError(f"{folder}: has format {header.aural}, this version reads {FORMAT}; update aural")
     file = folder / WEIGHTS
     if not file.is_file():
         raise CheckpointError(f"{folder}: {WEIGHTS} is missing; copy the whole folder again")

@@ -6,7 +6,7 @@ import importlib.util
 import os
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Literal, get_args, overload
 
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL
@@ -26,7 +26,17 @@ NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 
 @overload
-def load(name_or_path: str | Path = ..., *, engine: Literal["torch"], **options: Any) -> Model: ...
+def load(
+    name_or_path: str | Path = ...,
+    *,
+    engine: Literal["torch"],
+    device: str | torch.device | None = ...,
+    precision: Precision = ...,
+    compat: Literal["peer"] | None = ...,
+    seed: int = ...,
+    tokenizer: str | Path | None = ...,
+    offline: bool = ...,
+) -> Model: ...
 
 
 @overload
@@ -59,8 +69,8 @@ def load(
     name_or_path: a name of `aural models list`, a weight file or folder on this machine, or a hub repository
         ("owner/name").
     engine: "torch" returns a `Model`, which can also be trained, saved and exported. "onnx" returns an `OnnxModel`,
-        which starts faster because it does not import torch. "auto" uses onnx if the model has an ONNX form, onnxruntime
-        is installed, the model runs on the CPU in fp32, and neither compat nor tokenizer is given; else torch. Default:
+        which starts faster because it does not import torch. "auto" uses onnx if onnxruntime is installed, the model
+        has an ONNX form and runs on the CPU in fp32, and neither compat nor tokenizer is given; else torch. Default:
         the environment variable AURAL_ENGINE, else "auto".
     device: "cpu", "cuda", "cuda:1" or "mps"; default: cuda if there is a CUDA device, else cpu.
     precision: "fp32" or "bf16" (computes in bfloat16 where the device supports it).
@@ -76,11 +86,11 @@ def load(
         raise ConfigError(f'precision "{precision}" is not known; use fp32 or bf16')
     if compat not in (None, "peer"):
         raise ConfigError(f'compat "{compat}" is not known; use "peer" or leave it out')
-    engine = _checked_engine(engine)
+    chosen = _checked_engine(engine)
     obstacle = _onnx_obstacle(name_or_path, device, precision, torch_only=compat is not None or tokenizer is not None)
-    if engine == "onnx" and obstacle:
+    if chosen == "onnx" and obstacle:
         raise ConfigError(f'"{name_or_path}" cannot be computed by engine "onnx": {obstacle}')
-    if engine != "torch" and not obstacle:
+    if chosen != "torch" and not obstacle:
         return OnnxModel(_onnx_folder(name_or_path), name=str(name_or_path))
     from aural.models.pipeline import Model
 

@@ -74,9 +74,9 @@ def export_onnx(
 ) -> Path:
     """Write the audio graph and the text graph of a model and return the folder.
 
-    int8: store matrices and convolutions in 8 bits. bare: leave the weights out of the graphs; `target` must then be the
-    model's own folder, whose files provide them. Raises ConfigError for fused models, because their input depends on
-    the length of the clip.
+    int8: store matrices and convolutions in 8 bits. bare: leave the weights out of the graphs; `target` must then be
+    the model's own folder, whose files provide them. Raises ConfigError for fused models, because their input depends
+    on the length of the clip.
     """
     model = source
     if not isinstance(model, Model):
@@ -84,7 +84,7 @@ def export_onnx(
     if int8 and bare:
         raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
     if model.config.audio.encoder_options.get("fusion"):
-        raise ConfigError(f"{model.source}: a fused model has no ONNX form, because its input depends on the length of the clip")
+        raise ConfigError(f"{model.source}: fused models have no ONNX form (their input depends on the clip length)")
     folder = make_folder(target)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])

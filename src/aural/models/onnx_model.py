@@ -89,7 +89,9 @@ class OnnxModel(EmbeddingModel):
             raise CheckpointError(f"{self.folder}: holds no {HEADER}; `aural models export --format onnx` writes one")
         self.header = OnnxHeader.parse(read_mapping(file), str(file))
         if self.header.aural_onnx != FORMAT:
-            raise CheckpointError(f"{file}: has format {self.header.aural_onnx}, but this version of aural reads {FORMAT}; write it again")
+            raise CheckpointError(
+                f"{file}: has format {self.header.aural_onnx}, this version reads {FORMAT}; write it again"
+            )
         if importlib.util.find_spec("onnxruntime") is None:
             raise MissingDependencyError(f'{self.folder}: needs onnxruntime; pip install "aural[onnx]"')
         self.name = name or self.header.name
