@@ -35,6 +35,10 @@ class MissingDependencyError(AuralError):
     """An optional package, tokenizer or text checkpoint is not on this machine."""
 
 
+class PluginError(AuralError):
+    """A plug-in cannot be imported, or registers a name that is taken."""
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return a clause that names the closest known name, or lists the known names.
 
