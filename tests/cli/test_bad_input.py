@@ -181,8 +181,14 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "precision": ([*CLASSIFY, "MODEL", "--precision", "fp8"], 'precision "fp8" is not known; use fp32 or bf16'),
     "tokenizer": ([*CLASSIFY, "MODEL", "--tokenizer", "nothing"], "nothing: holds neither tokenizer.json, vocab.json"),
     "embed nothing": (["embed", "-o", "x.parquet"], "give either sound files or --text-file, not both"),
-    "embed both": (["embed", "a.wav", "--text-file", "twice.txt", "-o", "x.parquet"], "give either sound files or --text-file, not both"),
-    "embed as csv": (["embed", "a.wav", "-o", "x.csv"], "x.csv: embeddings are written as parquet; give a name that ends in .parquet"),
+    "embed both": (
+        ["embed", "a.wav", "--text-file", "twice.txt", "-o", "x.parquet"],
+        "give either sound files or --text-file, not both",
+    ),
+    "embed as csv": (
+        ["embed", "a.wav", "-o", "x.csv"],
+        "x.csv: embeddings are written as parquet; give a name that ends in .parquet",
+    ),
     "embed nowhere": (["embed", "a.wav", "-o", "no/x.parquet"], "no does not exist; create it first"),
     "embed onto folder": (
         ["embed", "a.wav", "-o", "table.parquet", "--model", "MODEL"],
@@ -197,7 +203,10 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     ),
     "similarity no text": (["similarity", "a.wav", "--model", "MODEL"], "--text"),
     "show nowhere": (["models", "show", "msclap-2032"], 'did you mean "msclap-2023"?'),
-    "convert onto file": (["models", "convert", "MODEL", "file"], "file: is a file; give the path of a folder for the model"),
+    "convert onto file": (
+        ["models", "convert", "MODEL", "file"],
+        "file: is a file; give the path of a folder for the model",
+    ),
     "convert below file": (
         ["models", "convert", "MODEL", "file/below"],
         "file/below: cannot be created (Not a directory)",
