@@ -7,13 +7,12 @@ task. The cards of the free corpus and those of public benchmarks have the same 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
+from aural.core.catalog import Catalog
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 from aural.data.manifest import SPLITS
@@ -174,18 +173,18 @@ class TaskCard(Config):
         return self.phrases.get(label, label.replace("_", " "))
 
 
+TASKS: Final = Catalog("task", "tasks", TaskCard)
+"""All task cards: those of the package and of the user's catalog folders."""
+
+
 def task(name: str | Path) -> TaskCard:
-    """Return a card of the catalog by exact name, or read any card by its path (a .toml file)."""
-    if str(name).endswith(".toml"):
-        return TaskCard.read_card(Path(name))
-    if name not in names():
-        raise ConfigError(f'unknown task "{name}"; {near_miss(str(name), names())}')
-    return _catalog_card(str(name))
+    """Return a card by exact name, or read any card by its path (a .toml file)."""
+    return TASKS.card(name)
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all task cards, sorted."""
-    return tuple(sorted(p.name.removesuffix(".toml") for p in _catalog().iterdir() if p.name.endswith(".toml")))
+    return tuple(TASKS)
 
 
 def corpus_cards() -> list[TaskCard]:
@@ -216,12 +215,3 @@ def choose(suite_names: Iterable[str], task_names: Iterable[str]) -> list[TaskCa
 def definition(metric: str) -> str:
     """Return the definition of a metric in words."""
     return " ".join((METRICS[metric].__doc__ or "").split())
-
-
-@cache
-def _catalog_card(name: str) -> TaskCard:
-    return TaskCard.read_card(Path(str(_catalog() / f"{name}.toml")))
-
-
-def _catalog() -> Any:
-    return resources.files("aural") / "catalog" / "tasks"
