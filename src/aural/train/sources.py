@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aural.audio.io import read
 from aural.audio.length import fit_shorter
-from aural.core.errors import AudioError, DataError, near_miss
+from aural.core.errors import AudioError, ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
 from aural.data import store
 from aural.data.manifest import COLUMNS, Manifest, read_manifest
@@ -54,27 +54,40 @@ class Source(Protocol):
     def item(self, number: int, random: np.random.Generator) -> Item: ...
 
 
-def open_source(config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> Source:
-    """The source that the recipe names, checked as far as can be done without reading every sound."""
+def open_source(
+    config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+) -> Source:
+    """Return the source that the recipe names, checked as far as possible without reading every sound.
+
+    audio: None if the system reads no sounds; then only a manifest's texts are read.
+    captioned: whether every clip of a manifest needs a caption.
+    """
+    if audio is None and not config.manifest:
+        raise ConfigError("data.sources: a system without a sound tower reads texts from a manifest; name one")
     if config.scenes:
+        assert audio is not None
         return SceneSource(config, audio)
     if config.shards:
+        assert audio is not None
         return ShardSource(config, data, audio, seed)
-    return ManifestSource(config, data, audio, seed)
+    return ManifestSource(config, data, audio, seed, captioned=captioned)
 
 
 class ManifestSource:
     """The rows of one split of a manifest."""
 
-    def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
+    def __init__(
+        self, config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+    ) -> None:
         self.name = config.manifest
         self.data, self.audio, self.seed = data, audio, seed
         self.manifest = read_manifest(config.manifest).filter(split=config.split)
         if not len(self.manifest):
             raise DataError(f'{self.name}: holds no rows of split "{config.split}"; name another split')
         _known_columns(data)
-        _all_there(self.manifest, self.name)
-        if not config.task:
+        if audio is not None:
+            _all_there(self.manifest, self.name)
+        if captioned and not config.task:
             _all_captioned(self.manifest, data, self.name)
 
     def __len__(self) -> int:
@@ -92,7 +105,7 @@ class ManifestSource:
         epoch, place = divmod(number, len(self))
         row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, _salt(self.name))[place]))
         path = self.manifest.folder / row["path"]
-        wave = window(path, row, self.audio, self.data.crop, random)
+        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random)
         return Item(str(row["path"]), row, wave, captions=captions_of(row, self.data))
 
 
