@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from aural.search.library import Library
 from aural.serve.app import create_app
+from aural.serve.settings import Settings
 from library_toys import write_sound
 from sketch import SketchEmbedder
 
@@ -67,3 +68,8 @@ def test_members_are_played(client: TestClient, shard: tuple[Path, bytes]) -> No
     np.testing.assert_allclose(samples, expected, atol=1e-4)
     tar.write_bytes(tar.read_bytes() + b"\0" * 512)  # another tar now
     assert client.get(f"/v1/audio/{held}").status_code == 410
+
+
+def test_former_setting_logit_scale_is_ignored_with_a_message() -> None:
+    with pytest.warns(FutureWarning, match='"logit_scale" is ignored: the model carries its own scale'):
+        assert Settings.parse({"logit_scale": 100.0, "port": 1}, "settings").port == 1

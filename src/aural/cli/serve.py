@@ -48,7 +48,7 @@ def serve(
     held = Library(library)
     model = open_model(held.card.model, device, precision, tokenizer, offline)
     values = {"host": host, "port": port, "token": token, "max_duration_s": max_duration}
-    values |= {"max_upload_bytes": round(max_upload_mib * 2**20), "logit_scale": model.logit_scale}
+    values["max_upload_bytes"] = round(max_upload_mib * 2**20)
     settings = Settings.parse(values, "aural serve")
     model.embed_text(["ready"])  # the towers are built before the first request
     run(held, model, settings)

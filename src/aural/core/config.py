@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -24,20 +25,26 @@ class Config(BaseModel):
     """Base of every config: frozen, no unknown keys, no silent conversion between kinds.
 
     `renamed_keys` maps a former key to its present name and `renamed_values` maps (key, former value) to the present
-    value, so that recipes, cards and model folders written by earlier versions still open.
+    value, so that recipes, cards and model folders written by earlier versions still open. `removed_keys` maps a key
+    that no longer exists to the reason; such a key is dropped with a FutureWarning.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
     renamed_values: ClassVar[Mapping[tuple[str, str], str]] = {}
+    removed_keys: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
     def _accept_former_names(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or not (cls.renamed_keys or cls.renamed_values):
+        if not isinstance(values, Mapping) or not (cls.renamed_keys or cls.renamed_values or cls.removed_keys):
             return values
         values = dict(values)
+        for key, reason in cls.removed_keys.items():
+            if key in values:
+                warnings.warn(f'the key "{key}" is ignored: {reason}; delete it', FutureWarning, stacklevel=2)
+                del values[key]
         for former, present in cls.renamed_keys.items():
             if former not in values:
                 continue

@@ -40,7 +40,12 @@ AudioSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Clip | tuple[
 
 @runtime_checkable
 class Embedder(Protocol):
-    """All that evaluation, search and serving know of a model."""
+    """A model as evaluation, search and serving use it.
+
+    An embedder may also have the attributes `logit_scale` (float) and `logit_bias` (float or None): the learned scale
+    and bias that turn its cosines into zero-shot scores. `aural.core.scoring.Calibration.of` reads them; the default
+    is a scale of 100 and no bias.
+    """
 
     @property
     def sample_rate_hz(self) -> int: ...

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import AuralError, DataError
+from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import FloatArray
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.chance import chance_scores
@@ -20,7 +21,7 @@ from aural.evaluate.outcome import RUNNERS, Context, Outcome
 from aural.evaluate.psds import SETTINGS, Event, psds_arrays
 from aural.evaluate.store import source
 from aural.evaluate.truth import examples, meta
-from aural.evaluate.zero_shot import NEUTRAL, prompts
+from aural.evaluate.zero_shot import prompts
 
 
 @RUNNERS.register("frames/zero-shot")
@@ -33,7 +34,8 @@ def frames(context: Context, card: TaskCard) -> Outcome:
         raise DataError("the model gives no frames (embed_frames, or stream_audio with keep_windows)")
     found = examples(card, context.root)
     text = context.store.texts(prompts(card, found.classes, card.prompt))
-    neutral = context.store.texts([card.prompt.replace("{}", NEUTRAL)])[0]
+    neutral = context.store.texts(label_prompts([NEUTRAL], card.prompt))[0]
+    calibration = Calibration.of(context.embedder)
     scores, thresholds, targets, units = [], [], [], []
     known: list[list[Event]] = []
     durations: list[float] = []
@@ -48,7 +50,7 @@ def frames(context: Context, card: TaskCard) -> Outcome:
         spread = overlap(times, card.segment_s)  # (S, W)
         segments = spread @ vectors
         scores.append(segments @ text.T)
-        thresholds.append(segments @ neutral)
+        thresholds.append(calibration.threshold(segments @ neutral))
         events = meta(found.corpus.rows[int(number)]).get("events", [])
         known.append([(float(a), float(b), found.classes.index(str(c))) for a, b, c in events if c in found.classes])
         durations.append(float(times[:, 1].max()))

@@ -6,9 +6,12 @@ Legend: N clips, K classes, E joint dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import FloatArray
 from aural.evaluate.cards import TaskCard
 from aural.evaluate.chance import chance_labels, chance_scores
@@ -17,7 +20,6 @@ from aural.evaluate.metrics import METRICS, average_precision
 from aural.evaluate.outcome import RUNNERS, Context, Outcome, confusion, space_of
 from aural.evaluate.truth import Examples, examples
 
-NEUTRAL = "something"  # several labels: a class is predicted where its prompt is nearer than that of "something"
 PROMPTS = (  # those of the prompt study of CLAP 2022 (section 5), besides the card's own
     "{}",
     "i can hear {}",
@@ -29,7 +31,7 @@ PROMPTS = (  # those of the prompt study of CLAP 2022 (section 5), besides the c
 
 def prompts(card: TaskCard, classes: Sequence[str], template: str) -> list[str]:
     """One sentence a class."""
-    return [template.replace("{}", card.words(name)) for name in classes]
+    return label_prompts([card.words(name) for name in classes], template)
 
 
 @RUNNERS.register("zero-shot-single-label/zero-shot")
@@ -38,19 +40,21 @@ def zero_shot(context: Context, card: TaskCard) -> Outcome:
     """Cosines of clips and prompts; templates besides the card's own tell how much the wording matters."""
     found, audio = context.heard(examples(card, context.root))
     text = context.store.texts(prompts(card, found.classes, card.prompt))
-    neutral = context.store.texts([card.prompt.replace("{}", NEUTRAL)])[0]
-    outcome = outcome_of(card, found, audio @ text.T, audio @ neutral)
+    neutral = _neutral(context, card.prompt)
+    calibration = Calibration.of(context.embedder)
+    outcome = outcome_of(card, found, audio @ text.T, calibration.threshold(audio @ neutral))
     metric = METRICS[card.metric]
     templates = tuple(dict.fromkeys((card.prompt, *(card.prompts or PROMPTS))))
     total = np.zeros_like(text)
     for template in templates:
         vectors = context.store.texts(prompts(card, found.classes, template))
         total += vectors
-        other = outcome_of(card, found, audio @ vectors.T, audio @ _neutral(context, template), tell=False)
+        threshold = calibration.threshold(audio @ _neutral(context, template))
+        other = outcome_of(card, found, audio @ vectors.T, threshold, tell=False)
         outcome.prompts[template] = metric(other.arrays, None)
     mean = unit(total)
     neutral = unit(sum((_neutral(context, t) for t in templates), np.zeros(len(neutral), np.float32)))
-    ensemble = outcome_of(card, found, audio @ mean.T, audio @ neutral, tell=False)
+    ensemble = outcome_of(card, found, audio @ mean.T, calibration.threshold(audio @ neutral), tell=False)
     outcome.prompts[f"mean of {len(templates)}"] = metric(ensemble.arrays, None)
     assert found.targets is not None
     pairs = np.argwhere(found.targets)
@@ -59,7 +63,7 @@ def zero_shot(context: Context, card: TaskCard) -> Outcome:
 
 
 def _neutral(context: Context, template: str) -> FloatArray:
-    vector: FloatArray = context.store.texts([template.replace("{}", NEUTRAL)])[0]
+    vector: FloatArray = context.store.texts(label_prompts([NEUTRAL], template))[0]
     return vector
 
 
@@ -69,7 +73,7 @@ def _names(found: Examples) -> list[str]:
 
 
 def outcome_of(
-    card: TaskCard, found: Examples, scores: FloatArray, threshold: FloatArray, *, tell: bool = True
+    card: TaskCard, found: Examples, scores: FloatArray, threshold: NDArray[Any], *, tell: bool = True
 ) -> Outcome:
     """Scores (N, K) and thresholds (N,) as an outcome of the card's kind."""
     assert found.targets is not None

@@ -22,6 +22,7 @@ from aural.audio.mel import LogMel, MelConfig
 from aural.core.config import Config
 from aural.encoders.base import AUDIO_ENCODERS, build_audio_encoder
 from aural.encoders.text import TextConfig, TextEncoder
+from aural.nn.functional import unit
 from aural.nn.projection import ProjectionKind, projection
 
 
@@ -102,8 +103,8 @@ class Clap(nn.Module):
     def forward(self, wave: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Unit embeddings (B, E) of both sides, the scale (not its log) and the bias if there is one."""
         out = {
-            "audio_emb": nn.functional.normalize(self.audio(wave), dim=-1),
-            "text_emb": nn.functional.normalize(self.text(ids, mask), dim=-1),
+            "audio_emb": unit(self.audio(wave)),
+            "text_emb": unit(self.text(ids, mask)),
             "logit_scale": self.logit_scale.exp(),
         }
         return out | ({"logit_bias": self.logit_bias} if self.config.logit_bias else {})

@@ -20,6 +20,7 @@ from aural.audio.length import Longer, Shorter, Window, windows
 from aural.core.errors import AuralError, ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
+from aural.core.vectors import unit_vector
 from aural.models.arguments import as_sources, check_texts
 from aural.models.zeroshot import Classifier, Prediction
 
@@ -222,7 +223,7 @@ class EmbeddingModel(ABC):
 def _finish(found: AudioEmbedding, sums: dict[int, tuple[FloatArray, list[FloatArray]]]) -> AudioEmbedding:
     total, kept = sums.pop(found.index, (None, []))
     if found.error is None and total is not None:
-        found.embedding = total / max(float(np.linalg.norm(total)), 1e-12)
+        found.embedding = unit_vector(total)
         found.windows = np.stack(kept) if kept else None
     else:
         found.silent = False

@@ -30,6 +30,7 @@ from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
 from aural.models.packaged import is_matrix, part, scale_of
 from aural.models.pipeline import Model
+from aural.nn.functional import unit
 
 OPSET = 20
 FOLDED = 4096  # constants of up to so many numbers are computed at export; larger ones when the graph is opened
@@ -45,7 +46,7 @@ class AudioGraph(nn.Module):
         self.audio.load_state_dict(_part(model, "audio.", bare), strict=True)
 
     def forward(self, wave: Tensor) -> Tensor:
-        return nn.functional.normalize(self.audio(wave), dim=-1)
+        return unit(self.audio(wave))
 
 
 class TextGraph(nn.Module):
@@ -57,7 +58,7 @@ class TextGraph(nn.Module):
         self.text.load_state_dict(_part(model, "text.", bare), strict=True)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return nn.functional.normalize(self.text(ids, mask), dim=-1)
+        return unit(self.text(ids, mask))
 
 
 def export_onnx(

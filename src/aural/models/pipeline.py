@@ -26,6 +26,7 @@ from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.packaged import part
 from aural.models.sources import Checkpoint
 from aural.nn.conv import ConvBlock
+from aural.nn.functional import unit
 
 CPU_BATCH, GPU_BATCH = 4, 64
 
@@ -175,7 +176,7 @@ class Model(EmbeddingModel):
             raise DataError(f"waves of shape {tuple(wave.shape)}; give (N, {length}), or sounds to embed_audio")
         with torch.inference_mode(), self._autocast():
             vectors = self.audio_tower(wave).float()
-        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+        return unit(vectors).cpu().numpy()
 
     def _embed_peer(self, clips: Sequence[AudioSource]) -> FloatArray:
         if not clips:
@@ -185,7 +186,7 @@ class Model(EmbeddingModel):
             front_end = tower.front_end
             mel, longer = peers.audio_inputs(self._checkpoint.peer, self.config.audio, front_end, clips, self.seed)
             vectors = tower.embed_mel(mel.to(self.device), None if longer is None else longer.to(self.device)).float()
-        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+        return unit(vectors).cpu().numpy()
 
     # Text ----------------------------------------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class Model(EmbeddingModel):
         ids, mask = ids.to(self.device), mask.to(self.device)
         with torch.inference_mode(), self._autocast():
             vectors = self.text_tower(ids, mask, None if last is None else last.to(self.device)).float()
-        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+        return unit(vectors).cpu().numpy()
 
 
 def has_bf16(device: torch.device) -> bool:

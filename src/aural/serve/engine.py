@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.search.index import ExactIndex, Hit
 from aural.search.library import Library, any_window_zero, best_windows
@@ -26,7 +27,6 @@ from aural.serve.sandbox import DecodePool
 from aural.serve.settings import Settings
 
 T = TypeVar("T")
-NEUTRAL = "something"
 MOST_TAGS = 200
 
 
@@ -125,15 +125,11 @@ class Engine:
     async def classify(
         self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
     ) -> list[tuple[str, float, float]]:
-        """(label, score, cosine), best first: a softmax over the labels, or each against the neutral prompt."""
-        rows = await self.texts.embed([template.replace("{}", label) for label in (*labels, NEUTRAL)])
-        cosines = (rows @ vector).astype(np.float64)
-        logits = self.settings.logit_scale * cosines[:-1]
-        if multi_label:
-            scores = 1 / (1 + np.exp(-np.clip(logits - self.settings.logit_scale * cosines[-1], -700, 700)))
-        else:
-            exp = np.exp(logits - logits.max())
-            scores = exp / exp.sum()
+        """Return (label, score, cosine) per label, best first; see `aural.core.scoring.Calibration.scores`."""
+        calibration = Calibration.of(self.embedder)
+        rows = await self.texts.embed(label_prompts([*labels, NEUTRAL], template))
+        cosines = rows @ vector
+        scores = calibration.scores(cosines[:-1], multi_label=multi_label, neutral=cosines[-1])
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
 

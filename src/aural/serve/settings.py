@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from pydantic import Field
 
@@ -13,6 +14,8 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 class Settings(Config):
     """Limits and addresses of a server; see `docs/serve/server.md`."""
+
+    removed_keys: ClassVar[Mapping[str, str]] = {"logit_scale": "the model carries its own scale and bias"}
 
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
@@ -28,7 +31,6 @@ class Settings(Config):
     batch_size: int = Field(default=32, ge=1)
     batch_wait_s: float = Field(default=0.003, ge=0, le=1)
     cached_texts: int = Field(default=4096, ge=0)
-    logit_scale: float = Field(default=100.0, gt=0)
 
     @property
     def on_loopback(self) -> bool:
