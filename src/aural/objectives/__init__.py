@@ -1,16 +1,33 @@
-"""Losses: named tensors in, named scalars out. One file each; `OBJECTIVES` holds them by exact name."""
+"""Losses that take named tensors and return named scalars, one file each; `OBJECTIVES` maps exact names to classes."""
 
-from aural.objectives.base import OBJECTIVES, Objective, build_objective, check_needs
+from aural.objectives.base import OBJECTIVE_AXES, OBJECTIVES, Objective, build_objective, check_needs
+from aural.objectives.byol import Byol, ByolConfig
 from aural.objectives.exchange import gather_with_gradient
+from aural.objectives.f_divergence import FDivergence, FDivergenceConfig, divergence_bound
+from aural.objectives.frame_binary import FrameBinary, FrameBinaryConfig
+from aural.objectives.frame_contrast import FrameContrast, FrameContrastConfig
 from aural.objectives.hard_negatives import HardNegatives, HardNegativesConfig
 from aural.objectives.info_nce import InfoNCE, InfoNCEConfig
 from aural.objectives.multi_positive import MultiPositive, MultiPositiveConfig
+from aural.objectives.regress import Regress, RegressConfig
 from aural.objectives.sigmoid import Sigmoid, SigmoidConfig
 from aural.objectives.soft_targets import SoftTargets, SoftTargetsConfig
+from aural.objectives.sup_con import SupCon, SupConConfig
+from aural.objectives.targets import TARGETS
 from aural.objectives.tiled import TiledConfig, TiledInfoNCE, TiledSigmoid, tiled_info_nce, tiled_sigmoid
 
 __all__ = [
     "OBJECTIVES",
+    "OBJECTIVE_AXES",
+    "TARGETS",
+    "Byol",
+    "ByolConfig",
+    "FDivergence",
+    "FDivergenceConfig",
+    "FrameBinary",
+    "FrameBinaryConfig",
+    "FrameContrast",
+    "FrameContrastConfig",
     "HardNegatives",
     "HardNegativesConfig",
     "InfoNCE",
@@ -18,15 +35,20 @@ __all__ = [
     "MultiPositive",
     "MultiPositiveConfig",
     "Objective",
+    "Regress",
+    "RegressConfig",
     "Sigmoid",
     "SigmoidConfig",
     "SoftTargets",
     "SoftTargetsConfig",
+    "SupCon",
+    "SupConConfig",
     "TiledConfig",
     "TiledInfoNCE",
     "TiledSigmoid",
     "build_objective",
     "check_needs",
+    "divergence_bound",
     "gather_with_gradient",
     "tiled_info_nce",
     "tiled_sigmoid",

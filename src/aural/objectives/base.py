@@ -9,7 +9,7 @@ objective can be applied to another pair of tensors by renaming its inputs in a 
 | `text_emb` | (B, E) or (M, E) | unit rows of the text tower |
 | `logit_scale` | () | multiplier of the cosines, 1 / temperature (already exponentiated) |
 | `logit_bias` | () | added to the scaled cosines |
-| `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.weights`) |
+| `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.targets`) |
 | `hard_text_emb` | (B, H, E) | unit rows of false captions written for each clip |
 | `hard_text_mask` | (B, H) | true where such a caption exists |
 | `audio_group`, `text_group` | (B,), (M,) | integers; a clip and a caption with the same number match |

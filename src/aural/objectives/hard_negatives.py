@@ -1,4 +1,4 @@
-"""InfoNCE with wrong captions made for each clip."""
+"""InfoNCE with false captions written for each clip as extra negatives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class HardNegativesConfig(Config):
     """How hard negatives enter the denominator."""
 
     weight: float = Field(default=1.0, gt=0)
-    """How many ordinary negatives one hard negative counts for."""
+    """How many ordinary negatives one hard negative counts as."""
     shared: bool = False
-    """Whether every clip sees every clip's hard captions, or only its own."""
+    """Whether a clip is compared with the hard captions of all clips, or only with its own."""
     masked: bool = False
     """Whether clips may have fewer than H hard captions; then `hard_text_mask` is needed."""
 
@@ -29,27 +29,28 @@ class HardNegativesConfig(Config):
     "hard_negatives", signal="pair", contrast="input-input", loss="contrastive", negatives="built", modality="any pair"
 )
 class HardNegatives(Objective):
-    """Which caption belongs to this clip, among the batch's and among near misses ("a dog barks, then a car")?
+    """Find each clip's caption among the batch and among near misses, such as captions with swapped event order.
 
     Also known as: NegCLIP loss (shared captions), temporal-contrastive CLAP.
 
     Formula, with l_ij = logit_scale * <audio_i, text_j> and h_ik = logit_scale * <audio_i, hard_text_ik>:
         A = -1/B sum_i log( exp l_ii / (sum_j exp l_ij + weight * sum_k exp h_ik) )
-        T = the text-to-audio half of InfoNCE: a wrong caption has no clip, so it asks no question
+        T = the text-to-audio half of InfoNCE
         loss = (A + T) / 2
-    shared: the second sum runs over all B * H hard captions instead of the clip's own H.
+    Hard negatives have no matching clip, so they are not used as text-to-audio queries. shared: the second sum is over
+    all B * H hard captions instead of the H of the clip.
 
-    Knobs: weight (how many ordinary negatives a hard one counts for); shared; masked. Needs audio_emb (B, E), text_emb
+    Knobs: weight (how many ordinary negatives a hard one counts as); shared; masked. Needs audio_emb (B, E), text_emb
     (B, E), hard_text_emb (B, H, E), logit_scale (), and when masked hard_text_mask (B, H).
 
     Source: Yuksekgonul et al. 2022 (arXiv 2210.01936), section 4, for the extra columns (shared); Yuan et al. 2024,
-    T-CLAP (arXiv 2404.17806), for captions of wrong order in sound.
+    T-CLAP (arXiv 2404.17806), for captions with a wrong event order.
 
     Relations: without hard captions (H = 0 or an empty mask) it is `info_nce`.
 
     >>> import torch
     >>> given = {"audio_emb": torch.eye(2), "text_emb": torch.eye(2), "logit_scale": torch.tensor(1.0)}
-    >>> given["hard_text_emb"] = torch.eye(2)[:, None]  # as near as the right caption: log(2 + 1/e)
+    >>> given["hard_text_emb"] = torch.eye(2)[:, None]  # as similar as the matching caption: log(2 + 1/e)
     >>> round(float(HardNegatives()(given)["audio_to_text"]), 4)
     0.862
     """
@@ -67,7 +68,7 @@ class HardNegatives(Objective):
         require_pairs(audio, text)
         if hard.ndim != 3 or (len(hard), hard.shape[2]) != audio.shape:
             raise ConfigError(
-                f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) beside audio_emb {tuple(audio.shape)}"
+                f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}"
             )
         logits = scale * audio @ text.T  # (B, B)
         if self.config.shared:
@@ -78,8 +79,8 @@ class HardNegatives(Objective):
         if self.config.masked:
             mask = tensors["hard_text_mask"].bool()
             near = near.masked_fill(~(mask.flatten() if self.config.shared else mask), -math.inf)
-        own = torch.arange(len(audio), device=audio.device)
-        audio_to_text = cross_entropy(torch.cat([logits, near], dim=1), own)
-        text_to_audio = cross_entropy(logits.T, own)
+        match = torch.arange(len(audio), device=audio.device)
+        audio_to_text = cross_entropy(torch.cat([logits, near], dim=1), match)
+        text_to_audio = cross_entropy(logits.T, match)
         loss = (audio_to_text + text_to_audio) / 2
         return {"loss": loss, "audio_to_text": audio_to_text, "text_to_audio": text_to_audio}

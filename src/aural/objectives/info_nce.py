@@ -11,14 +11,14 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class InfoNCEConfig(Config):
-    """No knob: the temperature belongs to the model."""
+    """No options; the temperature belongs to the model."""
 
 
 @OBJECTIVES.register(
     "info_nce", signal="pair", contrast="input-input", loss="contrastive", negatives="batch", modality="any pair"
 )
 class InfoNCE(Objective):
-    """Which of the batch's captions belongs to this clip, and which clip to this caption?
+    """Find each clip's caption among the captions of the batch, and each caption's clip among the clips.
 
     Also known as: CLIP loss, symmetric cross entropy over similarities, NT-Xent across modalities, multiple-negatives
     ranking in both directions.
@@ -31,9 +31,10 @@ class InfoNCE(Objective):
     Source: van den Oord et al. 2018 (arXiv 1807.03748), section 2.3; both directions as in Radford et al. 2021 (arXiv
     2103.00020), figure 3; for sounds, Elizalde et al. 2022 (arXiv 2206.04769), section 2.
 
-    Relations: `tiled_info_nce` is the same number with memory linear in B and over several ranks; `sigmoid` judges each
-    pair alone; `soft_targets` replaces the identity by a distribution; `multi_positive` allows several captions a clip;
-    `hard_negatives` adds wrong captions. A caption that stands twice in the batch counts as its twin's negative here.
+    Relations: `tiled_info_nce` computes the same number with memory linear in B and over several ranks; `sigmoid`
+    treats each pair independently; `soft_targets` replaces the identity by a distribution; `multi_positive` allows
+    several captions per clip; `hard_negatives` adds false captions. A caption that occurs twice in the batch is a
+    negative of its duplicate here.
 
     >>> import torch
     >>> unit = torch.eye(2)
@@ -51,7 +52,8 @@ class InfoNCE(Objective):
         audio, text, scale = widen(tensors["audio_emb"], tensors["text_emb"], tensors["logit_scale"])
         require_pairs(audio, text)
         logits = scale * audio @ text.T  # (B, B)
-        own = torch.arange(len(audio), device=audio.device)
-        audio_to_text, text_to_audio = cross_entropy(logits, own), cross_entropy(logits.T, own)
+        match = torch.arange(len(audio), device=audio.device)
+        audio_to_text = cross_entropy(logits, match)
+        text_to_audio = cross_entropy(logits.T, match)
         loss = (audio_to_text + text_to_audio) / 2
         return {"loss": loss, "audio_to_text": audio_to_text, "text_to_audio": text_to_audio}

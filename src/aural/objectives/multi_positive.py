@@ -13,17 +13,18 @@ from aural.objectives.base import OBJECTIVES, Objective, widen
 
 
 class MultiPositiveConfig(Config):
-    """How the right answers of one question count together."""
+    """How the positives of a clip (or caption) are combined."""
 
     positives: Literal["mean", "any"] = "mean"
-    """"mean": each right answer should win (mean of log p). "any": one of them should (log of summed p)."""
+    """"mean": every positive should have high probability (mean of log p). "any": at least one should (log of summed
+    p)."""
 
 
 @OBJECTIVES.register(
     "multi_positive", signal="label", contrast="input-label", loss="contrastive", negatives="batch", modality="any pair"
 )
 class MultiPositive(Objective):
-    """Which of the batch's captions belong to this clip, when several do: human captions, paraphrases, duplicates?
+    """Find the captions that match a clip if there may be several: human captions, paraphrases, class prompts.
 
     Also known as: supervised contrastive loss across modalities (SupCon), UniCL loss, MIL-NCE ("any").
 
@@ -31,8 +32,9 @@ class MultiPositive(Objective):
         "mean": A = -mean_i 1/|P(i)| sum_{j in P(i)} log softmax_j(l_i.)[j]
         "any":  A = -mean_i log sum_{j in P(i)} softmax_j(l_i.)[j]
         T: the same over columns; loss = (A + T) / 2
-    The mean runs over the clips (captions) that have a positive; a direction where none has one is 0. Lower bound of
-    "mean" with K captions a clip: log K in A, reached when the K share the probability equally; of "any": 0.
+    The mean is over the clips (captions) that have a positive; a direction without any positive is 0. With K captions
+    per clip, the lower bound of A in "mean" is log K, reached when the K captions have equal probability. The lower
+    bound of "any" is 0.
 
     Knobs: positives. Needs audio_emb (B, E), text_emb (M, E), audio_group (B,), text_group (M,), logit_scale ().
 
@@ -40,8 +42,9 @@ class MultiPositive(Objective):
     across modalities as in Yang et al. 2022, UniCL (arXiv 2204.03610), section 3; "any": Miech et al. 2020, MIL-NCE
     (arXiv 1912.06430), section 3.
 
-    Relations: one caption a clip and no group twice is `info_nce`; "mean" is `soft_targets` with targets 1 inside a
-    group when B = M.
+    Relations: with one caption per clip and no group that occurs twice, it is `info_nce`; "mean" is `soft_targets` with
+    targets 1 inside a group when B = M; `sup_con` is the same within one modality. With one prompt per class as
+    captions and class numbers as groups, it contrasts inputs with labels instead of inputs with inputs.
 
     >>> import torch
     >>> given = {"audio_emb": torch.eye(2), "text_emb": torch.eye(2)[[0, 0, 1]], "logit_scale": torch.tensor(0.0)}
@@ -65,19 +68,26 @@ class MultiPositive(Objective):
                 f"for each of {len(audio)} clips and {len(text)} captions"
             )
         logits = scale * audio @ text.T  # (B, M)
-        together = audio_group[:, None] == text_group[None, :]  # (B, M)
-        audio_to_text = self._direction(logits, together)
-        text_to_audio = self._direction(logits.T, together.T)
+        positive = audio_group[:, None] == text_group[None, :]  # (B, M)
+        audio_to_text = positive_loss(logits, positive, self.config.positives)
+        text_to_audio = positive_loss(logits.T, positive.T, self.config.positives)
         loss = (audio_to_text + text_to_audio) / 2
         return {"loss": loss, "audio_to_text": audio_to_text, "text_to_audio": text_to_audio}
 
-    def _direction(self, logits: Tensor, positive: Tensor) -> Tensor:
-        """Mean over the rows that have a positive, of the row's loss."""
-        log_p = logits.log_softmax(1)
-        count = positive.sum(1)  # (rows,)
-        if self.config.positives == "mean":
-            row = log_p.where(positive, 0).sum(1) / count.clamp(min=1)
-        else:
-            asked = positive | (count == 0)[:, None]  # keeps rows without a positive finite; they are not counted
-            row = log_p.where(asked, -math.inf).logsumexp(1)
-        return -row.where(count > 0, 0).sum() / (count > 0).sum().clamp(min=1)
+
+def positive_loss(logits: Tensor, positive: Tensor, combine: Literal["mean", "any"]) -> Tensor:
+    """Return the mean over rows with a positive of -mean log p or -log sum p; 0 if no row has one.
+
+    Args:
+        logits: (R, C) with a finite entry per row; -inf excludes an entry from the softmax.
+        positive: (R, C) bool, true where row and column match.
+        combine: "mean" of log p over the positives, or "any": log of their summed p.
+    """
+    log_p = logits.log_softmax(1)
+    count = positive.sum(1)  # (R,)
+    if combine == "mean":
+        row = log_p.where(positive, 0).sum(1) / count.clamp(min=1)
+    else:
+        kept = positive | (count == 0)[:, None]  # keeps rows without a positive finite; they are not counted
+        row = log_p.where(kept, -math.inf).logsumexp(1)
+    return -row.where(count > 0, 0).sum() / (count > 0).sum().clamp(min=1)

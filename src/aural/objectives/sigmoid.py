@@ -1,4 +1,4 @@
-"""Pairwise sigmoid loss: every clip and caption is judged alone, match or not."""
+"""Pairwise sigmoid loss: one independent match decision per clip and caption."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class SigmoidConfig(Config):
-    """No knob: temperature and bias belong to the model."""
+    """No options; temperature and bias belong to the model."""
 
 
 @OBJECTIVES.register(
     "sigmoid", signal="pair", contrast="input-input", loss="binary", negatives="batch", modality="any pair"
 )
 class Sigmoid(Objective):
-    """Does this caption belong to this clip? B * B independent yes-or-no questions.
+    """Decide for each of the B * B pairs of clip and caption whether they match, independently of the others.
 
     Also known as: SigLIP loss, pairwise logistic loss.
 
@@ -27,12 +27,12 @@ class Sigmoid(Objective):
     "positive" and "negative" are the shares of i = j and of the rest; they sum to the loss.
 
     Knobs: none. Needs audio_emb (B, E), text_emb (B, E), logit_scale (), logit_bias (). The paper starts from
-    logit_scale = 10 and logit_bias = -10, so that the many negatives do not rule the first steps.
+    logit_scale = 10 and logit_bias = -10, so that the many negatives do not dominate the first steps.
 
     Source: Zhai et al. 2023 (arXiv 2303.15343), section 3.2 and algorithm 1.
 
-    Relations: `info_nce` normalizes over the batch, this does not, so no rank needs another's sums; `tiled_sigmoid` is
-    the same number with memory linear in B.
+    Relations: `info_nce` normalizes over the batch. This loss does not, so no rank needs the sums of another rank.
+    `tiled_sigmoid` computes the same number with memory linear in B.
 
     >>> import torch
     >>> unit = torch.eye(2)
@@ -54,6 +54,6 @@ class Sigmoid(Objective):
         require_pairs(audio, text)
         logits = scale * audio @ text.T + bias  # (B, B)
         positive = -logsigmoid(logits.diagonal()).sum() / len(audio)
-        own = torch.eye(len(audio), dtype=torch.bool, device=audio.device)
-        negative = -logsigmoid((-logits).masked_fill(own, torch.inf)).sum() / len(audio)
+        match = torch.eye(len(audio), dtype=torch.bool, device=audio.device)
+        negative = -logsigmoid((-logits).masked_fill(match, torch.inf)).sum() / len(audio)
         return {"loss": positive + negative, "positive": positive, "negative": negative}
