@@ -56,7 +56,9 @@ class DataConfig(Config):
     """A caption for clips without one: "the sound of {label}"."""
     captions_per_clip: Count = 1
     negatives: Natural = 0
-    """Wrong captions a clip (scenes make them), for hard_negatives."""
+    """False captions per clip (scenes make them), for hard_negatives."""
+    negative_kinds: tuple[str, ...] = ()
+    """Kinds of false captions to draw from: order, overlap, attribute, absent, count; empty: all."""
     crop: Literal["random", "first", "center"] = "random"
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False
@@ -115,12 +117,13 @@ class TeacherConfig(Config):
     """A source of targets that no gradient reaches. Its tensors are named `PREFIX_` plus the name of an output."""
 
     kind: Literal["frozen", "ema", "peer", "queue"]
-    """frozen: a finished model. ema: the exponential average of the system's own weights. peer: the system's own outputs
-    without gradient, for two towers that teach each other. queue: rows of earlier steps."""
+    """frozen: a finished model. ema: the exponential average of the system's own weights. peer: the system's own
+    outputs without gradient, for two towers that teach each other. queue: rows of earlier steps."""
     prefix: str = ""
     """Default: "teacher"; for a queue "queue"."""
     model: str = ""
-    """frozen: a model by name or folder, with the recipe's log-mel and embedding dimensions. Its input is not masked."""
+    """frozen: a model by name or folder, with the recipe's log-mel and embedding dimensions. Its input is not
+    masked."""
     towers: tuple[Tower, ...] = ("audio",)
     """frozen: which embeddings it gives: audio_emb, text_emb."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -145,12 +148,15 @@ class TeacherConfig(Config):
 
 
 class TargetsConfig(Config):
-    """A producer of the tensor `targets` (registered in aural.objectives.weights), with its options."""
+    """A producer of the matrix `targets` or `weights` (see aural.objectives.targets), with its options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    """tree: `paths`, class -> nodes below the root; propensity: `power`; false_negatives: `threshold`."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Name that the producer uses -> name of the system's, a teacher's or a batch tensor."""
+    """Name of the producer's argument -> name of the system's, a teacher's or a batch tensor. Default: row_label is
+    `label`, row_labels is `labels` (the batch field `labels`), column_count is `numbers`, frozen_emb is
+    `teacher_text_emb`."""
 
 
 class ObjectiveConfig(Config):
@@ -162,8 +168,8 @@ class ObjectiveConfig(Config):
     inputs: dict[str, str] = Field(default_factory=dict)
     """Name that the objective uses -> name of the system's, a teacher's or a batch tensor:
     {audio_emb: text_a, text_emb: text_b} makes a loss of sounds and texts one of two texts."""
-    targets: TargetsConfig | None = None
-    """Producer of the objective's `targets`, from the rows of the batch."""
+    targets: tuple[TargetsConfig, ...] = ()
+    """Producers of the objective's `targets` and `weights`, from the rows of the batch."""
     label: str = ""
     """Name in the log; default: the objective's name. Two entries of one objective need different labels."""
 
@@ -280,7 +286,7 @@ class Recipe(Config):
     distill: DistillConfig | None = None
     teachers: tuple[TeacherConfig, ...] = ()
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
-    """With `model`: stage 1, an audio encoder on many supervised tasks; the text tower and the objective are not used."""
+    """With `model`: an audio encoder learns these supervised tasks (stage 1); text tower and objective are not used."""
     task_sampling: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Sources of tasks are drawn in proportion to weight * clips ** task_sampling."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -1,6 +1,7 @@
 """Batch fields: what a batch holds of its items, by registered name.
 
-Legend: B clips of this process, T samples, N frames, F mel bands, K captions per clip, L tokens, H false captions, C classes.
+Legend: B clips of this process, T samples, N frames, F mel bands, K captions per clip, L tokens, H false captions per
+clip, C classes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from aural.audio.augment import augment, masks
 from aural.audio.length import fit_shorter
 from aural.core.config import Config
-from aural.core.errors import ConfigError, DataError
+from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
 from aural.encoders.text import TextConfig
@@ -29,9 +30,10 @@ from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, Recipe, TaskConfig
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
-from aural.train.sources import Item, Source
-from aural.train.tasks import Labels, answer, facts_of, multi_hot
+from aural.train.sources import Item, Source, answer, listed
+from aural.train.tasks import Labels, multi_hot
 
+T = TypeVar("T")
 Tensors: TypeAlias = dict[str, Any]
 Count = Annotated[int, Option(ge=1)]
 
@@ -193,11 +195,18 @@ class TextField(Field):
 
 @FIELDS.register("negatives")
 class NegativesField(Field):
-    """False captions: "hard_ids" and "hard_mask" (B H, L), and "hard_text_mask" (B, H), true where there is one."""
+    """False captions: "hard_ids" and "hard_mask" (B H, L), "hard_text_mask" (B, H), true where there is one, and
+    "hard_kinds", a list of B H names ("order", "count" ...; "" for none)."""
 
     def __init__(self, config: Config, setting: Setting) -> None:
         super().__init__(config, setting)
         self.tokens = Tokens(setting)
+        # shards do not list the kinds that they hold, so theirs are not checked
+        if all(hasattr(source, "kinds") for source in setting.sources):
+            kinds = sorted({kind for source in setting.sources for kind in source.kinds})  # type: ignore[attr-defined]
+            for kind in setting.data.negative_kinds:
+                if kind not in kinds:
+                    raise ConfigError(f'data.negative_kinds: no source makes "{kind}"; {near_miss(kind, kinds)}')
 
     @property
     def gives(self) -> frozenset[str]:
@@ -205,10 +214,17 @@ class NegativesField(Field):
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
         H = self.setting.data.negatives
-        texts = [choose(sample.item.negatives or [""], H, sample.random) for sample in samples]
-        ids, mask = self.tokens([text for row in texts for text in row])
-        there = torch.tensor([[bool(text) for text in row] for row in texts])
-        return {"hard_ids": ids, "hard_mask": mask, "hard_text_mask": there}
+        rows = [choose(self._pairs(sample.item), H, sample.random) for sample in samples]
+        ids, mask = self.tokens([text for row in rows for text, _ in row])
+        there = torch.tensor([[bool(text) for text, _ in row] for row in rows])
+        kinds = [kind for row in rows for _, kind in row]
+        return {"hard_ids": ids, "hard_mask": mask, "hard_text_mask": there, "hard_kinds": kinds}
+
+    def _pairs(self, item: Item) -> list[tuple[str, str]]:
+        """Return text and kind of each false caption of the kinds that the recipe asks for; ("", "") for none."""
+        wanted = self.setting.data.negative_kinds
+        pairs = zip(item.negatives, item.negative_kinds, strict=True)
+        return [(text, kind) for text, kind in pairs if not wanted or kind in wanted] or [("", "")]
 
 
 class TasksConfig(Config):
@@ -240,30 +256,38 @@ class LabelsConfig(Config):
     """Where labels are read."""
 
     column: str = "class_name"
-    """A column of the manifest, "meta.KEY" of its meta JSON, or "facts.KEY" of the truth record."""
+    """A column of the manifest, "meta.KEY" of its meta JSON, or a key of a scene's truth record (`classes`)."""
     classes: tuple[str, ...] = Option(min_length=1)
 
 
 @FIELDS.register("labels")
 class LabelsField(Field):
-    """Class labels of each clip: "labels" (B, C), 1 where the clip has the class."""
+    """Classes of each clip: "labels" (B, C), 1 where the clip has the class, and "label" (B,), the number of the first.
+
+    The "label" of a clip without a class is negative and equals no other clip's.
+    """
 
     config_type = LabelsConfig
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"labels"})
+        return frozenset({"labels", "label"})
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
-        names = [_names(sample.item, self.config.column, "labels") for sample in samples]
-        return {"labels": multi_hot(names, self.config.classes)}
+        names = [listed(read_fact(sample.item, self.config.column, "labels")) for sample in samples]
+        number = {name: place for place, name in enumerate(self.config.classes)}
+        firsts = [
+            next((number[name] for name in row if name in number), -1 - zlib.crc32(sample.item.key.encode()))
+            for row, sample in zip(names, samples, strict=True)
+        ]
+        return {"labels": multi_hot(names, self.config.classes), "label": torch.tensor(firsts)}
 
 
 class NumberConfig(Config):
     """Where a number is read."""
 
     column: str
-    """A column of the manifest, "meta.KEY" of its meta JSON, or "facts.KEY" of the truth record; a list counts."""
+    """A column of the manifest, "meta.KEY" of its meta JSON, or a key of a scene's truth record (`event_count`)."""
 
 
 @FIELDS.register("numbers")
@@ -277,12 +301,11 @@ class NumbersField(Field):
         return frozenset({"numbers"})
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
-        values = [answer(s.item.row, facts_of(s.item), self.config.column) for s in samples]
+        values = [read_fact(sample.item, self.config.column, "numbers") for sample in samples]
         try:
-            numbers = [float(len(v)) if isinstance(v, list | tuple) else float(v) for v in values]
+            return {"numbers": torch.tensor([float(value) for value in values])}
         except (TypeError, ValueError):
             raise DataError(f"data.fields.numbers: {self.config.column} is not a number in every clip") from None
-        return {"numbers": torch.tensor(numbers)}
 
 
 class FramesConfig(Config):
@@ -295,7 +318,7 @@ class FramesConfig(Config):
 
 @FIELDS.register("frames")
 class FramesField(Field):
-    """Which class is heard when, from the truth record of a scene: "frames" (B, N, C) of 0 and 1."""
+    """Which class sounds when, from the truth record of a scene: "frame_labels" (B, N, C) of 0 and 1."""
 
     config_type = FramesConfig
 
@@ -304,25 +327,22 @@ class FramesField(Field):
         if setting.audio is None:
             raise ConfigError("data.fields.frames: the recipe's system has no sound tower")
         self.rate_hz = config.frames / setting.audio.window_s
-        self.column = {name: place for place, name in enumerate(config.classes)}
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"frames"})
+        return frozenset({"frame_labels"})
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
-        labels = np.zeros((len(samples), self.config.frames, len(self.column)), np.float32)
+        from aural.data.simulate.truth import SceneTruth, frame_labels
+
+        labels = np.zeros((len(samples), self.config.frames, len(self.config.classes)), np.float32)
         for sample, rows in zip(samples, labels, strict=True):
-            events = facts_of(sample.item).get("events")
-            if events is None:
+            if "events" not in sample.item.facts:
                 raise DataError(f"data.fields.frames: {sample.item.key} has no truth record with events; use scenes")
-            for event in events:
-                if event["label"] in self.column:
-                    for occurrence in event["occurrences"]:
-                        first = int(np.floor(occurrence["onset_s"] * self.rate_hz + 1e-9))
-                        last = int(np.ceil(occurrence["offset_s"] * self.rate_hz - 1e-9))
-                        rows[first:last, self.column[event["label"]]] = 1
-        return {"frames": torch.from_numpy(labels)}
+            truth = SceneTruth.from_facts(sample.item.facts)
+            frames = frame_labels(truth, self.config.classes, self.rate_hz)[: len(rows)]
+            rows[: len(frames)] = frames
+        return {"frame_labels": torch.from_numpy(labels)}
 
 
 class Tokens:
@@ -350,7 +370,7 @@ def tokenizer_of(text: TextConfig) -> Tokenizer:
     )
 
 
-def choose(texts: list[str], count: int, random: np.random.Generator) -> list[str]:
+def choose(texts: list[T], count: int, random: np.random.Generator) -> list[T]:
     """Return `count` of the texts in random order, none twice while there are enough."""
     order = [int(i) for i in random.permutation(len(texts))]
     return [texts[order[j % len(order)]] for j in range(count)]
@@ -361,8 +381,13 @@ def to_pcm16(wave: FloatArray) -> NDArray[np.int16]:
     return np.rint(np.clip(wave * 32768.0, -32768, 32767)).astype(np.int16)
 
 
-def _names(item: Item, column: str, field: str) -> list[str]:
-    value = answer(item.row, facts_of(item), column)
-    if value is None:
-        raise DataError(f'data.fields.{field}: {item.key} has no "{column}"')
-    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+def read_fact(item: Item, column: str, field: str) -> Any:
+    """Return what the item's facts hold in a column.
+
+    Raises:
+        DataError: they have no such column.
+    """
+    try:
+        return answer(item.facts, column)
+    except DataError as error:
+        raise DataError(f"data.fields.{field}: {error}") from None

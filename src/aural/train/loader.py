@@ -15,7 +15,7 @@ from aural.core.types import FloatArray
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, SPARE, Deck, generator, number
 from aural.train.fields import Sample, Setting, TasksField, build_fields
-from aural.train.sources import Item, Source, open_source
+from aural.train.sources import Source, open_source
 from aural.train.system import Plan, plan_of
 
 Batch: TypeAlias = dict[str, Any]
@@ -37,8 +37,7 @@ class Batches(Dataset[Batch]):
             raise DataError(f"loop.batch is {recipe.loop.batch}, which {world} processes cannot share equally")
         self.captioned = "text" in self.plan.fields or "text" in self.data.fields
         self.sources: list[Source] = [
-            open_source(s, self.data, self.plan.audio, recipe.seed, captioned=self.captioned)
-            for s in self.data.sources
+            open_source(s, self.data, self.plan.audio, recipe.seed, captioned=self.captioned) for s in self.data.sources
         ]
         self.clips = sum(len(source) for source in self.sources)
         if recipe.loop.batch > self.clips:

@@ -327,7 +327,7 @@ def prepare(recipe: Recipe, place: Place) -> Prepared:
         losses.check(names | batches.gives)
     if recipe.loop.micro_batch and batches.size % recipe.loop.micro_batch:
         raise DataError(
-            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {batches.size} clips of a process"
+            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {batches.size} clips per process"
         )
     return Prepared(plan, losses, batches, teachers)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -12,29 +11,31 @@ from aural.core.errors import ConfigError
 from aural.objectives import build_objective
 from aural.objectives.base import Objective
 from aural.train.config import ObjectiveConfig
+from aural.train.targets import Producer
 
 Gather = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Term:
-    """One objective with its weight. `inputs` maps the objective's names to those of the system, teachers and batch."""
+    """One objective with its weight.
+
+    `inputs` maps the objective's names to those of the system, teachers and batch. `producers` compute the matrices
+    `targets` and `weights` from other tensors.
+    """
 
     label: str
     objective: Objective
     weight: float
     inputs: Mapping[str, str]
-    producer: Any = None
-    producer_inputs: Mapping[str, str] = field(default_factory=dict)
+    producers: tuple[Producer, ...] = ()
 
     @property
     def needs(self) -> frozenset[str]:
         """Names of the system's, teachers' and batch tensors that it takes."""
-        names = self.objective.needs - ({"targets"} if self.producer is not None else set())
-        needed = {self.inputs.get(name, name) for name in names}
-        if self.producer is not None:
-            needed |= {self.producer_inputs.get(name, name) for name in self.producer.needs}
-        return frozenset(needed)
+        names = self.objective.needs - {producer.gives for producer in self.producers}
+        direct = frozenset(self.inputs.get(name, name) for name in names)
+        return direct.union(*(producer.needs for producer in self.producers))
 
     @property
     def exchanges(self) -> bool:
@@ -43,12 +44,9 @@ class Term:
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the objective's scalars."""
-        given = {name: tensors[self.inputs.get(name, name)] for name in self.objective.needs - {"targets"}}
-        if self.producer is not None:
-            inputs = {name: tensors[self.producer_inputs.get(name, name)] for name in self.producer.needs}
-            given["targets"] = self.producer(inputs)
-        elif "targets" in self.objective.needs:
-            given["targets"] = tensors[self.inputs.get("targets", "targets")]
+        given = {producer.gives: producer(tensors) for producer in self.producers}
+        for name in self.objective.needs - given.keys():
+            given[name] = tensors[self.inputs.get(name, name)]
         return self.objective(given)
 
 
@@ -115,19 +113,12 @@ class Losses:
 def _term(config: ObjectiveConfig) -> Term:
     objective = build_objective(config.name, config.options)
     label = config.label or config.name
-    _check_inputs(label, config.inputs, objective.needs)
-    if config.targets is None:
-        return Term(label, objective, config.weight, config.inputs)
-    if "targets" not in objective.needs:
-        raise ConfigError(f'objective "{label}" takes no targets; leave `targets` out')
-    from aural.objectives.weights import build_targets
-
-    producer = build_targets(config.targets.name, config.targets.options)
-    _check_inputs(f"{label}, targets", config.targets.inputs, producer.needs)
-    return Term(label, objective, config.weight, config.inputs, producer, config.targets.inputs)
-
-
-def _check_inputs(label: str, inputs: Mapping[str, str], needs: frozenset[str]) -> None:
-    for name in inputs:
-        if name not in needs:
-            raise ConfigError(f'objective "{label}" takes no input "{name}"; it takes {", ".join(sorted(needs))}')
+    for name in config.inputs:
+        if name not in objective.needs:
+            needs = ", ".join(sorted(objective.needs))
+            raise ConfigError(f'objective "{label}" takes no input "{name}"; it takes {needs}')
+    producers = tuple(Producer(targets) for targets in config.targets)
+    for producer in producers:
+        if producer.gives not in objective.needs:
+            raise ConfigError(f'objective "{label}" takes no {producer.gives}; take "{producer.name}" out of `targets`')
+    return Term(label, objective, config.weight, config.inputs, producers)

@@ -48,7 +48,8 @@ def rate_scales(names: Iterable[str], prefixes: Mapping[str, str], config: Optim
     factors = {"audio": config.audio_lr, "text": config.text_lr, **config.lr_scale}
     unknown = sorted(set(config.lr_scale) - set(prefixes))
     if unknown:
-        raise ConfigError(f'optimizer.lr_scale: the system has no part "{unknown[0]}"; {near_miss(unknown[0], prefixes)}')
+        hint = near_miss(unknown[0], prefixes)
+        raise ConfigError(f'optimizer.lr_scale: the system has no part "{unknown[0]}"; {hint}')
     scales = dict.fromkeys(names, 1.0)
     for part, prefix in prefixes.items():
         factor = factors.get(part, 1.0)

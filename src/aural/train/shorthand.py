@@ -53,12 +53,7 @@ def objectives_of(recipe: Recipe) -> tuple[ObjectiveConfig, ...]:
     """Return the weighted list of objectives: `objectives`, else `objective`; then the one that `distill` adds."""
     if recipe.distill is None:
         return recipe.objectives or (recipe.objective,)
-    imitate = ObjectiveConfig(
-        name="regress",
-        weight=recipe.distill.weight,
-        inputs={"student": "audio_emb", "teacher": "teacher_audio_emb"},
-        label="distill",
-    )
+    imitate = ObjectiveConfig(name="regress", weight=recipe.distill.weight, label="distill")
     return (imitate,) if recipe.distill.only else (*(recipe.objectives or (recipe.objective,)), imitate)
 
 

@@ -1,8 +1,8 @@
 """One step's gradients: at once, by accumulation, or by gradient caching, on one process or many.
 
-Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed every micro-batch without gradient, compute the loss over all
-rows and its gradient by them, then embed each micro-batch again, with gradient and the same dropout, and pass it its
-share. The parameters' gradients are those of the whole batch; memory is that of a micro-batch.
+Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed every micro-batch without gradient, compute the loss over
+all rows and its gradient by them, then embed each micro-batch again, with gradient and the same dropout, and pass it
+its share. The parameters' gradients are those of the whole batch; memory is that of a micro-batch.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Stepper:
         return gathered(tensor)
 
     def _with_unused(self, loss: Tensor, out: dict[str, Tensor]) -> Tensor:
-        """Return the loss plus 0 times the outputs that no objective takes: DDP waits for every parameter's gradient."""
+        """Return the loss plus 0 times the outputs that no objective takes: DDP waits for all gradients."""
         if self.spread and self.losses is not None:
             for name in sorted(out.keys() - self.losses.needs):
                 if out[name].requires_grad:

@@ -79,7 +79,7 @@ class System(nn.Module, ABC):
 
     config_type: ClassVar[type[SystemConfig]]
 
-    def __init__(self, config: Any, batches: Batches) -> None:
+    def __init__(self, config: Any, batches: Batches | None) -> None:
         super().__init__()
         self.config = config
 

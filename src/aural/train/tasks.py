@@ -5,7 +5,6 @@ Legend: B clips, C classes, L caption tokens.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import ConfigError, DataError, near_miss
+from aural.core.errors import AudioError, AuralError, ConfigError, DataError, near_miss
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.train.config import TaskConfig
 from aural.train.draw import ITEM, generator, number
+from aural.train.sources import answer, listed
 
 if TYPE_CHECKING:
     from aural.train.sources import Item, Source
@@ -51,9 +51,9 @@ class Labels:
                     else "data.sources: each source of a many-task recipe names its task"
                 )
         self.names = sorted(self.tasks)
-        for source, task in zip(sources, self.task_of, strict=True):
-            self._check_answer(source, task)
         self.classes = {name: self._classes(name, sources) for name in self.names}
+        for source, task in zip(sources, self.task_of, strict=True):
+            self._check_source(source, task)
         self.tokenizer: Tokenizer | None = None
         if any(task.kind == "caption" for task in self.tasks.values()):
             longest = max(task.max_tokens for task in self.tasks.values())
@@ -62,25 +62,20 @@ class Labels:
                 backend, special="none", max_tokens=longest, pad_id=CAPTION_END, suffix=" <|endoftext|>"
             )
 
-    def _check_answer(self, source: Source, name: str) -> None:
-        """Raise DataError unless the source's first clip has the answer that its task needs."""
+    def _check_source(self, source: Source, name: str) -> None:
+        """Raise unless the source's first clip has the answer that its task needs and its classes can occur."""
         task = self.tasks[name]
         if task.kind == "caption":
             return
-        if (rows := getattr(source, "rows", None)) is not None:
-            value = answer(next(iter(rows()), {}), {}, task.column)
-            if value is None and not task.column.startswith("facts."):
-                value = ""  # a row may lack a key of its meta JSON; the clip is refused when it is drawn
-            if value is not None:
-                return
-        item = source.item(0, generator(self.seed, ITEM, 0))
-        value = answer(item.row, facts_of(item), task.column)
-        if value is None or value == "":
-            known = ", ".join(sorted(facts_of(item))) or "nothing"
-            raise DataError(
-                f'tasks.{name}: the clips of {source.name} have no "{task.column}", which a {task.kind} task needs; '
-                f'name another column, or "facts.KEY" of their truth record (it holds {known})'
-            )
+        labels = getattr(source, "labels", ())  # of scenes: the classes that can sound
+        for label in task.classes:
+            if labels and label not in labels:
+                raise ConfigError(f'tasks.{name}: "{label}" is no class of {source.name}; {near_miss(label, labels)}')
+        try:
+            first = source.item(0, generator(self.seed, ITEM, 0))
+        except (AudioError, DataError):
+            return  # an unreadable clip is replaced and reported when it is drawn
+        self._answer(name, first)
 
     def _classes(self, name: str, sources: Sequence[Source]) -> tuple[str, ...]:
         task = self.tasks[name]
@@ -92,11 +87,10 @@ class Labels:
         for source, source_task in zip(sources, self.task_of, strict=True):
             if source_task != name:
                 continue
-            rows = getattr(source, "rows", None)
-            if rows is None:
-                raise ConfigError(f"tasks.{name}: give classes, since the scenes of {source.name} have none")
-            for row in rows():
-                names |= set(_listed(answer(row, {}, task.column) or ""))
+            try:
+                names |= source.values(task.column)
+            except AuralError as error:
+                raise type(error)(f"tasks.{name}: {error}") from None
         names.discard("")
         if len(names) < 2:
             raise DataError(f"tasks.{name}: {task.column} holds {len(names)} classes; at least 2 are needed")
@@ -120,7 +114,7 @@ class Labels:
             return self._captions(task, items)
         values = [None if item is None else self._answer(name, item) for item in items]
         if task.kind == "tag":
-            return multi_hot([() if value is None else _listed(value) for value in values], classes)
+            return multi_hot([() if value is None else listed(value) for value in values], classes)
         if task.kind == "classify":
             return torch.tensor([IGNORE if v is None else self._class(name, str(v)) for v in values])
         numbers = [float(IGNORE) if v is None else _number(v, name, task.column) for v in values]
@@ -137,10 +131,10 @@ class Labels:
         return torch.where(torch.tensor([item is not None for item in items])[:, None], ids, IGNORE)
 
     def _answer(self, name: str, item: Item) -> Any:
-        value = answer(item.row, facts_of(item), self.tasks[name].column)
-        if value is None and self.tasks[name].column.startswith("facts."):
-            raise DataError(f'tasks.{name}: {item.key} has no "{self.tasks[name].column}"')
-        return "" if value is None else value
+        try:
+            return answer(item.facts, self.tasks[name].column)
+        except DataError as error:
+            raise DataError(f"tasks.{name}: {error}") from None
 
     def _caption(self, item: Item) -> str:
         if not item.captions:
@@ -155,37 +149,6 @@ class Labels:
         return self.classes[name].index(value)
 
 
-def facts_of(item: Item) -> Mapping[str, Any]:
-    """Return the truth record of an item; {} for a recorded clip."""
-    return getattr(item, "facts", None) or {}
-
-
-def answer(row: Mapping[str, Any], facts: Mapping[str, Any], column: str) -> Any:
-    """Return the value of a column, of a key of the meta JSON ("meta.pitch") or of the truth record.
-
-    A path of the truth record goes through lists: "facts.events.label" is the list of the events' labels. None: the row
-    or the record has no such key.
-    """
-    if column.startswith("facts."):
-        return _at(facts, column.removeprefix("facts.").split("."))
-    if column.startswith("meta."):
-        try:
-            return json.loads(row.get("meta") or "{}").get(column.removeprefix("meta."))
-        except ValueError:
-            return None
-    return row.get(column)
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    if not path:
-        return value
-    if isinstance(value, list | tuple):
-        return [_at(element, path) for element in value]
-    if isinstance(value, Mapping) and path[0] in value:
-        return _at(value[path[0]], path[1:])
-    return None
-
-
 def multi_hot(names: Sequence[Sequence[str]], classes: Sequence[str]) -> Tensor:
     """Return (B, C) float: 1 where the row's names hold the class.
 
@@ -194,20 +157,14 @@ def multi_hot(names: Sequence[Sequence[str]], classes: Sequence[str]) -> Tensor:
     """
     column = {name: place for place, name in enumerate(classes)}
     values = torch.zeros(len(names), len(classes))
-    for row, listed in enumerate(names):
-        for name in listed:
+    for row, row_names in enumerate(names):
+        for name in row_names:
             if name in column:
                 values[row, column[name]] = 1.0
     return values
 
 
-def _listed(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
-
-
 def _number(value: Any, name: str, column: str) -> float:
-    if isinstance(value, list | tuple):
-        return float(len(value))  # "facts.events": how many
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -130,7 +130,9 @@ class TaskHeads(nn.Module):
             losses, right = self._one(name, task, features, batch[f"label.{name}"])
             loss = (losses * own_task).sum()
             total = total + task.weight * loss / size
-            log |= {f"sum.{name}": loss.detach(), f"clips.{name}": own_task.sum(), f"right.{name}": (right * own_task).sum()}
+            log[f"sum.{name}"] = loss.detach()
+            log[f"clips.{name}"] = own_task.sum()
+            log[f"right.{name}"] = (right * own_task).sum()
         return {"loss": total, **log}
 
     def _one(self, name: str, task: TaskConfig, features: AudioFeatures, label: Tensor) -> tuple[Tensor, Tensor]:

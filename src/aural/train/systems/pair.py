@@ -77,7 +77,8 @@ class PairConfig(PairShape, SystemConfig):
                 raise ValueError(f"towers.{name}: lora is for a locked text tower")
         for name, output in self.outputs().items():
             if output.tower not in self.towers:
-                raise ValueError(f'embeddings.{name}: no tower "{output.tower}"; {near_miss(output.tower, self.towers)}')
+                hint = near_miss(output.tower, self.towers)
+                raise ValueError(f'embeddings.{name}: no tower "{output.tower}"; {hint}')
             if output.predict and not self.predictor:
                 raise ValueError(f"embeddings.{name}: predict needs `predictor`, the width of its hidden layer")
             if output.tokens and self.towers[output.tower].audio is None:
