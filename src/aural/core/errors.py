@@ -35,6 +35,10 @@ class MissingDependencyError(AuralError):
     """An optional package, tokenizer or text checkpoint is not on this machine."""
 
 
+class PluginError(AuralError):
+    """A plug-in cannot be imported, or registers a name that is taken."""
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """A clause naming the closest known name, or the known names: `did you mean "x"?` / `known: a, b`."""
     options = sorted(known)
