@@ -152,11 +152,8 @@ class TargetsConfig(Config):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
-    """tree: `paths`, class -> nodes below the root; propensity: `power`; false_negatives: `threshold`."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Name of the producer's argument -> name of the system's, a teacher's or a batch tensor. Default: row_label is
-    `label`, row_labels is `labels` (the batch field `labels`), column_count is `numbers`, frozen_emb is
-    `teacher_text_emb`."""
+    """Name that the producer uses -> name of the system's, a teacher's or a batch tensor: {frozen_emb: text_emb}."""
 
 
 class ObjectiveConfig(Config):

@@ -52,7 +52,8 @@ def card_of(folder: Path, recipe: Recipe) -> str:
 
 def packaged_tower(config: PairConfig) -> tuple[PackagedText | None, dict[str, Tensor]]:
     """Return the package that stores a locked text tower, and the low-rank updates that its start folder brought."""
-    from aural.models.format import MINILM, is_own, packaged_text
+    from aural.models.format import is_own, packaged_text
+    from aural.models.packaged import MINILM
 
     tower = config.towers["text"]
     if not tower.locked:

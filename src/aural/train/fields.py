@@ -262,7 +262,7 @@ class LabelsConfig(Config):
 
 @FIELDS.register("labels")
 class LabelsField(Field):
-    """Classes of each clip: "labels" (B, C), 1 where the clip has the class, and "label" (B,), the number of the first.
+    """Classes of each clip: "label_sets" (B, C), 1 where the clip has the class; "label" (B,), the first one's number.
 
     The "label" of a clip without a class is negative and equals no other clip's.
     """
@@ -271,7 +271,7 @@ class LabelsField(Field):
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"labels", "label"})
+        return frozenset({"label_sets", "label"})
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
         names = [listed(read_fact(sample.item, self.config.column, "labels")) for sample in samples]
@@ -280,7 +280,7 @@ class LabelsField(Field):
             next((number[name] for name in row if name in number), -1 - zlib.crc32(sample.item.key.encode()))
             for row, sample in zip(names, samples, strict=True)
         ]
-        return {"labels": multi_hot(names, self.config.classes), "label": torch.tensor(firsts)}
+        return {"label_sets": multi_hot(names, self.config.classes), "label": torch.tensor(firsts)}
 
 
 class NumberConfig(Config):

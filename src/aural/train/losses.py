@@ -10,10 +10,27 @@ from torch import Tensor
 from aural.core.errors import ConfigError
 from aural.objectives import build_objective
 from aural.objectives.base import Objective
+from aural.objectives.targets import TargetProducer, build_targets
 from aural.train.config import ObjectiveConfig
-from aural.train.targets import Producer
 
 Gather = Callable[[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A producer of the matrix `targets` or `weights`. `inputs` renames what it takes."""
+
+    producer: TargetProducer
+    inputs: Mapping[str, str]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the system's, teachers' and batch tensors that it takes."""
+        return frozenset(self.inputs.get(name, name) for name in self.producer.needs)
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the matrix."""
+        return self.producer({name: tensors[self.inputs.get(name, name)] for name in self.producer.needs})
 
 
 @dataclass(frozen=True)
@@ -28,14 +45,14 @@ class Term:
     objective: Objective
     weight: float
     inputs: Mapping[str, str]
-    producers: tuple[Producer, ...] = ()
+    producers: tuple[Targets, ...] = ()
 
     @property
     def needs(self) -> frozenset[str]:
         """Names of the system's, teachers' and batch tensors that it takes."""
-        names = self.objective.needs - {producer.gives for producer in self.producers}
+        names = self.objective.needs - {targets.producer.gives for targets in self.producers}
         direct = frozenset(self.inputs.get(name, name) for name in names)
-        return direct.union(*(producer.needs for producer in self.producers))
+        return direct.union(*(targets.needs for targets in self.producers))
 
     @property
     def exchanges(self) -> bool:
@@ -44,7 +61,7 @@ class Term:
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the objective's scalars."""
-        given = {producer.gives: producer(tensors) for producer in self.producers}
+        given = {targets.producer.gives: targets(tensors) for targets in self.producers}
         for name in self.objective.needs - given.keys():
             given[name] = tensors[self.inputs.get(name, name)]
         return self.objective(given)
@@ -113,12 +130,20 @@ class Losses:
 def _term(config: ObjectiveConfig) -> Term:
     objective = build_objective(config.name, config.options)
     label = config.label or config.name
-    for name in config.inputs:
-        if name not in objective.needs:
-            needs = ", ".join(sorted(objective.needs))
-            raise ConfigError(f'objective "{label}" takes no input "{name}"; it takes {needs}')
-    producers = tuple(Producer(targets) for targets in config.targets)
-    for producer in producers:
+    _check_inputs(f'objective "{label}"', config.inputs, objective.needs)
+    producers = []
+    for targets in config.targets:
+        producer = build_targets(targets.name, targets.options)
+        _check_inputs(f'targets "{targets.name}"', targets.inputs, producer.needs)
         if producer.gives not in objective.needs:
-            raise ConfigError(f'objective "{label}" takes no {producer.gives}; take "{producer.name}" out of `targets`')
-    return Term(label, objective, config.weight, config.inputs, producers)
+            raise ConfigError(
+                f'objective "{label}" takes no {producer.gives}; take "{targets.name}" out of its targets'
+            )
+        producers.append(Targets(producer, targets.inputs))
+    return Term(label, objective, config.weight, config.inputs, tuple(producers))
+
+
+def _check_inputs(what: str, inputs: Mapping[str, str], needs: frozenset[str]) -> None:
+    for name in inputs:
+        if name not in needs:
+            raise ConfigError(f'{what} takes no input "{name}"; it takes {", ".join(sorted(needs))}')

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.encoders.text import TextConfig
 from aural.models.clap import TextTower
-from aural.models.packaged import part
+from aural.models.prefix import strip_prefix
 
 ENCODER_FILE = "audio_encoder.safetensors"
 PACKAGED = "packaged-minilm"
@@ -24,8 +24,8 @@ def load_encoder(encoder: nn.Module, name: str) -> None:
     Raises:
         CheckpointError: the folder holds no such encoder, or its tensors do not fit.
     """
-    from aural.models.load import open_checkpoint
-    from aural.models.sources import read_safetensors
+    from aural.models.open import open_checkpoint
+    from aural.models.weight_files import read_safetensors
 
     file = Path(name) / ENCODER_FILE
     if file.is_file():
@@ -33,7 +33,7 @@ def load_encoder(encoder: nn.Module, name: str) -> None:
     elif Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         raise CheckpointError(f"model.audio_init: {name} holds no {ENCODER_FILE}; name the folder of a stage-1 run")
     else:
-        tensors = part(open_checkpoint(name).tensors, "audio.encoder.")
+        tensors = strip_prefix(open_checkpoint(name).tensors, "audio.encoder.")
     try:
         encoder.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
@@ -49,19 +49,20 @@ def load_text(tower: TextTower, config: TextConfig, name: str) -> None:
         ConfigError: the folder holds a model with another text tower.
     """
     from aural.core.hub import hub_file
-    from aural.models.format import MINILM, is_own
-    from aural.models.load import open_checkpoint
-    from aural.models.sources import read_safetensors
+    from aural.models.format import is_own
+    from aural.models.open import open_checkpoint
+    from aural.models.packaged import MINILM
+    from aural.models.weight_files import read_safetensors
 
     if name == PACKAGED:
         holder: Any = SimpleNamespace(text=config)
-        tower.load_state_dict(part(MINILM.tensors(holder), "text."))
+        tower.load_state_dict(strip_prefix(MINILM.tensors(holder), "text."))
         return
     if is_own(Path(name)):
         checkpoint = open_checkpoint(name)
         if checkpoint.config.text != config:
             raise ConfigError(f"model.text_init: {name} has another text tower than model.clap.text; copy its config")
-        tower.encoder.load_state_dict(part(checkpoint.tensors, "text.encoder."), strict=True)
+        tower.encoder.load_state_dict(strip_prefix(checkpoint.tensors, "text.encoder."), strict=True)
         return
     folder = Path(name)
     try:

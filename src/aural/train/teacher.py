@@ -21,7 +21,7 @@ from torch import Tensor
 
 from aural.core.errors import ConfigError
 from aural.models.clap import AudioTower, TextTower
-from aural.models.packaged import part
+from aural.models.prefix import strip_prefix
 from aural.train.config import TeacherConfig
 from aural.train.draw import TEACHER, number
 from aural.train.inputs import log_mel, unit
@@ -252,7 +252,7 @@ def load_towers(name: str, wanted: Sequence[str], plan: Plan, system: System) ->
     Raises:
         ConfigError: the model has another log-mel, tokenizer or number of dimensions than the recipe's.
     """
-    from aural.models.load import open_checkpoint
+    from aural.models.open import open_checkpoint
 
     checkpoint = open_checkpoint(name)
     config = checkpoint.config
@@ -271,6 +271,6 @@ def load_towers(name: str, wanted: Sequence[str], plan: Plan, system: System) ->
             tower = AudioTower(config.audio, config.embed_dim)
         else:
             tower = TextTower(config.text, config.text_projection, config.embed_dim)
-        tower.load_state_dict(part(checkpoint.tensors, f"{kind}."), strict=True)
+        tower.load_state_dict(strip_prefix(checkpoint.tensors, f"{kind}."), strict=True)
         towers[kind] = tower.eval().requires_grad_(False)
     return towers

@@ -153,7 +153,7 @@ class Pair(System):
         """Load the start weights that the config names."""
         config = self.config
         if config.init:
-            from aural.models.load import open_checkpoint
+            from aural.models.open import open_checkpoint
 
             checkpoint = open_checkpoint(config.init)
             if checkpoint.config != config.clap():
