@@ -61,7 +61,7 @@ class Term:
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the objective's scalars."""
-        given = {targets.producer.gives: targets(tensors) for targets in self.producers}
+        given: dict[str, Tensor] = {targets.producer.gives: targets(tensors) for targets in self.producers}
         for name in self.objective.needs - given.keys():
             given[name] = tensors[self.inputs.get(name, name)]
         return self.objective(given)
