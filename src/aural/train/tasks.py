@@ -123,7 +123,7 @@ class Labels:
 def _check_scene_classes(name: str, task: TaskConfig, sources: Sequence[Source]) -> None:
     """Refuse classes that cannot sound in a source of scenes: their targets would be zero in every clip."""
     for source in sources:
-        labels = getattr(source, "labels", None)
+        labels: tuple[str, ...] = getattr(source, "labels", ())
         for label in task.classes if labels else ():
             if label not in labels:
                 raise ConfigError(f'tasks.{name}: "{label}" is no class of {source.name}; {near_miss(label, labels)}')
