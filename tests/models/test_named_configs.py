@@ -31,9 +31,9 @@ def test_a_preset_can_be_changed() -> None:
 
 
 def test_unknown_names_are_refused_with_the_near_miss() -> None:
-    with pytest.raises(ConfigError, match='config: key "audio.mel": unknown mel preset "laoin"; did you mean "laion"'):
+    with pytest.raises(ConfigError, match=r'config: key "audio.mel": unknown mel preset "laoin"; did you mean "laion"'):
         parse("laoin", "gpt2")
     with pytest.raises(ConfigError, match='key "text": unknown text encoder "gpt3"; did you mean "gpt2"'):
         parse("laion", "gpt3")
-    with pytest.raises(ConfigError, match='unknown key "text.max_token"; did you mean "max_tokens"'):
+    with pytest.raises(ConfigError, match=r'unknown key "text.max_token"; did you mean "max_tokens"'):
         parse("laion", {"preset": "minilm", "max_token": 64})
