@@ -1,4 +1,4 @@
-"""Types and protocols that the parts share."""
+"""Types and protocols that all packages share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Decoded sound: `samples` is float32 of shape (C, T), full scale at 1.0; rate in Hz."""
+    """A decoded sound: `samples` is float32 (C, T) with full scale 1.0; the rate is in Hz."""
 
     samples: FloatArray
     sample_rate_hz: int
@@ -33,7 +33,7 @@ class Clip:
         return self.frames / self.sample_rate_hz
 
 
-# A sound as users hand it over: a path, encoded bytes, an open binary file, a decoded clip,
+# A sound as users pass it: a path, encoded bytes, an open binary file, a decoded clip,
 # or (samples, rate in Hz) where samples is a numpy array or torch tensor of shape (T,) or (C, T).
 AudioSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Clip | tuple[Any, int]"
 
