@@ -25,7 +25,8 @@ from aural.data.manifest import Row, read_manifest
 from aural.encoders.convert.aisfx import read_encoder
 from aural.encoders.text import TEXT_TOWERS
 from aural.models.clap import AudioConfig, Clap, ClapConfig
-from aural.models.format import MINILM, save_own
+from aural.models.format import save_own
+from aural.models.packaged import MINILM
 
 WINDOW_S = 101_376 / 44_100  # 100 frames of 1,024 samples
 WINDOWS_A_CLIP = 3

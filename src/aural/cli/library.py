@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +14,23 @@ import typer
 
 from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
-    AUTO_DEVICE,
     BatchOption,
-    DeviceOption,
     JsonOption,
     LibraryOption,
-    OfflineOption,
-    PrecisionOption,
+    ModelOptions,
     StrictOption,
-    TokenizerOption,
     WhereOption,
-    open_model,
+    with_model_options,
 )
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
+    from aural.models.embedding import EmbeddingModel
     from aural.search.library import Done, Engine, Library
     from aural.search.plan import Plan
+
+RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="A searchable library of the sounds on your disks.", no_args_is_help=True)
 
@@ -44,25 +44,24 @@ LocationsArgument = Annotated[
         help="Sound files, folders, tars of sounds (shards), or URLs of any of them (s3://...).", metavar="LOCATIONS..."
     ),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="local, or ray for many processes and machines.")]
+RunnerOption = Annotated[str, typer.Option("--runner", help="local, or ray for many processes and machines.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Ray workers, each with one model.")]
 
 
 @app.command()
+@with_model_options
 def add(
+    *,
     sounds: LocationsArgument,
     library: LibraryOption,
     window: Annotated[
         float | None, typer.Option("--window", help="Seconds of a window, for a new library (default: about 10).")
     ] = None,
     model: LibraryModelOption = None,
-    device: DeviceOption = AUTO_DEVICE,
-    precision: PrecisionOption = "fp32",
+    options: ModelOptions,
     batch_size: BatchOption = None,
-    engine: EngineOption = "local",
+    runner: RunnerOption = "local",
     workers: WorkersOption = 2,
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,56 +69,55 @@ def add(
     from aural.search.folder import CARD, read_card
     from aural.search.library import Library
 
-    _check_engine(engine)
+    runner, options = _check_runner(runner, options)
     name = _model_name(model or (read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL))
-    loaded = open_model(name, device, precision, tokenizer, offline)
-    held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.config.audio.window_s))
-    work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
+    loaded = options.open(name)
+    held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.window_s))
+    work = _embed_with(runner, held, loaded, options, workers, batch_size)
     _run(held, lambda planned: held.add(sounds, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
 
 
 @app.command()
+@with_model_options
 def update(
+    *,
     library: LibraryOption,
     prune: Annotated[bool, typer.Option("--prune", help="Drop the files of folders that are gone, too.")] = False,
     model: LibraryModelOption = None,
-    device: DeviceOption = AUTO_DEVICE,
-    precision: PrecisionOption = "fp32",
+    options: ModelOptions,
     batch_size: BatchOption = None,
-    engine: EngineOption = "local",
+    runner: RunnerOption = "local",
     workers: WorkersOption = 2,
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look through the library's folders: read new and changed files, drop vanished ones."""
     from aural.search.library import Library
 
-    _check_engine(engine)
+    runner, options = _check_runner(runner, options)
     held = Library(library)
     name = _model_name(model or held.card.model)
-    loaded = open_model(name, device, precision, tokenizer, offline)
-    work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
+    loaded = options.open(name)
+    work = _embed_with(runner, held, loaded, options, workers, batch_size)
     _run(held, lambda planned: held.update(loaded, prune=prune, engine=work, planned=planned), strict, as_json)
 
 
 @app.command()
+@with_model_options
 def tag(
+    *,
     library: LibraryOption,
     labels_file: Annotated[Path, typer.Option("--labels-file", help="One label a line.")],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Most labels for a file.")] = 3,
     template: Annotated[str, typer.Option("--template", "-t", help="Prompt; {} is the label.")] = DEFAULT_TEMPLATE,
-    device: DeviceOption = AUTO_DEVICE,
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
+    options: ModelOptions,
 ) -> None:
     """Give every file words from a list; filters can ask for them: --where "tags has 'rain'"."""
     from aural.search.library import Library
     from aural.search.tag import tag as give
 
     labels, held = read_lines(labels_file, "labels"), Library(library)
-    loaded = open_model(held.card.model, device, "fp32", tokenizer, offline)
+    loaded = options.open(held.card.model)
     counts = give(held, loaded, labels, top=top, template=template)
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         print(f"{count:>7}  {label}")
@@ -260,35 +258,35 @@ def whole_windows(model_s: float, about_s: float = 10.0) -> float:
     return model_s * max(1, round(about_s / model_s))
 
 
-def _check_engine(engine: str) -> None:
-    if engine not in ("local", "ray"):
-        raise ConfigError(f'engine "{engine}" is not known; use local or ray')
+def _check_runner(runner: str, options: ModelOptions) -> tuple[str, ModelOptions]:
+    """Check the runner; `--engine local` and `--engine ray` are former spellings of `--runner`."""
+    if options.engine in RUNNERS:
+        print(f"note: --engine {options.engine} is now --runner {options.engine}", file=sys.stderr)
+        runner, options = options.engine, replace(options, engine="auto")
+    if runner not in RUNNERS:
+        raise ConfigError(f'runner "{runner}" is not known; use {" or ".join(RUNNERS)}')
+    return runner, options
 
 
-def _engine(
-    engine: str,
+def _embed_with(
+    runner: str,
     held: Library,
-    loaded: Any,
-    name: str,
-    device: str,
-    precision: str,
+    loaded: EmbeddingModel,
+    options: ModelOptions,
     workers: int,
     batch_size: int | None,
 ) -> Engine:
     from aural.search.embed import BATCH, embed_files
 
-    size = batch_size or (BATCH if loaded.device.type == "cpu" else 64)
-    if engine == "local":
+    on_gpu = str(loaded.device).startswith("cuda")
+    size = batch_size or (64 if on_gpu else BATCH)
+    if runner == "local":
         return lambda works: embed_files(works, loaded, held.card.window_s, batch=size)
     from aural.search.ray_engine import ray_engine
 
-    def make() -> Any:
-        from aural.models.load import load
-
-        return load(name, device=device, precision=precision, offline=True)  # type: ignore[arg-type]
-
-    gpus = 1.0 if loaded.device.type == "cuda" else 0.0
-    return ray_engine(make, held.card.window_s, workers=workers, gpus=gpus, batch=size)
+    name, local = loaded.name, replace(options, offline=True)
+    gpus = 1.0 if on_gpu else 0.0
+    return ray_engine(lambda: local.open(name), held.card.window_s, workers=workers, gpus=gpus, batch=size)
 
 
 def _model_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import aural
-from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, search, serve, train
+from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, reproduce, search, serve, train
 from aural.core.errors import AuralError
 from aural.core.plugins import add_plugin, load_plugins
 
@@ -57,6 +57,7 @@ app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
+app.command()(reproduce.reproduce)
 app.command()(search.search)
 app.command()(serve.serve)
 app.add_typer(library.app, name="library")

@@ -9,22 +9,20 @@ import typer
 
 from aural.cli.files import json_line
 from aural.cli.options import (
-    AUTO_DEVICE,
-    DeviceOption,
     JsonOption,
     LibraryOption,
-    OfflineOption,
-    PrecisionOption,
-    TokenizerOption,
+    ModelOptions,
     WhereOption,
-    open_towers,
+    with_model_options,
 )
 
 if TYPE_CHECKING:
     from aural.core.types import FloatArray
 
 
+@with_model_options
 def search(
+    *,
     library: LibraryOption,
     words: Annotated[list[str] | None, typer.Argument(help='What it sounds like: "rain on a tin roof".')] = None,
     like: Annotated[list[Path] | None, typer.Option("--like", help="A sound that it resembles (repeat).")] = None,
@@ -35,10 +33,7 @@ def search(
     like_weight: Annotated[float, typer.Option("--like-weight", help="How much sounds count.")] = 1.0,
     not_weight: Annotated[float, typer.Option("--not-weight", help="How much unwanted words count.")] = 0.5,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window, index or not.")] = False,
-    device: DeviceOption = AUTO_DEVICE,
-    precision: PrecisionOption = "fp32",
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
+    options: ModelOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Search a library by words, an example sound, or both; each file with the place where it fits best."""
@@ -49,7 +44,7 @@ def search(
     condition = parse(where) if where else None
     weights = Weights(words_weight, like_weight, not_weight)
     held = Library(library)
-    model = open_towers(held.card.model, device, precision, tokenizer, offline)
+    model = options.open(held.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
     for hit in held.search(query, top, condition, exact=exact):

@@ -6,19 +6,13 @@ from typing import Annotated
 
 import typer
 
-from aural.cli.options import (
-    AUTO_DEVICE,
-    DeviceOption,
-    LibraryOption,
-    OfflineOption,
-    PrecisionOption,
-    TokenizerOption,
-    open_model,
-)
+from aural.cli.options import LibraryOption, ModelOptions, with_model_options
 from aural.core.errors import MissingDependencyError
 
 
+@with_model_options
 def serve(
+    *,
     library: LibraryOption,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free port.")] = 8765,
@@ -27,10 +21,7 @@ def serve(
     ] = None,
     max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload.")] = 32.0,
     max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest upload in seconds.")] = 300.0,
-    device: DeviceOption = AUTO_DEVICE,
-    precision: PrecisionOption = "fp32",
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
+    options: ModelOptions,
 ) -> None:
     """Serve a library: search in the browser and over HTTP; see /openapi.json."""
     from aural.search.library import Library
@@ -46,7 +37,7 @@ def serve(
     from aural.serve.run import serve as run
 
     held = Library(library)
-    model = open_model(held.card.model, device, precision, tokenizer, offline)
+    model = options.open(held.card.model)
     values = {"host": host, "port": port, "token": token, "max_duration_s": max_duration}
     values["max_upload_bytes"] = round(max_upload_mib * 2**20)
     settings = Settings.parse(values, "aural serve")

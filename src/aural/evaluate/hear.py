@@ -40,8 +40,8 @@ def load_model(model_file_path: str = "") -> HearModel:
     from aural.core.names import DEFAULT_MODEL
     from aural.models.load import load
 
-    model = load(model_file_path or DEFAULT_MODEL)
-    return HearModel(model, model.config.audio.window_s)
+    model = load(model_file_path or DEFAULT_MODEL, engine="torch")
+    return HearModel(model, model.window_s)
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:

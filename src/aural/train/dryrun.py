@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from aural.models.load import pick_device
+from aural.models.device import pick_device
 from aural.train.config import Recipe
 from aural.train.loader import Batch, rms_db
 from aural.train.loop import build, prepare

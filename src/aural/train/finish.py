@@ -53,7 +53,8 @@ def write_model(out: Path, recipe: Recipe, state: dict[str, Tensor]) -> None:
 
 def packaged_tower(recipe: Recipe) -> tuple[PackagedText | None, dict[str, Tensor]]:
     """Where a text tower that stayed as it was lies, and the low-rank updates that its folder brought."""
-    from aural.models.format import MINILM, is_own, packaged_text
+    from aural.models.format import is_own, packaged_text
+    from aural.models.packaged import MINILM
 
     init = recipe.model.text_init
     if "text" not in recipe.model.locked:

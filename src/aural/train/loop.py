@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from aural.core.errors import AuralError, CheckpointError, DataError
 from aural.models.clap import Clap
-from aural.models.packaged import part, with_updates
+from aural.models.low_rank import with_updates
+from aural.models.prefix import strip_prefix
 from aural.nn.window import use_kernels
 from aural.objectives import OBJECTIVES, build_objective, check_needs
 from aural.objectives.base import Objective
@@ -189,7 +190,7 @@ class Run:
     def _whole_model(self, state: dict[str, Tensor] | None) -> Iterator[Clap]:
         if state is not None:
             clap = Clap(self.recipe.model.clap)
-            clap.load_state_dict(with_updates(part(state, "clap.")))
+            clap.load_state_dict(with_updates(strip_prefix(state, "clap.")))
             yield clap.to(self.place.device).eval()
             return
         if self.averaged is not None:

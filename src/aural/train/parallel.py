@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aural.core.errors import ConfigError
-from aural.models.load import pick_device
+from aural.models.device import pick_device
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from aural.audio.mel import LogMel
 from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.encoders.base import build_audio_encoder
 from aural.models.clap import AudioTower, Clap
-from aural.models.packaged import part
+from aural.models.prefix import strip_prefix
 from aural.nn.lora import add_low_rank, learn_low_rank
 from aural.train.config import ModelConfig, Recipe
 from aural.train.loader import Batch
@@ -146,7 +146,7 @@ def calibrate(module: nn.Module, batches: Iterable[Batch]) -> None:
 def build_clap(model: ModelConfig) -> Clap:
     """The model with its first weights; random ones come from the generator that is set."""
     if model.init:
-        from aural.models.load import open_checkpoint
+        from aural.models.open import open_checkpoint
 
         checkpoint = open_checkpoint(model.init)
         if checkpoint.config != model.clap:
@@ -168,8 +168,8 @@ def build_clap(model: ModelConfig) -> Clap:
 
 def load_encoder(encoder: nn.Module, name: str) -> None:
     """Take the audio encoder of a stage-1 run or of a model."""
-    from aural.models.load import open_checkpoint
-    from aural.models.sources import read_safetensors
+    from aural.models.open import open_checkpoint
+    from aural.models.weight_files import read_safetensors
 
     file = Path(name) / ENCODER_FILE
     if file.is_file():
@@ -177,7 +177,7 @@ def load_encoder(encoder: nn.Module, name: str) -> None:
     elif Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         raise CheckpointError(f"model.audio_init: {name} holds no {ENCODER_FILE}; name the folder of a stage-1 run")
     else:
-        found = part(open_checkpoint(name).tensors, "audio.encoder.")
+        found = strip_prefix(open_checkpoint(name).tensors, "audio.encoder.")
     try:
         encoder.load_state_dict(found, strict=True)
     except RuntimeError as error:
@@ -189,7 +189,7 @@ def load_teacher(recipe: Recipe) -> AudioTower | None:
     """The audio tower of the recipe's teacher, frozen."""
     if recipe.distill is None:
         return None
-    from aural.models.load import open_checkpoint
+    from aural.models.open import open_checkpoint
 
     checkpoint, own = open_checkpoint(recipe.distill.teacher), recipe.model.clap
     theirs = checkpoint.config
@@ -199,25 +199,26 @@ def load_teacher(recipe: Recipe) -> AudioTower | None:
             "the recipe's model; give both the same audio.mel and embed_dim"
         )
     tower = AudioTower(theirs.audio, theirs.embed_dim)
-    tower.load_state_dict(part(checkpoint.tensors, "audio."), strict=True)
+    tower.load_state_dict(strip_prefix(checkpoint.tensors, "audio."), strict=True)
     return tower.eval().requires_grad_(False)
 
 
 def load_text(clap: Clap, name: str) -> None:
     """Pretrained weights of the text tower from a local folder, the hub or a package: every tensor or none."""
     from aural.core.hub import hub_file
-    from aural.models.format import MINILM, is_own
-    from aural.models.load import open_checkpoint
-    from aural.models.sources import read_safetensors
+    from aural.models.format import is_own
+    from aural.models.open import open_checkpoint
+    from aural.models.packaged import MINILM
+    from aural.models.weight_files import read_safetensors
 
     if name == PACKAGED:
-        clap.text.load_state_dict(part(MINILM.tensors(clap.config), "text."))
+        clap.text.load_state_dict(strip_prefix(MINILM.tensors(clap.config), "text."))
         return
     if is_own(Path(name)):
         checkpoint = open_checkpoint(name)
         if checkpoint.config.text != clap.config.text:
             raise ConfigError(f"model.text_init: {name} has another text tower than model.clap.text; copy its config")
-        clap.text.encoder.load_state_dict(part(checkpoint.tensors, "text.encoder."), strict=True)
+        clap.text.encoder.load_state_dict(strip_prefix(checkpoint.tensors, "text.encoder."), strict=True)
         return
     folder = Path(name)
     try:

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from aural.core.catalog import package_folder
 from aural.core.config import Config
 from aural.core.errors import DataError
-from aural.data.libre.cards import catalog
 from aural.data.manifest import Manifest, Row
 
 
@@ -40,7 +40,7 @@ class TaskCard(Config):
 
 def task_cards(folder: Path | None = None) -> list[TaskCard]:
     """The corpus's cards in order of name."""
-    return [TaskCard.read(path) for path in sorted((folder or catalog("tasks")).glob("libre-*.toml"))]
+    return [TaskCard.read(path) for path in sorted((folder or package_folder("tasks")).glob("libre-*.toml"))]
 
 
 def clips(card: TaskCard, manifest: Manifest) -> list[tuple[Row, str]]:

@@ -1,17 +1,14 @@
-"""Recognize a checkpoint by what is in it, and read it as our config and tensors.
+"""Convert checkpoints of other packages: msclap, LAION CLAP and transformers' ClapModel.
 
-A file is recognized by the presence of exact keys, never by its name. Every reader gives a `Checkpoint`, whose tensors
-are named and shaped as `Clap(config)` has them.
+A state dict is recognized by the presence of one exact key. The tensors of the resulting `Checkpoint` are named and
+shaped as in the state dict of `Clap(config)`.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,82 +16,30 @@ from torch import Tensor
 from aural.audio.length import Shorter
 from aural.audio.mel import PRESETS, LogMel, MelConfig
 from aural.core.config import read_mapping
-from aural.core.errors import CheckpointError
+from aural.core.errors import CheckpointError, one_line
 from aural.encoders.convert import laion, msclap, transformers
 from aural.encoders.convert.base import Publisher, translate
 from aural.encoders.htsat import HtsatConfig
 from aural.encoders.text import TEXT_TOWERS, TextConfig
+from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import AudioConfig, ClapConfig, layout
-
-Peer = Literal["msclap", "laion", "transformers", "none"]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model as opened: `tensors` are named as in `Clap(config)`; `peer` says whose behavior compat="peer" repeats;
-    `folder` holds a tokenizer if the checkpoint brings one."""
-
-    config: ClapConfig
-    tensors: Mapping[str, Tensor]
-    peer: Peer
-    source: str
-    folder: Path | None = None
+from aural.models.weight_files import read_pickle, read_safetensors
 
 
-def read_pickle(path: Path) -> Any:
-    """A torch file, tensors mapped from disk; `weights_only`, so that no code in it can run."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as first:  # damaged bytes raise almost anything
-        error = first
-        if "mmap" in str(error):  # written before torch 1.6: not a zip archive
-            try:
-                return torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as second:
-                error = second
-        reason = _line(error)
-        if isinstance(error, pickle.UnpicklingError | EOFError | LookupError) or not reason:
-            reason = "it is damaged, no torch file, or holds more than tensors"
-        raise CheckpointError(f"{path}: cannot be read as torch weights ({reason}); download it again") from None
+def open_published(state: Mapping[str, Tensor], where: str) -> Checkpoint | None:
+    """Convert the state dict of a published weight file, or return None when its layout is unknown.
 
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:140]
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file, mapped from disk."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); download it again") from None
-
-
-def open_file(path: Path) -> Checkpoint:
-    """A publisher's single weight file: msclap 2022 or 2023, any LAION CLAP file."""
-    content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
-    state: Any = content.get("model", content.get("state_dict", content))
-    items = state.items() if isinstance(state, Mapping) else [(None, None)]
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
-        raise CheckpointError(f'{path}: holds no state dict under "model" or "state_dict"')
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    for marker, reader in _MARKERS.items():
+    Raises CheckpointError when the layout is known but tensors are missing, unexpected or misshaped.
+    """
+    for marker, reader in MARKERS.items():
         if marker in state:
-            config, publisher, peer = reader(state, str(path))
-            return Checkpoint(config, translate(state, layout(config), publisher, str(path)), peer, str(path))
-    if not _IN_FOLDERS.isdisjoint(state):
-        raise CheckpointError(f"{path}: is the weight file of a model's folder; give the folder, with its config.json")
-    first = ", ".join(f'"{key}"' for key in list(state)[:3]) or "none"
-    raise CheckpointError(f"{path}: is not a checkpoint that aural knows (its first keys: {first}); see docs/models")
+            config, publisher, peer = reader(state, where)
+            return Checkpoint(config, translate(state, layout(config), publisher, where), peer, where)
+    return None
 
 
-# One tensor of each layout that comes as a folder: aural's own and ClapModel's.
-_IN_FOLDERS = frozenset(("audio.front_end.window", "audio_model.audio_encoder.batch_norm.weight"))
+# One tensor of each layout that is stored as a folder: aural's own and ClapModel's.
+IN_FOLDERS = frozenset(("audio.front_end.window", "audio_model.audio_encoder.batch_norm.weight"))
 
 Reader = Callable[[Mapping[str, Tensor], str], tuple[ClapConfig, Publisher, Peer]]
 
@@ -118,7 +63,7 @@ def _msclap_2023(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig,
 
 
 def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
-    raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and gives no embeddings")
+    raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and no embeddings")
 
 
 def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
@@ -139,7 +84,7 @@ def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publish
     return config, laion.publisher(htsat, fused, embed_dim=512), "laion"
 
 
-_MARKERS: dict[str, Reader] = {
+MARKERS: dict[str, Reader] = {
     "audio_encoder.base.htsat.bn0.weight": _msclap_2023,
     "audio_encoder.base.conv_block1.conv1.weight": _msclap_2022,
     "clap_project.prefix_const": _clapcap,
@@ -148,7 +93,7 @@ _MARKERS: dict[str, Reader] = {
 
 
 def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
-    """A ClapModel repository folder; `values` is its config.json."""
+    """Open the folder of a ClapModel repository; `values` is the content of its config.json."""
     where = str(folder)
     processor_file = folder / "preprocessor_config.json"
     processor = read_mapping(processor_file) if processor_file.is_file() else {}
@@ -157,9 +102,9 @@ def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     fused = processor.get("truncation", "fusion" if values["audio_config"].get("enable_fusion") else "rand_trunc")
     try:
         config, htsat = transformers_config(values, processor, fused == "fusion", where)
-    except (TypeError, ValueError) as error:  # pydantic's, and of numbers that are none
-        raise CheckpointError(f"{where}: its configuration holds a value of the wrong kind ({_line(error)})") from None
-    own = LogMel(config.audio.mel).state_dict()
+    except (TypeError, ValueError) as error:  # raised by pydantic and by conversions to numbers
+        raise CheckpointError(f"{where}: the configuration holds a wrong value ({one_line(error, 140)})") from None
+    front_end = LogMel(config.audio.mel).state_dict()
     weights = folder / "model.safetensors"
     if weights.is_file():
         state = read_safetensors(weights)
@@ -167,7 +112,7 @@ def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         state = read_pickle(folder / "pytorch_model.bin")
     else:
         raise CheckpointError(f"{where}: holds neither model.safetensors nor pytorch_model.bin")
-    publisher = transformers.publisher(htsat, own.__getitem__)
+    publisher = transformers.publisher(htsat, front_end.__getitem__)
     return Checkpoint(config, translate(state, layout(config), publisher, where), "transformers", where, folder)
 
 
@@ -177,7 +122,7 @@ _SHORTER: dict[str, Shorter] = {"repeatpad": "repeat-pad", "repeat": "repeat", "
 def transformers_config(
     values: Mapping[str, Any], processor: Mapping[str, Any], fused_mel: bool, where: str
 ) -> tuple[ClapConfig, HtsatConfig]:
-    """Our config from ClapConfig and ClapFeatureExtractor files; their defaults stand in for what they leave out."""
+    """Convert the files of ClapConfig and ClapFeatureExtractor; missing keys take the defaults of transformers."""
     a, t = dict(values.get("audio_config", {})), dict(values.get("text_config", {}))
     for key, given, only in (
         ("projection_hidden_act", values, "relu"),
@@ -243,23 +188,3 @@ def transformers_config(
         projection="mlp",
     )
     return ClapConfig(embed_dim=values.get("projection_dim", 512), audio=audio, text=text), htsat
-
-
-def open_folder(folder: Path) -> Checkpoint:
-    """Our own format (config.json with "aural") or a transformers ClapModel folder."""
-    file = folder / "config.json"
-    if not file.is_file():
-        raise CheckpointError(f"{folder}: holds no config.json; give a weight file or the folder of a model")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file}: is not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{file}: holds a {type(values).__name__}, not a model's configuration")
-    if "aural" in values:
-        from aural.models.format import open_own
-
-        return open_own(folder, values)
-    if values.get("model_type") == "clap":
-        return open_transformers(folder, values)
-    raise CheckpointError(f'{file}: is of model type "{values.get("model_type")}", which is not a language-audio model')
