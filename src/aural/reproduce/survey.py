@@ -23,6 +23,7 @@ from aural.encoders.text import TEXT_TOWERS
 from aural.models.clap import AudioTower  # noqa: F401 - imports the modules that register audio encoders
 from aural.objectives import OBJECTIVES, TARGETS
 from aural.train.config import Recipe
+from aural.train.recipes import load_recipe, recipe_names
 
 REGISTRIES: Final[dict[str, Registry[Any]]] = {
     "Objectives": OBJECTIVES,
@@ -80,13 +81,18 @@ def missing_axes() -> dict[str, dict[str, list[str]]]:
 
 
 def gaps() -> dict[str, list[str]]:
-    """Return registry -> "axis: value" pairs that no entry has."""
+    """Return registries -> "axis: value" pairs that no entry has. Registries with the same axes count as one."""
     empty: dict[str, list[str]] = {}
-    for title, registry in REGISTRIES.items():
-        positions = [registry.axes_of(name) for name in registry]
-        for axis, values in registry.axes.items():
-            used = {position.get(axis) for position in positions}
-            empty.setdefault(title, []).extend(f"{axis}: {value}" for value in values if value not in used)
+    for axes in {repr(registry.axes): registry.axes for registry in REGISTRIES.values()}.values():
+        group = {title: registry for title, registry in REGISTRIES.items() if registry.axes == axes}
+        positions = [registry.axes_of(name) for registry in group.values() for name in registry]
+        unused = [
+            f"{axis}: {value}"
+            for axis, values in axes.items()
+            for value in values
+            if value not in {position.get(axis) for position in positions}
+        ]
+        empty[" and ".join(group)] = unused
     return empty
 
 
@@ -98,9 +104,9 @@ def components(recipe: Recipe) -> dict[str, str]:
     """
     clap = recipe.model.clap
     objective = recipe.objective.name
-    axes = OBJECTIVES.axes_of(objective)
+    signal = OBJECTIVES.axes_of(objective)["signal"]
     return {
-        "query and key": {"pair": "clip and caption", "label": "clip and its group"}.get(axes["signal"], axes["signal"]),
+        "query and key": "clip and group" if signal == "label" else "clip and caption",
         "similarity": "cosine times a learned scale" + (" plus a bias" if clap.logit_bias else ""),
         "encoder": f"{clap.audio.encoder} and {clap.text.architecture}",
         "head": f"{clap.audio.projection} and {clap.text_projection}",
@@ -147,9 +153,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 def contrastive_recipes() -> dict[str, Recipe]:
     """Return the packaged recipes that train two towers, by name."""
-    from aural.train.recipes import list_recipes, load_recipe
-
-    recipes = {name: load_recipe(name) for name in list_recipes()}
+    recipes = {name: load_recipe(name) for name in recipe_names()}
     return {name: recipe for name, recipe in recipes.items() if not recipe.tasks and not name.startswith("tiny_")}
 
 

@@ -2,11 +2,11 @@
 
 Claims, fixed before the first run:
 
-1. Every objective, target producer and encoder states its value on every axis of the taxonomy, and every evaluation task
-   one of the four dimensions (surveys of contrastive learning, audio-language models and their evaluation: arXiv
-   2010.05113, 2102.12982, 2501.15177, 2505.15957).
-2. The same encoder on the same data learns classes by contrast of inputs with inputs and of inputs with labels; only the
-   name of the objective differs (arXiv 2102.12982).
+1. Every objective, target producer and encoder states its value on every axis of the taxonomy, and every evaluation
+   task states one of the four dimensions (surveys of contrastive learning, audio-language models and their evaluation:
+   arXiv 2010.05113, 2102.12982, 2501.15177, 2505.15957).
+2. The same encoder on the same data learns classes by contrast of inputs with inputs and by contrast of inputs with
+   labels. Only the name of the objective differs (arXiv 2102.12982).
 
 Arms: "input-input" and "input-label" train a linear encoder; "untrained" is its initial state; "registry" counts axes.
 Tasks: "accuracy", one item per held-out input: whether the class mean nearest to its embedding is its own. "axes", one
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from aural.evaluate.cards import list_tasks
+from aural.evaluate.cards import names, task
 from aural.objectives import build_objective
 from aural.reproduce.study import Scores, StudyContext
 from aural.reproduce.survey import REGISTRIES
@@ -47,7 +47,7 @@ def run(context: StudyContext, steps: int = 200, batch: int = 64, held_out: int 
 def complete_entries() -> Array:
     """Return 1 per registry entry that states every axis and per task card with a dimension, else 0."""
     entries = [name not in registry.missing_axes() for registry in REGISTRIES.values() for name in registry]
-    tasks = [bool(card.dimension) for card in list_tasks()]
+    tasks = [bool(getattr(task(name), "dimension", "")) for name in names()]
     return np.asarray([*entries, *tasks], np.float64)
 
 
@@ -83,7 +83,8 @@ def train(world: World, objective_name: str, steps: int, batch: int) -> Tensor:
         if objective_name == "info_nce":
             given |= {"text_emb": right}
         else:
-            given |= {"text_emb": normalize(prototypes, dim=1), "audio_group": label, "text_group": torch.arange(CLASSES)}
+            given |= {"text_emb": normalize(prototypes, dim=1)}
+            given |= {"audio_group": label, "text_group": torch.arange(CLASSES)}
         optimizer.zero_grad()
         objective(given)["loss"].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
