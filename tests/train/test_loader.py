@@ -13,11 +13,11 @@ from aural.core.errors import AuralError, ConfigError
 from aural.data.manifest import read_manifest
 from aural.data.shards import ShardConfig, write_shards
 from aural.train.config import Recipe
+from aural.train.inputs import log_mel
 from aural.train.loader import Batches
 from aural.train.mels import unpack
 from aural.train.recipes import load_recipe
 from aural.train.render import render
-from aural.train.towers import log_mel
 
 
 def test_an_epoch_holds_every_clip_once_and_a_batch_is_the_same_again(make_recipe: MakeRecipe) -> None:
@@ -137,12 +137,11 @@ def task_recipe(tones: Path, task: str) -> Recipe:
 
 def test_tasks_read_the_truth_of_scenes(tones: Path) -> None:
     batches = Batches(task_recipe(tones, "{kind: tag, column: classes}"))
-    assert batches.labels is not None
-    assert batches.labels.classes["t"] == ("high", "low", "middle")
+    assert batches.classes["t"] == ("high", "low", "middle")
     batch = batches[0]
     source = batches.sources[0]
     wanted = [set(source.item(int(key.split()[1]), np.random.default_rng(0)).facts["classes"]) for key in batch["keys"]]
-    names = batches.labels.classes["t"]
+    names = batches.classes["t"]
     assert [{names[i] for i in row.nonzero().flatten()} for row in batch["label.t"]] == wanted
     counts = Batches(task_recipe(tones, "{kind: count, column: event_count}"))[0]["label.t"]
     assert counts.tolist() == [len(classes) for classes in wanted]

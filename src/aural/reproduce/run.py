@@ -189,6 +189,8 @@ def work(trial: Trial) -> None:
         began = time.perf_counter()
         (folder / "error.txt").unlink(missing_ok=True)
         _forget_other_stamp(trial)
+        for part in folder.glob(".*.part*"):  # left by a process that was killed while it wrote
+            part.unlink()
         try:
             device = _study(trial) if trial.kind == "study" else _train(trial)
         except Exception as error:

@@ -66,13 +66,23 @@ class Source(Protocol):
         ...
 
 
-def open_source(config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> Source:
-    """The source that the recipe names, checked as far as can be done without reading every sound."""
+def open_source(
+    config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+) -> Source:
+    """Return the source that the recipe names, checked as far as possible without reading every sound.
+
+    audio: None if the system reads no sounds; then only a manifest's texts are read.
+    captioned: whether every clip of a manifest needs a caption.
+    """
+    if audio is None and not config.manifest:
+        raise ConfigError("data.sources: a system without a sound tower reads texts from a manifest; name one")
     if config.scenes:
+        assert audio is not None
         return SceneSource(config, audio)
     if config.shards:
+        assert audio is not None
         return ShardSource(config, data, audio, seed)
-    return ManifestSource(config, data, audio, seed)
+    return ManifestSource(config, data, audio, seed, captioned=captioned)
 
 
 class ManifestSource:
@@ -80,15 +90,18 @@ class ManifestSource:
 
     kinds: tuple[str, ...] = ()  # a manifest's clips have no false captions
 
-    def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
+    def __init__(
+        self, config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+    ) -> None:
         self.name = config.manifest
         self.data, self.audio, self.seed = data, audio, seed
         self.manifest = read_manifest(config.manifest).filter(split=config.split)
         if not len(self.manifest):
             raise DataError(f'{self.name}: holds no rows of split "{config.split}"; name another split')
         _known_columns(data)
-        _all_there(self.manifest, self.name)
-        if not config.task:
+        if audio is not None:
+            _all_there(self.manifest, self.name)
+        if captioned and not config.task:
             _all_captioned(self.manifest, data, self.name)
 
     def __len__(self) -> int:
@@ -105,7 +118,7 @@ class ManifestSource:
         epoch, place = divmod(number, len(self))
         row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, _salt(self.name))[place]))
         path = self.manifest.folder / row["path"]
-        wave = window(path, row, self.audio, self.data.crop, random)
+        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random)
         return Item(str(row["path"]), row, wave, captions=captions_of(row, self.data))
 
 
@@ -142,7 +155,7 @@ class ShardSource:
         shard, at = (int(x) for x in self._order(epoch)[place])
         entry, stream = self.entries[shard][at], self._stream(shard)
         try:
-            row = EMPTY_ROW | entry.describe(stream)  # a sample's JSON leaves out empty columns
+            row = {**EMPTY_ROW, **entry.describe(stream)}  # a sample's JSON leaves out empty columns
             key = f"{self.shards[shard]}/{entry.key}"
             captions = captions_of(row, self.data)
             if "mel" in entry.members:
@@ -164,7 +177,7 @@ class ShardSource:
             value
             for shard, entries in enumerate(self.entries)
             for entry in entries
-            for value in listed(answer(EMPTY_ROW | entry.describe(self._stream(shard)), column))
+            for value in listed(answer({**EMPTY_ROW, **entry.describe(self._stream(shard))}, column))
         }
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
