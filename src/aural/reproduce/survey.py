@@ -20,16 +20,22 @@ from aural.core.files import write_text
 from aural.core.registry import Registry
 from aural.encoders.base import AUDIO_ENCODERS
 from aural.encoders.text import TEXT_TOWERS
+from aural.evaluate.cards import names, task
+from aural.evaluate.dimensions import coverage_report
 from aural.models.clap import AudioTower  # noqa: F401 - imports the modules that register audio encoders
 from aural.objectives import OBJECTIVES, TARGETS
 from aural.train.config import Recipe
 from aural.train.recipes import load_recipe, recipe_names
+from aural.train.shorthand import objectives_of
+from aural.train.system import SYSTEMS
+from aural.train.systems import pair  # noqa: F401 - imports the modules that register systems
 
 REGISTRIES: Final[dict[str, Registry[Any]]] = {
     "Objectives": OBJECTIVES,
     "Target producers": TARGETS,
     "Audio encoders": AUDIO_ENCODERS,
     "Text encoders": TEXT_TOWERS,
+    "Systems": SYSTEMS,
 }
 
 
@@ -65,6 +71,13 @@ TERMS: Final = (
     Term(FRAMEWORK, "pairwise energy or logistic loss", "Objectives", "loss", "binary"),
     Term(FRAMEWORK, "bound on mutual information", "Objectives", "loss", "divergence"),
     Term(FRAMEWORK, "no negatives", "Objectives", "negatives", "none"),
+    Term(AUDIO_LANGUAGE, "two towers", "Systems", "architecture", "two towers"),
+    Term(AUDIO_LANGUAGE, "one encoder with heads", "Systems", "architecture", "encoder and heads"),
+    Term(AUDIO_LANGUAGE, "audio encoder and language model", "Systems", "architecture", "encoder and language model"),
+    Term(AUDIO_LANGUAGE, "cooperating models", "Systems", "architecture", "cooperating models"),
+    Term(AUDIO_LANGUAGE, "contrastive pretraining", "Systems", "training", "contrastive"),
+    Term(AUDIO_LANGUAGE, "discriminative pretraining", "Systems", "training", "discriminative"),
+    Term(AUDIO_LANGUAGE, "generative pretraining", "Systems", "training", "generative"),
     Term(AUDIO_LANGUAGE, "convolutional audio encoder", "Audio encoders", "architecture", "convolution"),
     Term(AUDIO_LANGUAGE, "transformer audio encoder", "Audio encoders", "architecture", "transformer"),
     Term(AUDIO_LANGUAGE, "hierarchical audio encoder", "Audio encoders", "architecture", "windowed transformer"),
@@ -100,17 +113,19 @@ def components(recipe: Recipe) -> dict[str, str]:
     """Return the five components of the contrastive framework that a two-tower recipe instantiates.
 
     They are query and key, similarity, encoder, head and loss, as in the review of Le-Khac, Healy and Smeaton 2020
-    (arXiv 2010.05113). The value is empty if the recipe does not have the component.
+    (arXiv 2010.05113). Empty for recipes that name a system instead of a model.
     """
+    if recipe.model is None:
+        return {}
     clap = recipe.model.clap
-    objective = recipe.objective.name
-    signal = OBJECTIVES.axes_of(objective)["signal"]
+    objectives = [objective.name for objective in objectives_of(recipe)]
+    signal = OBJECTIVES.axes_of(objectives[0])["signal"]
     return {
         "query and key": "clip and group" if signal == "label" else "clip and caption",
         "similarity": "cosine times a learned scale" + (" plus a bias" if clap.logit_bias else ""),
         "encoder": f"{clap.audio.encoder} and {clap.text.architecture}",
         "head": f"{clap.audio.projection} and {clap.text_projection}",
-        "loss": objective,
+        "loss": " and ".join(objectives),
     }
 
 
@@ -137,6 +152,8 @@ def _lines(recipes: Mapping[str, Recipe]) -> Iterator[str]:
     parts = {name: components(recipe) for name, recipe in recipes.items()}
     heads = list(next(iter(parts.values()), {}))
     yield from _table(["recipe", *heads], [[f"`{name}`", *values.values()] for name, values in parts.items()])
+    yield from ("", "## Dimensions of evaluation tasks", "")
+    yield coverage_report(task(name) for name in names())
     yield from ("", "## Gaps", "")
     yield "Axis values that no entry has:"
     yield ""
@@ -154,7 +171,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 def contrastive_recipes() -> dict[str, Recipe]:
     """Return the packaged recipes that train two towers, by name."""
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    return {name: recipe for name, recipe in recipes.items() if not recipe.tasks and not name.startswith("tiny_")}
+    return {
+        name: recipe
+        for name, recipe in recipes.items()
+        if recipe.model is not None and not recipe.tasks and not name.startswith("tiny_")
+    }
 
 
 def main() -> None:

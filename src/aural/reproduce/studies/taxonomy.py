@@ -47,7 +47,7 @@ def run(context: StudyContext, steps: int = 200, batch: int = 64, held_out: int 
 def complete_entries() -> Array:
     """Return 1 per registry entry that states every axis and per task card with a dimension, else 0."""
     entries = [name not in registry.missing_axes() for registry in REGISTRIES.values() for name in registry]
-    tasks = [bool(getattr(task(name), "dimension", "")) for name in names()]
+    tasks = [bool(task(name).dimension) for name in names()]
     return np.asarray([*entries, *tasks], np.float64)
 
 
