@@ -79,7 +79,7 @@ class Config(BaseModel):
             raise ConfigError(text if text.startswith(str(path)) else f"{path}: {text}") from None
         name = getattr(card, "name", None)
         if name != path.stem:
-            raise ConfigError(f'{path}: has the name "{name}"; the name of a card must be that of its file')
+            raise ConfigError(f'{path}: says name "{name}"; a card must have the name of its file')
         return card
 
 
