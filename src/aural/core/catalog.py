@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
+from aural.core.plugins import plugin_folders
 
 C = TypeVar("C", bound=Config)
 
@@ -23,7 +24,7 @@ class Catalog(Mapping[str, C], Generic[C]):
 
     A card is a .toml file named as its `name` key. Cards of the package are in `aural/catalog/<folder>`; further ones
     are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG and
-    those given to `add_folder`. Every error names the file at fault. A name that two files use is an error.
+    those given to `add_folder`, and in the folders `catalog/` of plug-ins (core/plugins.py). Every error names the file at fault. A name that two files use is an error.
 
     Args:
         kind: what an entry is ("data set", "task"), used in error messages.
@@ -55,21 +56,22 @@ class Catalog(Mapping[str, C], Generic[C]):
         """Also look for cards in this folder, which holds the .toml files itself."""
         self._added.append(Path(folder))
 
-    def folders(self) -> list[Path]:
-        """Return the folders that hold cards of this kind: the package's first, then the user's that exist."""
+    def folders(self, *, plugins: bool = True) -> list[Path]:
+        """Return the folders that hold cards of this kind: the package's, then the user's, then those of plug-ins."""
         listed = [Path(entry) / self.folder for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
-        return list(
-            dict.fromkeys([package_folder(self.folder), *(path for path in [*listed, *self._added] if path.is_dir())])
-        )
+        listed += self._added
+        if plugins:
+            listed += plugin_folders("catalog", self.folder)
+        return list(dict.fromkeys([package_folder(self.folder), *(path for path in listed if path.is_dir())]))
 
-    def paths(self) -> dict[str, Path]:
+    def paths(self, *, plugins: bool = True) -> dict[str, Path]:
         """Return name -> file of every card, in order of name, without reading one.
 
         Raises:
             ConfigError: two files have the same name.
         """
         files: dict[str, Path] = {}
-        for folder in self.folders():
+        for folder in self.folders(plugins=plugins):
             for path in folder.glob("*.toml"):
                 if path.stem in self._skip:
                     continue
@@ -86,7 +88,9 @@ class Catalog(Mapping[str, C], Generic[C]):
         """
         if str(name).endswith(".toml"):
             return self._read(Path(name))
-        paths = self.paths()
+        paths = self.paths(plugins=False)
+        if name not in paths:
+            paths = self.paths()
         if name not in paths:
             raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
         path = paths[str(name)]
