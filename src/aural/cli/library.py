@@ -29,7 +29,8 @@ from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
-    from aural.search.library import Done, Engine, Library
+    from aural.search.embed import FileEmbedder
+    from aural.search.library import FileResult, Library
     from aural.search.plan import Plan
 
 app = typer.Typer(help="A searchable library of the sounds on your disks.", no_args_is_help=True)
@@ -75,7 +76,9 @@ def add(
     loaded = open_model(name, device, precision, tokenizer, offline)
     held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.config.audio.window_s))
     work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
-    _run(held, lambda planned: held.add(sounds, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
+    _run(
+        held, lambda planned: held.add(sounds, loaded, roots=sounds, embed_with=work, on_plan=planned), strict, as_json
+    )
 
 
 @app.command()
@@ -101,7 +104,7 @@ def update(
     name = _model_name(model or held.card.model)
     loaded = open_model(name, device, precision, tokenizer, offline)
     work = _engine(engine, held, loaded, name, device, precision, workers, batch_size)
-    _run(held, lambda planned: held.update(loaded, prune=prune, engine=work, planned=planned), strict, as_json)
+    _run(held, lambda planned: held.update(loaded, prune=prune, embed_with=work, on_plan=planned), strict, as_json)
 
 
 @app.command()
@@ -149,16 +152,16 @@ def duplicates(
 def draw_map(
     library: LibraryOption,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it as .csv, .parquet or .svg.")] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Draw it again even if no file came or went.")] = False,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Compute it again even if no file changed.")] = False,
 ) -> None:
     """Lay all files out in the plane, alike sounds side by side; the page of `aural serve` shows it."""
     from aural.search.library import Library
-    from aural.search.overview import overview, write_map
+    from aural.search.sound_map import sound_map, write_map
 
-    found = overview(Library(library), anew=anew)
+    drawn = sound_map(Library(library), redraw=redraw)
     if out is not None:
-        write_map(found, out)
-    print(f"{len(found.files)} sounds on the map ({found.method}){f', written to {out}' if out else ''}")
+        write_map(drawn, out)
+    print(f"{len(drawn.files)} sounds on the map ({drawn.method}){f', written to {out}' if out else ''}")
 
 
 @app.command()
@@ -170,10 +173,10 @@ def export(
 ) -> None:
     """Write the library as a table, one row a window."""
     from aural.search.export import export as write
+    from aural.search.filters import parse_filter
     from aural.search.library import Library
-    from aural.search.where import parse
 
-    rows = write(Library(library), out, where=parse(where) if where else None, vectors=vectors)
+    rows = write(Library(library), out, where=parse_filter(where) if where else None, vectors=vectors)
     print(f"{out}: {rows} rows")
 
 
@@ -221,14 +224,14 @@ def _run(held: Library, start: Any, strict: bool, as_json: bool) -> None:
     batch, counts, begun = Batch(strict), Counter[str](), time.monotonic()
     plans: list[Plan] = []
 
-    def told() -> Iterator[Done]:
+    def told() -> Iterator[FileResult]:
         yield from start(plans.append)
 
     stream = told()
     first = next(stream, None)
-    total = len(plans[0].todo) + len(plans[0].vanished) + len(plans[0].unreadable)
+    total = plans[0].size
 
-    def rest() -> Iterator[Done]:
+    def rest() -> Iterator[FileResult]:
         if first is not None:
             yield first
             yield from stream
@@ -274,13 +277,13 @@ def _engine(
     precision: str,
     workers: int,
     batch_size: int | None,
-) -> Engine:
-    from aural.search.embed import BATCH, embed_files
+) -> FileEmbedder:
+    from aural.search.embed import BATCH_WINDOWS, embed_files
 
-    size = batch_size or (BATCH if loaded.device.type == "cpu" else 64)
+    size = batch_size or (BATCH_WINDOWS if loaded.device.type == "cpu" else 64)
     if engine == "local":
         return lambda works: embed_files(works, loaded, held.card.window_s, batch=size)
-    from aural.search.ray_engine import ray_engine
+    from aural.search.ray_workers import ray_workers
 
     def make() -> Any:
         from aural.models.load import load
@@ -288,7 +291,7 @@ def _engine(
         return load(name, device=device, precision=precision, offline=True)  # type: ignore[arg-type]
 
     gpus = 1.0 if loaded.device.type == "cuda" else 0.0
-    return ray_engine(make, held.card.window_s, workers=workers, gpus=gpus, batch=size)
+    return ray_workers(make, held.card.window_s, workers=workers, gpus=gpus, batch=size)
 
 
 def _model_name(name: str) -> str:

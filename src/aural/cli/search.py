@@ -42,12 +42,12 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search a library by words, an example sound, or both; each file with the place where it fits best."""
+    from aural.search.filters import parse_filter
     from aural.search.library import Library
-    from aural.search.query import Weights, combine
-    from aural.search.where import parse
+    from aural.search.query import QueryWeights, combine
 
-    condition = parse(where) if where else None
-    weights = Weights(words_weight, like_weight, not_weight)
+    condition = parse_filter(where) if where else None
+    weights = QueryWeights(words_weight, like_weight, not_weight)
     held = Library(library)
     model = open_towers(held.card.model, device, precision, tokenizer, offline)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
