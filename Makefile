@@ -1,10 +1,10 @@
-# Two commands on a fresh machine: `make demo` names the bundled sounds, `make test` runs every check and test.
+# Two commands on a fresh machine: `make demo` classifies the bundled sounds, `make test` runs every check and test.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-slow test-gpu parity package clean
+.PHONY: demo docs test test-slow test-gpu parity package clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -13,15 +13,19 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet -e ".[all,dev]"
 	touch $(READY)
 
-demo: $(READY)  ## name the bundled sounds with the bundled model
+demo: $(READY)  ## classify the bundled sounds with the bundled model
 	@$(BIN)/aural demo
 
-test: $(READY)  ## lint, types, layers, tests
+test: $(READY)  ## lint, types, import contract, documentation, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu"
+
+docs: $(READY)  ## build the documentation site into out/site; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir out/site
+	@echo "open out/site/index.html"
 
 test-slow: $(READY)  ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -29,7 +33,7 @@ test-slow: $(READY)  ## tests that take minutes
 test-gpu: $(READY)  ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-parity: $(READY)  ## rebuild the goldens with the peers' own packages and compare afresh
+parity: $(READY)  ## compute the goldens again with the reference packages and compare
 	tests/golden/make_peers_env.sh
 	rm -rf out/goldens && .peers/bin/python tests/golden/make_goldens.py --out out/goldens
 	AURAL_GOLDENS=$(CURDIR)/out/goldens $(BIN)/python -m pytest tests/parity -s

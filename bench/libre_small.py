@@ -31,7 +31,7 @@ if form == "torch":
     import torch
     torch.set_num_threads(1)
     from aural.models.load import load
-    model = load(name, device="cpu")
+    model = load(name, device="cpu", engine="torch")
 else:
     from aural.models.onnx_model import OnnxModel
     model = OnnxModel(name, threads=1)
@@ -117,7 +117,7 @@ def agree(folders: dict[str, str], corpus: Path, most: int) -> None:
     words = sorted({row.captions[0] for row in rows})
     vectors: dict[str, tuple[Any, Any, Any]] = {}
     for form, name in folders.items():
-        model = load(name, device="cpu") if form == "torch" else OnnxModel(name)
+        model = load(name, device="cpu", engine="torch") if form == "torch" else OnnxModel(name)
         vectors[form] = model.embed_audio(files), model.embed_text(labels), model.embed_text(words)
     print(f"{len(files)} test clips, {len(classes)} classes, {len(words)} captions")
     right, own = np.array([classes.index(r.class_name) if r.class_name else -1 for r in rows]), vectors["torch"]

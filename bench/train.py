@@ -30,14 +30,16 @@ import torch
 from torch import Tensor, nn
 
 from aural.nn.window import use_kernels
-from aural.objectives import build_objective
 from aural.train.config import Recipe
-from aural.train.loop import compile_encoders, train
+from aural.train.inputs import log_mel
+from aural.train.loop import compile_parts, train
+from aural.train.losses import Losses
 from aural.train.mels import add_mel, pack
 from aural.train.optimizer import build_optimizer
 from aural.train.recipes import load_recipe
+from aural.train.shorthand import objectives_of
 from aural.train.step import Stepper
-from aural.train.towers import Towers, build_clap, log_mel
+from aural.train.system import System, system_of
 from aural.train.track import lines_of
 
 GIB = 2**30
@@ -123,16 +125,16 @@ class Bench:
         mel = -30 + 15 * torch.randn(shape, generator=draw, device=self.device)
         return batch | {"mel": (mel * 256).clamp(-32768, 32767).to(torch.int16)}
 
-    def ours(self, recipe: Recipe) -> tuple[Towers, Stepper, torch.optim.Optimizer]:
+    def ours(self, recipe: Recipe) -> tuple[System, Stepper, torch.optim.Optimizer]:
         torch.manual_seed(0)
-        calibrated = recipe.model.batch_norm == "calibrated"
-        model = Towers(build_clap(recipe.model), (), calibrated).to(self.device).train()
+        kind, config = system_of(recipe)
+        model = kind(config, None).to(self.device).train()
         if self.cuda:
             use_kernels(model)
-            compile_encoders(model, graphs=self.args.graphs)
-        objective = build_objective(recipe.objective.name, recipe.objective.options)
+            compile_parts(model, graphs=self.args.graphs)
+        losses = Losses(objectives_of(recipe))
         optimizer = build_optimizer(model, recipe.optimizer, self.device)
-        return model, Stepper(model, objective, recipe, self.device), optimizer
+        return model, Stepper(model, losses, recipe, plan=config.plan(recipe), device=self.device), optimizer
 
     def step(self) -> None:
         size = self.args.batch
@@ -176,8 +178,8 @@ class Bench:
         for us, event in events[: self.args.profile]:
             print(f"{us / 3e3:8.3f} ms {event.count // 3:5d} x {event.key[:110]}")
 
-    def stages(self, recipe: Recipe, model: Towers, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
-        size, clap = self.args.batch, model.clap
+    def stages(self, recipe: Recipe, model: System, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
+        size, clap = self.args.batch, model.model()
         batch, wave = self.batch(recipe, "mel", size), self.batch(recipe, "wave", size)
         mel = log_mel(clap.audio.front_end, batch)
         flops = 35.4e9, 39.9e9  # forward + backward of a clip, of a caption of 77 tokens (docs/train/bench.md)

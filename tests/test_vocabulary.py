@@ -1,4 +1,4 @@
-"""Keep the vocabulary of code and documents plain (docs/contributing.md).
+"""Keep the vocabulary of code and documents plain (CONTRIBUTING.md).
 
 A list of words with an allow-list, not a style checker. Three tests per area: words in text (documents, docstrings,
 comments, messages), all-purpose names in code, and first lines of public docstrings. Print the hits of one area with
@@ -26,7 +26,7 @@ FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefil
 
 # Areas whose owners have not converted them yet. Must end empty.
 NOT_CONVERTED = frozenset[str](
-    {"README.md", "CHANGELOG.md", "Makefile", "bench", "docs", "tools"}
+    {"README.md", "bench", "docs"}
     | {f"src/aural/{name}" for name in ("audio", "catalog", "cli", "core", "data", "encoders", "evaluate", "models")}
     | {f"src/aural/{name}" for name in ("nn", "objectives", "recipes", "search", "serve", "train", "weights")}
     | {f"docs/{name}" for name in ("audio", "bench", "data", "encoders", "evaluate", "models", "objectives", "search")}

@@ -144,7 +144,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "labels not UTF-8": (["classify", "a.wav", "--labels-file", "latin.txt"], "latin.txt: is not UTF-8 text; save"),
     "labels blank": (
         ["classify", "a.wav", "--labels-file", "blank.txt"],
-        "blank.txt: holds no labels; write one a line",
+        "blank.txt: holds no labels; write one per line",
     ),
     "labels twice": (["classify", "a.wav", "--labels-file", "twice.txt", "--model", "MODEL"], '"rain" is given twice'),
     "labels a folder": (["classify", "a.wav", "--labels-file", "nothing"], "nothing: cannot be read (Is a directory)"),
@@ -180,10 +180,16 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "device absent": ([*CLASSIFY, "MODEL", "--device", "cuda:99"], 'device "cuda:99": torch sees'),
     "precision": ([*CLASSIFY, "MODEL", "--precision", "fp8"], 'precision "fp8" is not known; use fp32 or bf16'),
     "tokenizer": ([*CLASSIFY, "MODEL", "--tokenizer", "nothing"], "nothing: holds neither tokenizer.json, vocab.json"),
-    "embed nothing": (["embed", "-o", "x.parquet"], "give either sound files or --text-file, not both and not neither"),
-    "embed both": (["embed", "a.wav", "--text-file", "twice.txt", "-o", "x.parquet"], "not both and not neither"),
-    "embed as csv": (["embed", "a.wav", "-o", "x.csv"], "x.csv: embeddings are written as parquet; end the name in"),
-    "embed nowhere": (["embed", "a.wav", "-o", "no/x.parquet"], "no does not exist; make it first"),
+    "embed nothing": (["embed", "-o", "x.parquet"], "give either sound files or --text-file, not both"),
+    "embed both": (
+        ["embed", "a.wav", "--text-file", "twice.txt", "-o", "x.parquet"],
+        "give either sound files or --text-file, not both",
+    ),
+    "embed as csv": (
+        ["embed", "a.wav", "-o", "x.csv"],
+        "x.csv: embeddings are written as parquet; give a name that ends in .parquet",
+    ),
+    "embed nowhere": (["embed", "a.wav", "-o", "no/x.parquet"], "no does not exist; create it first"),
     "embed onto folder": (
         ["embed", "a.wav", "-o", "table.parquet", "--model", "MODEL"],
         "table.parquet: is a directory",
@@ -197,10 +203,13 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     ),
     "similarity no text": (["similarity", "a.wav", "--model", "MODEL"], "--text"),
     "show nowhere": (["models", "show", "msclap-2032"], 'did you mean "msclap-2023"?'),
-    "convert onto file": (["models", "convert", "MODEL", "file"], "file: is a file; name a folder for the model"),
+    "convert onto file": (
+        ["models", "convert", "MODEL", "file"],
+        "file: is a file; give the path of a folder for the model",
+    ),
     "convert below file": (
         ["models", "convert", "MODEL", "file/below"],
-        "file/below: cannot be made (Not a directory)",
+        "file/below: cannot be created (Not a directory)",
     ),
     "export format": (["models", "export", "MODEL", "out", "--format", "pickle"], 'format "pickle" is not known'),
     "export unfit": (

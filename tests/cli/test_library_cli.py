@@ -91,7 +91,7 @@ def test_add_search_update_and_the_rest(
         (["search", "rain", "-L", "NONE", "--where", "duraton < 3"], 'did you mean "duration"'),
         (["search", "rain", "-L", "NONE", "--not-weight", "-1"], "weight of not"),
         (["library", "update", "-L", "NONE"], "holds no sound library"),
-        (["library", "add", "NONE", "-L", "NONE", "--engine", "spark"], "use local or ray"),
+        (["library", "add", "NONE", "-L", "NONE", "--runner", "spark"], "use local or ray"),
         (["library", "check", "-L", "NONE"], "holds no sound library"),
     ],
 )

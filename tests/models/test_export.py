@@ -12,9 +12,9 @@ from golden_tokenizers import write_tokenizer
 
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.models.clap import ClapConfig
-from aural.models.export import export_transformers, refuse_what_does_not_fit
+from aural.models.export import check_fits, export_transformers
 from aural.models.load import load
-from aural.models.sources import open_folder
+from aural.models.open import open_folder
 from tiny import TINY_HTSAT, save_tiny, tiny_htsat_config, tone
 
 TEXTS = ["rain", "a dog barks in the distance"]
@@ -108,7 +108,7 @@ UNFIT: dict[str, tuple[str, dict[str, object]]] = {
     "its window is 7.5 s": ("audio", {"window_s": 7.5}),
     "its mel is not in dB": ("mel", {"log": "log1p"}),
     "its mel scale is not the one": ("mel", {"scale": "htk", "norm": None}),
-    "its mel is made for another sample rate": ("mel", {"sample_rate_hz": 32000}),
+    "its mel has another sample rate": ("mel", {"sample_rate_hz": 32000}),
 }
 
 
@@ -116,7 +116,7 @@ UNFIT: dict[str, tuple[str, dict[str, object]]] = {
 def test_what_does_not_fit_is_refused(reason: str, tmp_path: Path) -> None:
     section, values = UNFIT[reason]
     with pytest.raises(ConfigError) as error:
-        refuse_what_does_not_fit(without(tiny_htsat_config(), section, **values), {}, "model")
+        check_fits(without(tiny_htsat_config(), section, **values), {}, "model")
     assert f"model: cannot be written for transformers, because {reason}" in str(error.value)
 
 
@@ -124,10 +124,10 @@ def test_own_filters_are_refused(tmp_path: Path) -> None:
     from aural.audio.mel import LogMel
 
     state = {f"audio.front_end.{k}": v for k, v in LogMel(tiny_htsat_config().audio.mel).state_dict().items()}
-    refuse_what_does_not_fit(tiny_htsat_config(), state, "model")
+    check_fits(tiny_htsat_config(), state, "model")
     state["audio.front_end.filters"] = state["audio.front_end.filters"] * 1.01
-    with pytest.raises(ConfigError, match="its own mel filters differ from those that ClapFeatureExtractor computes"):
-        refuse_what_does_not_fit(tiny_htsat_config(), state, "model")
+    with pytest.raises(ConfigError, match="its mel filters differ from those that ClapFeatureExtractor computes"):
+        check_fits(tiny_htsat_config(), state, "model")
 
 
 def test_without_its_tokenizer_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,5 +140,5 @@ def test_without_its_tokenizer_it_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_target_that_is_a_file(tmp_path: Path, tokenizer: Path) -> None:
     own = save_tiny(tmp_path / "own", tiny_htsat_config())
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="file: is a file; name a folder for the model"):
+    with pytest.raises(ConfigError, match="file: is a file; give the path of a folder for the model"):
         export_transformers(str(own), tmp_path / "file", tokenizer=tokenizer)

@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from aural.core.errors import AuralError, CheckpointError, ConfigError
 from aural.models.clap import Clap, layout
+from aural.models.device import pick_device
 from aural.models.format import save_own
-from aural.models.load import load, open_checkpoint, pick_device
+from aural.models.load import load
+from aural.models.open import open_checkpoint
 from aural.models.pipeline import Model
 from aural.models.publish import push_to_hub
 from tiny import tiny_config, tiny_state
@@ -64,7 +66,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no config": (lambda at: at, "holds no config.json; give a weight file or the folder of a model"),
     "config a list": (lambda at: config_json(at, [1]), "config.json: holds a list, not a model's configuration"),
-    "format 2": (lambda at: config_json(at, OWN | {"aural": 2}), "is of format 2; this aural reads 1, so update aural"),
+    "format 2": (lambda at: config_json(at, OWN | {"aural": 2}), "has format 2, this version reads 1; update aural"),
     "no weights": (lambda at: config_json(at, OWN), "model.safetensors is missing; copy the whole folder again"),
     "encoder": (lambda at: config_json(at, changed("audio", encoder="cnn15")), "is not an audio encoder (known: cnn14"),
     "rate a word": (lambda at: config_json(at, changed("audio", sample_rate_hz="fast")), '"clap.audio.sample_rate_hz"'),
@@ -186,7 +188,7 @@ def test_unfinished_tensors_are_not_saved(tmp_path: Path) -> None:
     [
         ({"precision": "fp16"}, 'precision "fp16" is not known; use fp32 or bf16'),
         ({"compat": "msclap"}, 'compat "msclap" is not known; use "peer" or leave it out'),
-        ({"compat": "peer"}, 'compat="peer" needs a published checkpoint; this one has no peer'),
+        ({"compat": "peer"}, 'compat="peer" needs a published checkpoint of another package'),
         ({"device": "gpu"}, 'device "gpu" is not known'),
         ({"device": ""}, 'device "" is not known'),
         ({"device": "meta"}, 'device "meta" is not supported'),

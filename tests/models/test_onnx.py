@@ -1,4 +1,4 @@
-"""The ONNX form: equal to torch, without torch; whole, bare and int8; what it cannot open, in a sentence."""
+"""The ONNX form: equal to torch, without torch; whole, bare and int8; what it cannot open, in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from aural.cli.demo import bundled_sounds
-from aural.cli.options import open_towers
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
 from aural.models.format import save_own
@@ -30,7 +29,7 @@ TEXTS = ["rain", "a dog barks, far away, while a church bell rings nine times", 
 
 @pytest.fixture(scope="module")
 def ours() -> Model:
-    return load("libre-small", device="cpu")
+    return load("libre-small", device="cpu", engine="torch")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_other_weights_need_no_other_graphs(ours: Model, tmp_path: Path) -> None
     save_file(changed, folder / "model.safetensors")
     files = [*bundled_sounds()[0]][:2]
     found = OnnxModel(folder, threads=1).embed_audio(files)
-    assert np.abs(found - load(folder, device="cpu").embed_audio(files)).max() < 1e-5
+    assert np.abs(found - load(folder, device="cpu", engine="torch").embed_audio(files)).max() < 1e-5
     assert np.abs(found - ours.embed_audio(files)).max() > 1e-3
 
 
@@ -88,15 +87,32 @@ def test_a_first_result_without_torch_and_transformers() -> None:
 
 
 def test_torch_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert isinstance(open_towers("libre-small", "cpu", "fp32", None, True), OnnxModel)
-    assert isinstance(open_towers(str(FOLDER), "cpu", "fp32", None, True), OnnxModel)
-    assert isinstance(open_towers("stand-in", "cpu", "fp32", None, True), Model)
-    assert isinstance(open_towers("libre-small", "cpu", "fp32", tmp_path, True), Model)
+    assert isinstance(load("libre-small", device="cpu"), OnnxModel)
+    assert isinstance(load(str(FOLDER), device="cpu"), OnnxModel)
+    assert isinstance(load(FOLDER, device=torch.device("cpu")), OnnxModel)
+    assert isinstance(load("stand-in", device="cpu"), Model)
+    assert isinstance(load("libre-small", device="cpu", tokenizer=tmp_path), Model)
+    assert isinstance(load("libre-small", device="cpu", precision="bf16"), Model)
     monkeypatch.setenv("AURAL_ENGINE", "torch")
-    assert isinstance(open_towers("libre-small", "cpu", "fp32", None, True), Model)
+    assert isinstance(load("libre-small", device="cpu"), Model)
+    assert isinstance(load("libre-small", device="cpu", engine="onnx"), OnnxModel)
     monkeypatch.setenv("AURAL_ENGINE", "jax")
-    with pytest.raises(ConfigError, match="use auto or torch"):
-        open_towers("libre-small", "cpu", "fp32", None, True)
+    with pytest.raises(ConfigError, match='AURAL_ENGINE "jax" is not known; use auto, torch, onnx'):
+        load("libre-small", device="cpu")
+
+
+def test_engine_onnx_is_refused_with_the_reason(tiny_folder: Path, onnx: OnnxModel) -> None:
+    with pytest.raises(ConfigError, match="has no ONNX form"):
+        load(tiny_folder, device="cpu", engine="onnx")
+    with pytest.raises(ConfigError, match="precision bf16 needs torch"):
+        load("libre-small", device="cpu", precision="bf16", engine="onnx")
+    with pytest.raises(ConfigError, match="runs on the CPU only, not on device cuda"):
+        load("libre-small", device="cuda", engine="onnx")
+    with pytest.raises(ConfigError, match="options compat and tokenizer need torch"):
+        load("libre-small", compat="peer", engine="onnx")
+    with pytest.raises(AttributeError, match='"clap" needs the torch model; load it with engine="torch"'):
+        onnx.clap()
+    assert not hasattr(onnx, "audio_tower")
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path, onnx: OnnxModel) -> None:
@@ -110,7 +126,7 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, onnx: OnnxModel) -> None:
         OnnxModel(folder).embed_waves(np.zeros((1, 120000), np.float32))
     header = json.loads((FOLDER / HEADER).read_text())
     (folder / HEADER).write_text(json.dumps(header | {"aural_onnx": 9}))
-    with pytest.raises(CheckpointError, match="is of format 9"):
+    with pytest.raises(CheckpointError, match="has format 9"):
         OnnxModel(folder)
     (folder / HEADER).write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as json"):
@@ -136,16 +152,16 @@ def test_whole_and_int8_of_a_model_of_another_shape(tmp_path: Path) -> None:
     assert np.abs(small.embed_audio(files) - rounded.embed_audio(files)).max() < 1e-5
     assert np.abs(small.embed_text(TEXTS) - rounded.embed_text(TEXTS)).max() < 1e-5
     assert np.abs(small.embed_text(TEXTS) - texts).max() > 1e-4
-    said = load(save_own(tmp_path / "said", model.config, model.checkpoint.tensors, int8=True), device="cpu")
-    for name, tensor in said.checkpoint.tensors.items():
+    stated = load(save_own(tmp_path / "stated", model.config, model.checkpoint.tensors, int8=True), device="cpu")
+    for name, tensor in stated.checkpoint.tensors.items():
         differs = (tensor - rounded.checkpoint.tensors[name]).abs() > 1e-7  # ties of float64 may fall otherwise
         assert differs.float().mean() < 1e-4
-    own = OnnxModel(export_onnx(said, tmp_path / "own", int8=True), threads=1)
-    assert np.abs(own.embed_audio(files) - said.embed_audio(files)).max() < 1e-5
-    assert np.abs(own.embed_text(TEXTS) - said.embed_text(TEXTS)).max() < 1e-5
+    own = OnnxModel(export_onnx(stated, tmp_path / "own", int8=True), threads=1)
+    assert np.abs(own.embed_audio(files) - stated.embed_audio(files)).max() < 1e-5
+    assert np.abs(own.embed_text(TEXTS) - stated.embed_text(TEXTS)).max() < 1e-5
     sizes = [(tmp_path / name / "text.onnx").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < 0.4 * sizes[1]
-    with pytest.raises(ConfigError, match="whole"):
+    with pytest.raises(ConfigError, match="either int8 or bare"):
         export_onnx(model, tmp_path / "none", int8=True, bare=True)
 
 

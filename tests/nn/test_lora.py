@@ -9,7 +9,7 @@ from torch import nn
 
 from aural.core.errors import CheckpointError
 from aural.encoders.text import TextConfig, TextEncoder
-from aural.models.packaged import with_updates
+from aural.models.low_rank import with_updates
 from aural.nn.lora import add_low_rank, learn_low_rank
 
 GPT2 = TextConfig(dim=16, depth=1, heads=2, hidden_dim=32, vocab_size=50, positions=8, max_tokens=8, pad_id=0)

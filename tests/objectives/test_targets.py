@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import ConfigError
-from aural.objectives import TARGETS, InfoNCE, MultiPositive, SoftTargets, SoftTargetsConfig
+from aural.objectives import TARGETS, InfoNCE, MultiPositive, SoftTargets, SoftTargetsConfig, build_targets
 from aural.objectives.targets import (
     false_negative_weights,
     frozen_targets,
@@ -123,3 +123,26 @@ def test_equal_weights_change_nothing_and_bad_ones_are_refused() -> None:
         objective(given | {"weights": torch.ones(2, 4)})
     with pytest.raises(ConfigError, match="positive on the diagonal"):
         objective(given | {"weights": 1 - torch.eye(4)})
+
+
+def test_producers_call_the_functions_and_name_what_they_give() -> None:
+    label, emb = torch.tensor([0, 1, 1]), torch.eye(3)
+    paths = [["animal", "dog"], ["animal", "cat"]]
+    cases: list[tuple[str, dict[str, object], dict[str, Tensor], Tensor]] = [
+        ("labels", {}, {"label": label}, label_targets(label)),
+        ("label_sets", {}, {"label_sets": emb}, overlap_targets(emb)),
+        ("tree", {"paths": paths}, {"label": label}, tree_targets(label, tree_similarity(paths))),
+        ("frozen", {}, {"frozen_emb": emb}, frozen_targets(emb)),
+        ("propensity", {"power": 0.5}, {"count": label + 1}, propensity_weights(label + 1, power=0.5)),
+        ("false_negatives", {"threshold": 0.2}, {"frozen_emb": emb}, false_negative_weights(emb, 0.2)),
+    ]
+    assert sorted(name for name, *_ in cases) == list(TARGETS)
+    for name, options, given, wanted in cases:
+        producer = build_targets(name, options)
+        assert producer.needs == set(given)
+        assert producer.gives == TARGETS.axes_of(name)["gives"]
+        assert torch.equal(producer(given), wanted)
+    with pytest.raises(ConfigError, match="LabelTargets needs label, which is not given"):
+        build_targets("labels")({})
+    with pytest.raises(ConfigError, match='target producer "tree": key "paths" is missing'):
+        build_targets("tree")

@@ -1,4 +1,4 @@
-"""The server's answers: equal to the library's own, by every route; ids, ranges, metrics, tokens, refusals."""
+"""Answers of the server equal those of the library on every route; ids, ranges, metrics, tokens, error messages."""
 
 from __future__ import annotations
 
@@ -176,21 +176,21 @@ def test_request_ids_and_logs(client: TestClient, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({}, "nothing to search for"),
-        ({"minus": ["rain"]}, "leave them out of"),
+        ({"minus": ["rain"]}, "to be subtracted from"),
         ({"words": ["rain"], "where": "duraton < 5"}, 'did you mean "duration"'),
-        ({"words": ["rain"], "like": ["0" * 16]}, "holds no such file"),
+        ({"words": ["rain"], "like": ["0" * 16]}, "contains no such file"),
         ({"words": ["rain"], "top": 0}, "top"),
         ({"words": ["rain"], "minus": ["rain"], "minus_weight": 1}, "cancel out"),
         ({"wards": ["rain"]}, "wards"),
     ],
 )
-def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], told: str) -> None:
+def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], message: str) -> None:
     answer = client.post("/v1/search", json=body)
     assert answer.status_code == (404 if "like" in body else 422)
-    assert told in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_door(served: Library) -> None:
@@ -216,7 +216,7 @@ def test_other_host_names_are_refused_on_loopback(client: TestClient) -> None:
 
 
 def test_open_addresses_need_a_token_and_models_must_fit(served: Library) -> None:
-    with pytest.raises(ConfigError, match="give --token"):
+    with pytest.raises(ConfigError, match="set --token"):
         serve(served, SketchEmbedder(), Settings(host="0.0.0.0"))
     with pytest.raises(ConfigError, match="use --model sketch"):
         create_app(served, SketchEmbedder(seed=3))

@@ -26,12 +26,12 @@ def kill() -> None:
 def main() -> None:
     from aural.train import checkpoint
     from aural.train.config import Recipe
-    from aural.train.loop import Run, train
+    from aural.train.loop import TrainingRun, train
 
     recipe = Recipe.parse(json.loads(Path(sys.argv[1]).read_text()), "test")
     if "--kill-at" in sys.argv:
         at, _, place = sys.argv[sys.argv.index("--kill-at") + 1].partition(":")
-        update, sync = Run._update, checkpoint._sync
+        update, sync = TrainingRun._update, checkpoint._sync
 
         def killed(self: Any, step: int, waiting: Any) -> None:
             update(self, step, waiting)
@@ -40,7 +40,7 @@ def main() -> None:
             if step == int(at) and place == "inside":
                 checkpoint._sync = lambda path: kill()  # the next checkpoint dies half written
 
-        Run._update = killed  # type: ignore[method-assign]
+        TrainingRun._update = killed  # type: ignore[method-assign]
         checkpoint._sync = sync
     train(recipe, sys.argv[2], resume="--resume" in sys.argv, device="cpu")
 

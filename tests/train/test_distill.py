@@ -13,9 +13,9 @@ from torch import nn
 
 import aural
 from aural.core.errors import AuralError
-from aural.train.loop import train
+from aural.train.loader import Batches
+from aural.train.loop import build, train
 from aural.train.optimizer import Averaged
-from aural.train.towers import build_clap
 from aural.train.track import lines_of
 
 SHORT = ("loop.steps=3", "loop.batch=8", "schedule.warmup=1", "evaluators=[]")
@@ -27,7 +27,7 @@ def test_a_student_learns_what_its_teacher_hears(make_recipe: MakeRecipe, tmp_pa
     recipe = make_recipe("tiny_clap_2022", *plain, f"distill.teacher={teacher}", "distill.weight=4")
     student = train(recipe, tmp_path / "student", device="cpu")
     lines = lines_of(tmp_path / "student" / "metrics.jsonl")
-    assert lines[-1]["distill"] < 0.7 * lines[0]["distill"]
+    assert lines[-1]["loss.distill"] < 0.7 * lines[0]["loss.distill"]
     assert not [name for name in load_file(student / "model.safetensors") if "teacher" in name]
     alone = train(make_recipe("tiny_clap_2022", *plain), tmp_path / "alone", device="cpu")
     wave = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 5 * 44100)).astype(np.float32)
@@ -38,7 +38,7 @@ def test_a_student_learns_what_its_teacher_hears(make_recipe: MakeRecipe, tmp_pa
 
 
 def test_a_teacher_of_another_kind_is_refused(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    for name, said in (("stand-in", "hears another log-mel"), ("no-such", "neither a file")):
+    for name, said in (("stand-in", "has another log-mel"), ("no-such", "neither a file")):
         with pytest.raises(AuralError, match=said):
             train(make_recipe("tiny_clap_2022", *SHORT, f"distill.teacher={name}"), tmp_path / name, device="cpu")
     with pytest.raises(AuralError, match="does not fit the recipe's encoder"):
@@ -75,7 +75,8 @@ def test_updates_of_a_packaged_tower_are_all_that_is_stored(make_recipe: MakeRec
     assert all(torch.equal(again[name], stored[name]) for name in text)
     assert np.array_equal(aural.load(other, device="cpu").embed_text(["a dog"]), model.embed_text(["a dog"]))
     # its audio encoder begins another run
-    begun = build_clap(load_recipe("libre_small", [*own, f"model.audio_init={folder}"]).model)
+    recipe = load_recipe("libre_small", [*own, f"model.audio_init={folder}"])
+    begun = build(recipe, Batches(recipe))
     name = "audio.encoder.conv_block4.conv2.weight"
     assert torch.equal(begun.state_dict()[name], stored[name])
     # a rounded tower is stored whole

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sounds import MakeRecipe
 
+from aural.core.errors import AuralError, ConfigError
 from aural.data.manifest import read_manifest
 from aural.data.shards import ShardConfig, write_shards
+from aural.train.config import Recipe
+from aural.train.inputs import log_mel
 from aural.train.loader import Batches
 from aural.train.mels import unpack
 from aural.train.recipes import load_recipe
 from aural.train.render import render
-from aural.train.towers import log_mel
 
 
 def test_an_epoch_holds_every_clip_once_and_a_batch_is_the_same_again(make_recipe: MakeRecipe) -> None:
@@ -88,3 +91,70 @@ def test_scenes_mix_with_clips_and_bring_wrong_captions(make_recipe: MakeRecipe,
     assert batch["hard_text_mask"].any(1).tolist() == scene
     with pytest.raises(IndexError):
         batch["keys"][8]
+
+
+SCENES = "{events: [2, 3], duration_s: [4, 4], event_s: [0.1, 1.0], room_chance: 0, background_chance: 0}"
+
+
+def scene_recipe(tones: Path, *changes: str) -> Recipe:
+    return load_recipe(
+        "tiny_clap_2023",
+        [f"data.sources=[{{scenes: {tones}, scene_options: {SCENES}}}]", "loop.batch=8", "data.negatives=2", *changes],
+    )
+
+
+def test_an_item_of_scenes_keeps_its_truth_record(tones: Path) -> None:
+    from aural.data.simulate import SceneTruth
+
+    source = Batches(scene_recipe(tones)).sources[0]
+    item = source.item(3, np.random.default_rng(0))
+    truth = source.simulator.scene(3).truth  # type: ignore[attr-defined]
+    assert SceneTruth.from_facts(item.facts) == truth
+    assert item.facts["classes"] == [event.label for event in truth.events]
+    assert item.facts["event_count"] == len(truth.events)
+    onsets = [event["onset_s"] for event in item.facts["events"]]
+    assert onsets == sorted(onsets)
+    assert len(item.negative_kinds) == len(item.negatives)
+
+
+def test_a_recipe_chooses_the_kinds_of_false_captions(tones: Path) -> None:
+    every = Batches(scene_recipe(tones))[0]
+    assert len(every["hard_kinds"]) == 16
+    assert len(set(every["hard_kinds"])) > 1
+    order = Batches(scene_recipe(tones, "data.negative_kinds=[order]"))[0]
+    assert set(order["hard_kinds"]) <= {"order", ""}
+    assert [bool(kind) for kind in order["hard_kinds"]] == order["hard_text_mask"].flatten().tolist()
+    assert "order" in order["hard_kinds"]
+    assert torch.equal(order["wave"], every["wave"])
+    with pytest.raises(ConfigError, match=r'no source makes "ordre"; did you mean "order"'):
+        Batches(scene_recipe(tones, "data.negative_kinds=[ordre]"))
+
+
+def task_recipe(tones: Path, task: str) -> Recipe:
+    source = f"data.sources=[{{scenes: {tones}, scene_options: {SCENES}, task: t}}]"
+    return load_recipe("tiny_clap_2023", [source, "loop.batch=8", f"tasks={{t: {task}}}"])
+
+
+def test_tasks_read_the_truth_of_scenes(tones: Path) -> None:
+    batches = Batches(task_recipe(tones, "{kind: tag, column: classes}"))
+    assert batches.classes["t"] == ("high", "low", "middle")
+    batch = batches[0]
+    source = batches.sources[0]
+    wanted = [set(source.item(int(key.split()[1]), np.random.default_rng(0)).facts["classes"]) for key in batch["keys"]]
+    names = batches.classes["t"]
+    assert [{names[i] for i in row.nonzero().flatten()} for row in batch["label.t"]] == wanted
+    counts = Batches(task_recipe(tones, "{kind: count, column: event_count}"))[0]["label.t"]
+    assert counts.tolist() == [len(classes) for classes in wanted]
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        ("{kind: tag, classes: [low, high]}", 'tasks.t: column "class_name" is not among the facts'),
+        ("{kind: tag, column: classes, classes: [low, hig]}", 'tasks.t: "hig" is no class of .*; did you mean "high"'),
+        ("{kind: classify}", 'tasks.t: .*scenes have no list of values for "class_name"; use the column "classes"'),
+    ],
+)
+def test_a_task_that_scenes_cannot_answer_is_refused(tones: Path, task: str, sentence: str) -> None:
+    with pytest.raises(AuralError, match=sentence):
+        next(Batches(task_recipe(tones, task).model_copy()).stream(0, 1))

@@ -42,7 +42,9 @@ def test_the_first_version_is_what_the_loader_hears(make_recipe: MakeRecipe, ton
     source = recipe.data.sources[0]
     plain = ManifestSource(source, recipe.data, recipe.model.clap.audio, recipe.seed)
     front_end = LogMel(recipe.model.clap.audio.mel)
-    waves = {str(item.row["path"]): item.wave for item in (plain.item(n, np.random.default_rng(0)) for n in range(40))}
+    waves = {
+        str(item.facts["path"]): item.wave for item in (plain.item(n, np.random.default_rng(0)) for n in range(40))
+    }
     found = members(tmp_path / "m")
     for name in [key for key in found if key.endswith(".json")]:
         told = json.loads(found[name])
@@ -102,7 +104,14 @@ def test_scenes_carry_their_words_and_wrong_words(make_recipe: MakeRecipe, tones
     more = [f"data.sources=[{{shards: [{tmp_path}/m/scenes]}}]", "loop.batch=4", "data.negatives=1"]
     from_shards = Batches(load_recipe("tiny_clap_2023", more))[0]
     from_scenes = SceneSource(recipe.data.sources[0], recipe.model.clap.audio)
-    texts = {text for n in range(6) for text in from_scenes.item(n, np.random.default_rng(0)).captions}
+    items = [from_scenes.item(n, np.random.default_rng(0)) for n in range(6)]
+    texts = {text for item in items for text in item.captions}
+    stored = Batches(load_recipe("tiny_clap_2023", more)).sources[0]
+    by_name = {item.facts["name"]: item for item in (stored.item(n, np.random.default_rng(0)) for n in range(6))}
+    for item in items:  # the truth record and the kinds of the false captions are stored beside the log-mel
+        same = by_name[item.key]
+        assert {key: same.facts[key] for key in item.facts} == dict(item.facts)
+        assert same.negative_kinds == item.negative_kinds
     assert set(from_shards["captions"]) <= texts
     assert bool(from_shards["hard_text_mask"].any())
 

@@ -10,26 +10,35 @@ import torch
 from sounds import MakeRecipe
 
 from aural.objectives import build_objective
-from aural.train.loader import Batches
-from aural.train.loop import build, prepare, train
+from aural.train.config import Recipe
+from aural.train.loader import Batch, Batches
+from aural.train.loop import Prepared, build, prepare, train
 from aural.train.parallel import Place
 from aural.train.step import Stepper, cut
-from aural.train.towers import calibrate
+from aural.train.system import System, calibrate
 
 CPU = torch.device("cpu")
 
 
 def gradients(recipe: Any, micro: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     recipe = recipe.model_copy(update={"loop": recipe.loop.model_copy(update={"micro_batch": micro})})
-    objective, batches = prepare(recipe, Place(0, 1, CPU))
-    torch.manual_seed(3)
-    model = build(recipe, batches)
-    batch = batches[0]
-    if recipe.model.batch_norm == "calibrated":
-        calibrate(model, [{k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}])
-    model.train()
-    scalars = Stepper(model, objective, recipe, CPU).gradients(batch, 0)
+    run, model, batch = ready(recipe)
+    stepper = Stepper(model, run.losses, recipe, plan=run.plan, device=CPU, teachers=run.teachers)
+    scalars = stepper.gradients(batch, 0)
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, scalars
+
+
+def ready(recipe: Recipe) -> tuple[Prepared, System, Batch]:
+    """Return the checked recipe, its system in training mode and the first batch."""
+    run = prepare(recipe, Place(0, 1, CPU))
+    torch.manual_seed(3)
+    model = build(recipe, run.batches)
+    batch = run.batches[0]
+    if model.config.batch_norm == "calibrated":
+        calibrate(model, [{k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}])
+    run.teachers.start(model, CPU)
+    model.train()
+    return run, model, batch
 
 
 @pytest.mark.parametrize("name", ["tiny_clap_2023", "tiny_sigmoid", "tiny_laion_htsat_roberta"])
@@ -55,7 +64,7 @@ def test_gradient_caching_with_a_teacher(make_recipe: MakeRecipe, tmp_path: Path
         no_dropout(recipe, 4),
         no_dropout(recipe.model_copy(update={"distill": None}), 0),
     )
-    assert float(loss["loss"]) == pytest.approx(float(plain["loss"] + 3 * loss["distill"]), abs=1e-5)
+    assert float(loss["loss"]) == pytest.approx(float(plain["loss"] + 3 * loss["loss.distill"]), abs=1e-5)
     assert torch.allclose(loss["loss"], cached["loss"], rtol=1e-6)
     for key, grad in whole.items():
         assert float((parts[key] - grad).norm()) <= 2e-5 * float(grad.norm()) + 1e-9, key
@@ -83,17 +92,12 @@ def test_both_passes_of_gradient_caching_drop_the_same(make_recipe: MakeRecipe) 
     """With dropout: equal to one graph over the micro-batches, each drawn under its own seed."""
     recipe = make_recipe("tiny_clap_2023", "loop.batch=8", "loop.micro_batch=4", "model.clap.audio.projection=residual")
     cached, _ = gradients(recipe, 4)
-    objective, batches = prepare(recipe, Place(0, 1, CPU))
-    assert objective is not None
-    torch.manual_seed(3)
-    model = build(recipe, batches)
-    batch = batches[0]
-    calibrate(model, [{k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}])
-    model.train()
-    stepper = Stepper(model, objective, recipe, CPU)
+    run, model, batch = ready(recipe)
+    assert run.losses is not None
+    stepper = Stepper(model, run.losses, recipe, plan=run.plan, device=CPU)
     outs = [stepper._forward(part, 0, i) for i, part in enumerate(cut(batch, 4))]
     joined = {k: torch.cat([out[k] for out in outs]) if outs[0][k].ndim else outs[-1][k] for k in outs[0]}
-    objective(joined)["loss"].backward()
+    run.losses(joined)["loss"].backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(cached[name], parameter.grad, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""`aural demo`: the bundled sounds, named from a list of labels by the default model; what it gets wrong is shown."""
+"""`aural demo`: classify the bundled sounds with the default model and print right and wrong answers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from importlib import resources
 from pathlib import Path
 
 from aural.cli.files import json_line
-from aural.cli.options import AUTO_DEVICE, JsonOption, ModelOption, OfflineOption, open_towers
+from aural.cli.options import EngineOption, JsonOption, ModelOption, ModelOptions, OfflineOption
 from aural.core.errors import DataError
 from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import weight_cards
 
 
 def bundled_sounds() -> tuple[dict[Path, str], list[str]]:
-    """The bundled sound files with their true labels, and all labels to choose from."""
+    """Return the bundled sound files with their true labels, and the list of all labels to choose from."""
     folder = Path(str(resources.files("aural"))) / "sounds"
     values = tomllib.loads((folder / "sounds.toml").read_text(encoding="utf-8"))
     truth = {folder / f"{name}.ogg": sound["label"] for name, sound in values["sounds"].items()}
     return truth, sorted([*truth.values(), *values["distractors"]])
 
 
-def demo(model: ModelOption = DEFAULT_MODEL, offline: OfflineOption = False, as_json: JsonOption = False) -> None:
-    """Name the sounds that come with aural, with the model that comes with aural."""
+def demo(
+    model: ModelOption = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify the bundled sounds with the bundled model."""
     truth, labels = bundled_sounds()
-    loaded = open_towers(model, AUTO_DEVICE, "fp32", None, offline)
+    loaded = ModelOptions(engine=engine, offline=offline).open(model)
     classifier = loaded.classifier(labels)
     right = 0
     if not as_json:
         print(f"{len(truth)} sounds, {len(labels)} labels to choose from, model {model}\n")
-    for found, (file, label) in zip(loaded.stream_audio(truth), truth.items(), strict=True):
-        if found.error is not None or found.embedding is None:
-            raise found.error or DataError(f"{file}: gave no embedding")
-        best = classifier.predict(found.embedding, 3)
+    for result, (file, label) in zip(loaded.stream_audio(truth), truth.items(), strict=True):
+        if result.error is not None or result.embedding is None:
+            raise result.error or DataError(f"{file}: no embedding was computed")
+        best = classifier.predict(result.embedding, 3)
         right += best[0].label == label
         if as_json:
             predictions = [{"label": p.label, "score": round(p.score, 6)} for p in best]
@@ -46,4 +51,5 @@ def demo(model: ModelOption = DEFAULT_MODEL, offline: OfflineOption = False, as_
         if card is not None and card.status != "published":
             print(f"{card.name}: {card.notes}")
         folder = next(iter(truth)).parent
-        print(f'Now your own: aural classify FILES_OR_DIRS --labels "a dog barking,rain"   (these sounds: {folder})')
+        print(f"These sounds are in {folder}. Now classify your own sounds:")
+        print('aural classify FILES_OR_DIRS --labels "a dog barking,rain"')

@@ -1,7 +1,8 @@
-"""`aural embed`: sounds or sentences to a parquet table of unit vectors."""
+"""`aural embed`: write the embeddings of sounds or texts to a parquet table."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,55 +11,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aural.cli.files import Batch, find_sounds, progress, read_lines
-from aural.cli.options import (
-    AUTO_DEVICE,
-    BatchOption,
-    DeviceOption,
-    ModelOption,
-    OfflineOption,
-    PrecisionOption,
-    StrictOption,
-    TokenizerOption,
-    open_model,
-)
+from aural.cli.options import BatchOption, ModelOption, ModelOptions, StrictOption, with_model_options
 from aural.core.errors import ConfigError
+from aural.core.files import atomic_write
 from aural.core.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from aural.models.pipeline import Model
+    from aural.models.embedding import EmbeddingModel
 
 TEXT_CHUNK = 1024
+ROW_GROUP = 4096
 
 
+@with_model_options
 def embed(
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")],
     sounds: Annotated[
         list[Path] | None, typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")
     ] = None,
-    text_file: Annotated[Path | None, typer.Option("--text-file", help="Embed its lines instead of sounds.")] = None,
-    windows: Annotated[bool, typer.Option("--windows", help="One row a window, not one a file.")] = False,
+    text_file: Annotated[
+        Path | None, typer.Option("--text-file", help="Embed the lines of this text file instead of sounds.")
+    ] = None,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Write one row per window instead of one per file.")
+    ] = False,
     model: ModelOption = DEFAULT_MODEL,
-    device: DeviceOption = AUTO_DEVICE,
-    precision: PrecisionOption = "fp32",
+    options: ModelOptions,
     batch_size: BatchOption = None,
-    tokenizer: TokenizerOption = None,
-    offline: OfflineOption = False,
     strict: StrictOption = False,
 ) -> None:
     """Write the embeddings of sounds, or of the lines of a text file, to a parquet table.
 
-    Columns: file (or text), start_s, end_s, silent, embedding (fixed-size list of float32). The model's name stands in
-    the table's metadata.
+    Columns: file (or text), start_s, end_s, silent, embedding (fixed-size list of float32). The table's metadata
+    contains the model's name.
     """
     if bool(sounds) == bool(text_file):
-        raise ConfigError("give either sound files or --text-file, not both and not neither")
+        raise ConfigError("give either sound files or --text-file, not both")
     if out.suffix.lower() != ".parquet":
-        raise ConfigError(f"{out}: embeddings are written as parquet; end the name in .parquet")
+        raise ConfigError(f"{out}: embeddings are written as parquet; give a name that ends in .parquet")
     if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
+        raise ConfigError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
     files = find_sounds(sounds) if sounds else []
     lines = read_lines(text_file, "text") if text_file else []
-    loaded = open_model(model, device, precision, tokenizer, offline)
+    loaded = options.open(model)
     batch = Batch(strict)
     rows = _sound_rows(loaded, files, windows, batch_size, batch) if files else _text_rows(loaded, lines, batch)
     _write(out, rows, loaded)
@@ -66,23 +62,20 @@ def embed(
 
 
 def _sound_rows(
-    model: Model, files: list[Path], windows: bool, batch_size: int | None, batch: Batch
+    model: EmbeddingModel, files: list[Path], windows: bool, batch_size: int | None, batch: Batch
 ) -> Iterator[dict[str, Any]]:
     stream = model.stream_audio(files, batch_size=batch_size, keep_windows=windows)
-    for found in progress(stream, len(files), "embedding"):
-        if found.error is not None:
-            batch.skip(found.error)
+    for result in progress(stream, len(files), "embedding"):
+        if not batch.add(result):
             continue
-        batch.done += 1
-        batch.silent += found.silent
-        name = str(files[found.index])
-        times = found.times_s if windows else [(0.0, found.duration_s)]
-        vectors = found.windows if windows else [found.embedding]
+        name = str(files[result.index])
+        times = result.times_s if windows else [(0.0, result.duration_s)]
+        vectors = result.windows if windows else [result.embedding]
         for (start_s, end_s), vector in zip(times, vectors, strict=True):
-            yield {"file": name, "start_s": start_s, "end_s": end_s, "silent": found.silent, "embedding": vector}
+            yield {"file": name, "start_s": start_s, "end_s": end_s, "silent": result.silent, "embedding": vector}
 
 
-def _text_rows(model: Model, lines: list[str], batch: Batch) -> Iterator[dict[str, Any]]:
+def _text_rows(model: EmbeddingModel, lines: list[str], batch: Batch) -> Iterator[dict[str, Any]]:
     for at in progress(range(0, len(lines), TEXT_CHUNK), -(-len(lines) // TEXT_CHUNK), "embedding"):
         chunk = lines[at : at + TEXT_CHUNK]
         for text, vector in zip(chunk, model.embed_text(chunk), strict=True):
@@ -90,32 +83,24 @@ def _text_rows(model: Model, lines: list[str], batch: Batch) -> Iterator[dict[st
             yield {"text": text, "embedding": vector}
 
 
-def _write(out: Path, rows: Iterator[dict[str, Any]], model: Model) -> None:
-    """Write in row groups of 4096; the file appears only when it is whole."""
+def _write(out: Path, rows: Iterator[dict[str, Any]], model: EmbeddingModel) -> None:
+    """Write the rows in row groups of `ROW_GROUP`; no file is written when there are no rows."""
     import pyarrow as pa
     from pyarrow import parquet
 
     if out.is_dir():
-        raise ConfigError(f"{out}: is a directory; name a file for the table")
-    schema = None
-    part = out.with_name(out.name + ".part")
-    writer = None
-    try:
-        part.touch()
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); name another folder") from None
-    try:
-        while chunk := list(islice(rows, 4096)):
-            if schema is None or writer is None:
-                kinds = {"start_s": pa.float64(), "end_s": pa.float64(), "silent": pa.bool_()}
-                kinds["embedding"] = pa.list_(pa.float32(), model.embed_dim)
-                fields = [(name, kinds.get(name, pa.string())) for name in chunk[0]]
-                schema = pa.schema(fields, {"model": model.name, "sample_rate_hz": str(model.sample_rate_hz)})
-                writer = parquet.ParquetWriter(part, schema)
+        raise ConfigError(f"{out}: is a directory; give the name of a file for the table")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise ConfigError(f"{out}: the folder cannot be written to; give another folder")
+    chunk = list(islice(rows, ROW_GROUP))
+    if not chunk:
+        return
+    kinds = {"start_s": pa.float64(), "end_s": pa.float64(), "silent": pa.bool_()}
+    kinds["embedding"] = pa.list_(pa.float32(), model.embed_dim)
+    fields = [(name, kinds.get(name, pa.string())) for name in chunk[0]]
+    schema = pa.schema(fields, {"model": model.name, "sample_rate_hz": str(model.sample_rate_hz)})
+    with atomic_write(out, ConfigError) as part, parquet.ParquetWriter(part, schema) as writer:
+        while chunk:
             columns = {name: [row[name] for row in chunk] for name in schema.names}
             writer.write_table(pa.table(columns, schema=schema))
-        if writer is not None:
-            writer.close()
-            part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+            chunk = list(islice(rows, ROW_GROUP))

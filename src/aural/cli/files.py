@@ -1,4 +1,4 @@
-"""What the commands share: finding sound files, reading label and text files, progress, the closing line, JSON."""
+"""Functions that the commands share: read text files, count results, show progress and print JSON."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aural.audio.find import SOUND_SUFFIXES, find_sounds
 from aural.core.errors import AuralError, DataError
+
+if TYPE_CHECKING:
+    from aural.models.embedding import AudioEmbedding
 
 __all__ = ["SOUND_SUFFIXES", "Batch", "find_sounds", "json_line", "progress", "read_lines"]
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """The non-empty lines of a UTF-8 text file."""
+    """Return the non-empty lines of a UTF-8 text file; `what` names its content in errors."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what} file") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is not UTF-8 text; save the {what} file as UTF-8, one a line") from None
+        raise DataError(f"{path}: is not UTF-8 text; save the {what} file as UTF-8 with one per line") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{path}: holds no {what}; write one a line")
+        raise DataError(f"{path}: holds no {what}; write one per line")
     return lines
 
 
 @dataclass
 class Batch:
-    """A batch that goes on past bad files and says at its end what it skipped and why."""
+    """The counts of a command over many files, which skips unreadable files and reports them at the end."""
 
     strict: bool = False
     done: int = 0
@@ -41,10 +44,23 @@ class Batch:
     skipped: list[str] = field(default_factory=list)
 
     def skip(self, error: AuralError) -> None:
+        """Record the reason why a file was skipped."""
         self.skipped.append(str(error))
 
+    def add(self, result: AudioEmbedding) -> bool:
+        """Count an embedded sound, or record its error; return whether it was embedded."""
+        if result.error is not None:
+            self.skip(result.error)
+            return False
+        self.done += 1
+        self.silent += result.silent
+        return True
+
     def close(self, noun: str = "sound") -> int:
-        """Print the closing line on stderr; the exit code is 0 if anything was done, 2 if not or with --strict."""
+        """Print the skipped files and a summary on stderr, and return the exit code.
+
+        The code is 2 if files were skipped and either nothing was done or --strict was given, else 0.
+        """
         for reason in self.skipped:
             print(f"skipped: {reason}", file=sys.stderr)
         line = f"{self.done} {noun}{'' if self.done == 1 else 's'}"
@@ -57,7 +73,7 @@ class Batch:
 
 
 def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-    """A progress bar on stderr, for long work on a terminal only."""
+    """Yield the items; show a progress bar on stderr if it is a terminal and there are at least 8 items."""
     if not sys.stderr.isatty() or total < 8:
         yield from items
         return
@@ -68,5 +84,5 @@ def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
 
 
 def json_line(values: dict[str, Any]) -> str:
-    """One JSON object on one line, unicode as it is."""
+    """Return a mapping as one line of JSON; characters outside ASCII are not escaped."""
     return json.dumps(values, ensure_ascii=False)

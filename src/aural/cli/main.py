@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 import aural
-from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, search, serve, train
+from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, reproduce, search, serve, train
 from aural.core.errors import AuralError
+from aural.core.plugins import add_plugin, load_plugins
 
 app = typer.Typer(
     name="aural",
@@ -32,8 +33,21 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = (
         False
     ),
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE",
+            help="A module, .py file or package folder that adds objectives, encoders, systems, tasks or recipes; "
+            "may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Name, find and embed any sound in your own words."""
+    for module in plugin or []:
+        add_plugin(module)
+    if plugin:
+        load_plugins()
 
 
 app.command()(classify.classify)
@@ -43,6 +57,7 @@ app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
+app.command()(reproduce.reproduce)
 app.command()(search.search)
 app.command()(serve.serve)
 app.add_typer(library.app, name="library")

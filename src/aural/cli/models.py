@@ -38,7 +38,7 @@ def show(
     card = weight_cards().get(name)
     values = card.model_dump(mode="json", exclude_none=True) if card else {"name": name}
     if card is None or card.folder is not None:
-        from aural.models.load import open_checkpoint
+        from aural.models.open import open_checkpoint
 
         checkpoint = open_checkpoint(name, offline=offline)
         values |= {
@@ -62,9 +62,10 @@ def convert(
     offline: OfflineOption = False,
 ) -> None:
     """Write a model in aural's own format: config.json, model.safetensors, model card, tokenizer."""
-    from aural.models.publish import save_model
+    from aural.models.pipeline import Model
 
-    folder = save_model(source, target, half=half, tokenizer=tokenizer, offline=offline)
+    model = Model.from_pretrained(source, device="cpu", tokenizer=tokenizer, offline=offline)
+    folder = model.save_pretrained(target, half=half)
     print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
 
 

@@ -2,67 +2,113 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import inspect
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
-from aural.core.errors import ConfigError
-
 if TYPE_CHECKING:
-    from aural.models.embedding import EmbeddingModel
+    from aural.models.embedding import EmbeddingModel, Precision
+    from aural.models.load import Engine
     from aural.models.pipeline import Model
 
+AUTO_DEVICE = "auto"
+
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A name of `aural models list`, a path or a hub repository.", metavar="M")
+    str,
+    typer.Option("--model", "-m", help="A name of `aural models list`, a path or a hub repository.", metavar="M"),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N, mps or auto.", metavar="D")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="fp32 or bf16.")]
-TokenizerOption = Annotated[
-    Path | None, typer.Option("--tokenizer", help="Folder of the text tower's tokenizer, where it is not bundled.")
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        envvar="AURAL_ENGINE",
+        help="torch, onnx or auto (onnx where the model has an ONNX form and runs on the CPU in fp32).",
+    ),
 ]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 2 if anything was skipped.")]
+TokenizerOption = Annotated[
+    Path | None, typer.Option("--tokenizer", help="Folder with the text tower's tokenizer, if it is not bundled.")
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Use only files on this machine.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any file was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
-BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows a batch.", min=1)]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1)]
 LibraryOption = Annotated[
     Path, typer.Option("--library", "-L", envvar="AURAL_LIBRARY", help="Folder of the library.", metavar="L")
 ]
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
 ]
-AUTO_DEVICE = "auto"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a command opens its model: the options that `with_model_options` adds to a command."""
+
+    device: DeviceOption = AUTO_DEVICE
+    precision: PrecisionOption = "fp32"
+    engine: EngineOption = "auto"
+    tokenizer: TokenizerOption = None
+    offline: OfflineOption = False
+
+    def open(self, name: str) -> EmbeddingModel:
+        """Load a model; torch is imported only if the engine needs it."""
+        from aural.models.load import load
+
+        model = load(
+            name,
+            engine=cast("Engine", self.engine),  # load checks the value
+            device=self.device,
+            precision=cast("Precision", self.precision),
+            tokenizer=self.tokenizer,
+            offline=self.offline,
+        )
+        if model.computes != model.precision:
+            print(f"note: this device has no {self.precision} arithmetic; computing in fp32", file=sys.stderr)
+        return model
+
+
+def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a dataclass type, such as `ModelOptions`, by one option per field.
+
+    Typer reads options from the signature; a dataclass defines options that several commands share.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in signature.parameters.values():
+        if not is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = cast("type", parameter.annotation)
+        hints = get_type_hints(parameter.annotation, include_extras=True)
+        for field in fields(parameter.annotation):
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]))
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def open_model(name: str, device: str, precision: str, tokenizer: Path | None, offline: bool) -> Model:
-    """Load as the options say; torch is imported only now."""
-    from aural.models.load import load
+    """Load a model on torch as the options of a command say."""
+    from aural.models.pipeline import Model
 
-    model = load(name, device=device, precision=precision, tokenizer=tokenizer, offline=offline)  # type: ignore[arg-type]
-    if model.computes != model.precision:
-        print(f"note: this {model.device.type} has no {precision} arithmetic; computing in fp32", file=sys.stderr)
+    model = ModelOptions(device, precision, "torch", tokenizer, offline).open(name)
+    assert isinstance(model, Model)
     return model
-
-
-def open_towers(name: str, device: str, precision: str, tokenizer: Path | None, offline: bool) -> EmbeddingModel:
-    """As `open_model`, but by onnxruntime where the model has an ONNX form: no import of torch, a result in no time.
-
-    So it is on the CPU in fp32 alone, and not where there is an NVIDIA GPU that "auto" would take, nor with
-    AURAL_ENGINE=torch.
-    """
-    from aural.core.weights import weight_cards
-    from aural.models.onnx_model import OnnxModel, can_open
-
-    engine = os.environ.get("AURAL_ENGINE", "auto")
-    if engine not in ("auto", "torch"):
-        raise ConfigError(f'AURAL_ENGINE is "{engine}"; use auto or torch')
-    on_cpu = device == "cpu" or (device == AUTO_DEVICE and not Path("/dev/nvidiactl").exists())
-    if engine == "auto" and on_cpu and precision == "fp32" and tokenizer is None:
-        card = weight_cards().get(name)
-        folder = card.bundled() if card is not None and card.folder is not None else Path(name)
-        if can_open(folder):
-            return OnnxModel(folder, name=name)
-    return open_model(name, device, precision, tokenizer, offline)

@@ -1,8 +1,8 @@
 """Errors that a user can act on.
 
 Every error that comes from input (a file, an argument, a config key, a checkpoint) is an `AuralError` whose message is
-one clear sentence: it names the thing at fault and says how to mend it. The command line prints that sentence and exits
-with code 2; anything else is a bug and keeps its traceback.
+one clear sentence: it names the file or key at fault and says how to fix it. The command line prints that sentence and
+exits with code 2. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 
 class AuralError(Exception):
-    """Base of all errors that a user can mend; `str(error)` is one sentence."""
+    """Base class of all errors that a user can fix; `str(error)` is one sentence."""
 
 
 class AudioError(AuralError):
-    """A sound cannot be decoded or used: missing, corrupt, empty, NaN, a rate out of range."""
+    """A sound cannot be decoded or used: missing, corrupt, empty, NaN, or at an unsupported sample rate."""
 
 
 class ConfigError(AuralError):
@@ -24,7 +24,7 @@ class ConfigError(AuralError):
 
 
 class CheckpointError(AuralError):
-    """A weight file is not what it says: missing, surplus or misshaped tensors, a wrong checksum, an unknown layout."""
+    """A weight file is invalid: missing, unexpected or misshaped tensors, a wrong checksum, or an unknown layout."""
 
 
 class DataError(AuralError):
@@ -35,11 +35,26 @@ class MissingDependencyError(AuralError):
     """An optional package, tokenizer or text checkpoint is not on this machine."""
 
 
+class PluginError(AuralError):
+    """A plug-in cannot be imported, or registers a name that is taken."""
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """A clause naming the closest known name, or the known names: `did you mean "x"?` / `known: a, b`."""
+    """Return a clause that names the closest known name, or lists the known names.
+
+    >>> near_miss("rian", ["rain", "wind"])
+    'did you mean "rain"?'
+    >>> near_miss("dog", ["rain", "wind"])
+    'known: rain, wind'
+    """
     options = sorted(known)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:
         return f'did you mean "{close[0]}"?'
     shown = ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
     return f"known: {shown}" if options else "nothing is known here"
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """Return the message of another library's exception on one line, cut to `limit` characters."""
+    return " ".join(str(error).split())[:limit]

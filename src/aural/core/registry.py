@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from aural.core.errors import ConfigError, near_miss
+from aural.core.plugins import load_plugins
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
     """Maps exact names to values of one kind ("encoder", "objective", ...).
+
+    Plug-ins (core/plugins.py) are imported when a name is not registered yet or the names are listed.
 
     Args:
         kind: what an entry is, used in error messages.
@@ -64,19 +67,21 @@ class Registry(Generic[T]):
         return {name: axes for name, axes in missing.items() if axes}
 
     def __getitem__(self, name: str) -> T:
-        try:
-            return self._items[name]
-        except KeyError:
-            raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(name, self._items)}') from None
+        if name not in self:
+            raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(name, self._items)}')
+        return self._items[name]
 
     def __contains__(self, name: object) -> bool:
+        if name not in self._items:
+            load_plugins()
         return name in self._items
 
     def __iter__(self) -> Iterator[str]:
+        load_plugins()
         return iter(sorted(self._items))
 
     def __len__(self) -> int:
-        return len(self._items)
+        return sum(1 for _ in self)
 
 
 def build(registry: Registry[Any], name: str, values: Mapping[str, Any] | None = None) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from aural.core.config import Config, read_mapping
-from aural.core.errors import ConfigError, near_miss
+from aural.core.catalog import Catalog
+from aural.core.config import Config
 
 
 class WeightCard(Config):
@@ -46,17 +46,14 @@ class WeightCard(Config):
         return Path(str(resources.files("aural"))) / str(self.folder)
 
 
-@cache
-def weight_cards() -> dict[str, WeightCard]:
-    """All cards of catalog/weights by name."""
-    folder = Path(str(resources.files("aural"))) / "catalog" / "weights"
-    cards = [WeightCard.parse(read_mapping(file), file.name) for file in sorted(folder.glob("*.toml"))]
-    return {card.name: card for card in cards}
+WEIGHTS = Catalog("model", "weights", WeightCard)
+
+
+def weight_cards() -> Mapping[str, WeightCard]:
+    """Return all weight cards by name."""
+    return WEIGHTS
 
 
 def weight_card(name: str) -> WeightCard:
-    """The card of an exact name; ConfigError names the near miss."""
-    try:
-        return weight_cards()[name]
-    except KeyError:
-        raise ConfigError(f'unknown model "{name}"; {near_miss(name, weight_cards())}') from None
+    """Return the card of an exact name; a ConfigError names the near miss."""
+    return WEIGHTS.card(name)

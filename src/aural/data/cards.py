@@ -6,15 +6,13 @@ A card is data (`catalog/datasets/NAME.toml`); nothing in the package is written
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from aural.core.catalog import Catalog
 from aural.core.config import Config
-from aural.core.errors import ConfigError, near_miss
 from aural.data.manifest import SPLITS
 from aural.data.readers import READERS, Item, Reader
 from aural.data.readers.base import check_split
@@ -107,30 +105,17 @@ def reader(values: Mapping[str, Any], number: int) -> Reader:
     return READERS[name].parse(rest, f"parts.{number} ({name})")
 
 
+DATASETS = Catalog("data set", "datasets", DatasetCard)
+
+
 def card(name: str | Path) -> DatasetCard:
-    """A card of the catalog by exact name, or any card by its path (a .toml file)."""
-    if str(name).endswith(".toml"):
-        return DatasetCard.read_card(Path(name))
-    known = names()
-    if name not in known:
-        raise ConfigError(f'unknown data set "{name}"; {near_miss(str(name), known)}')
-    return _catalog_card(str(name))
+    """Return a card of the catalog by exact name, or read any card by its path (a .toml file)."""
+    return DATASETS.card(name)
 
 
 def names() -> tuple[str, ...]:
-    """Names of all cards in the catalog, sorted."""
-    return tuple(
-        sorted(path.name.removesuffix(".toml") for path in _catalog().iterdir() if path.name.endswith(".toml"))
-    )
-
-
-@cache
-def _catalog_card(name: str) -> DatasetCard:
-    return DatasetCard.read_card(Path(str(_catalog() / f"{name}.toml")))
-
-
-def _catalog() -> Any:
-    return resources.files("aural") / "catalog" / "datasets"
+    """Return the names of all cards in the catalog, sorted."""
+    return tuple(DATASETS)
 
 
 def _static(split: str, wanted: Sequence[str]) -> bool | None:

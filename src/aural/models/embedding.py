@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class EmbeddingModel(ABC):
     """Two towers, ready to use, an `Embedder`. A form of it says how windows and batches of texts are computed."""
 
     name: str
+    device: Any
+    """Where the model is computed: a torch.device, or "cpu" for onnxruntime."""
     precision: Precision
     windows_a_batch: int
 

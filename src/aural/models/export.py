@@ -16,7 +16,7 @@ from aural.encoders.convert.transformers import foreign_name, qkv_names
 from aural.encoders.htsat import HtsatConfig
 from aural.models.clap import ClapConfig
 from aural.models.format import make_folder
-from aural.models.load import load
+from aural.models.pipeline import Model
 
 ALLOWED = "ClapModel is HTSAT and RoBERTa with two-layer ReLU projections"
 
@@ -24,12 +24,16 @@ ALLOWED = "ClapModel is HTSAT and RoBERTa with two-layer ReLU projections"
 def export_transformers(
     source: str, target: str | Path, *, tokenizer: str | Path | None = None, offline: bool = False
 ) -> Path:
-    """config.json, preprocessor_config.json, model.safetensors and the tokenizer, as `ClapModel` reads them."""
+    """Write config.json, preprocessor_config.json, model.safetensors and the tokenizer as `ClapModel` reads them.
+
+    Raises ConfigError when the architecture has no place in ClapModel, and MissingDependencyError when the tokenizer is
+    not on this machine; the other files are then written.
+    """
     from safetensors.torch import save_file
 
-    model = load(source, device="cpu", tokenizer=tokenizer, offline=offline)
+    model = Model.from_pretrained(source, device="cpu", tokenizer=tokenizer, offline=offline)
     config, tensors = model.config, dict(model.checkpoint.tensors)
-    refuse_what_does_not_fit(config, tensors, model.source)
+    check_fits(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
     folder = make_folder(target)
     save_file(foreign_tensors(tensors, htsat, config), folder / "model.safetensors", metadata={"format": "pt"})
@@ -38,17 +42,17 @@ def export_transformers(
         (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     try:
         (folder / "tokenizer.json").write_text(model.tokenizer.backend.to_str(), encoding="utf-8")
-        own = {"tokenizer_class": "RobertaTokenizerFast", "model_max_length": config.text.max_tokens}
+        settings = {"tokenizer_class": "RobertaTokenizerFast", "model_max_length": config.text.max_tokens}
         special = {f"{name}_token": f"<{name}>" for name in ("pad", "unk", "mask")}
         special |= {"bos_token": "<s>", "eos_token": "</s>"}
-        (folder / "tokenizer_config.json").write_text(json.dumps(own | special, indent=2) + "\n", encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings | special, indent=2) + "\n", encoding="utf-8")
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{folder}: written without its tokenizer ({error})") from None
     return folder
 
 
-def refuse_what_does_not_fit(config: ClapConfig, tensors: dict[str, Tensor], source: str) -> None:
-    """ConfigError when ClapModel has no place for a part of this model."""
+def check_fits(config: ClapConfig, tensors: dict[str, Tensor], source: str) -> None:
+    """Raise ConfigError with the reason when ClapModel cannot represent a model."""
     mel, text = config.audio.mel, config.text
     reasons = {
         f"its audio encoder is {config.audio.encoder}": config.audio.encoder != "htsat",
@@ -56,7 +60,7 @@ def refuse_what_does_not_fit(config: ClapConfig, tensors: dict[str, Tensor], sou
         f"its projections are {config.audio.projection}": {config.audio.projection, config.text_projection} != {"mlp"},
         "its loss has a bias": config.logit_bias,
         f"its window is {config.audio.window_s:g} s, not whole seconds,": config.audio.window_s % 1 != 0,
-        "its mel is made for another sample rate than its sounds": mel.sample_rate_hz != config.audio.sample_rate_hz,
+        "its mel has another sample rate than its sounds": mel.sample_rate_hz != config.audio.sample_rate_hz,
         "its mel scale is not the one that ClapFeatureExtractor uses with its kind of truncation": (mel.scale, mel.norm)
         != (("htk", None) if config.audio.encoder_options.get("fusion") else ("slaney", "slaney")),
         "its mel is not in dB": mel.log != "db" or mel.peak_normalize or mel.divide != 1.0 or mel.pad != "reflect",
@@ -66,31 +70,31 @@ def refuse_what_does_not_fit(config: ClapConfig, tensors: dict[str, Tensor], sou
             raise ConfigError(f"{source}: cannot be written for transformers, because {reason} and {ALLOWED}")
     window = torch.hann_window(mel.n_fft)
     filters = torch.from_numpy(mel_filters(mel)).float()
-    own = (tensors["audio.front_end.window"], tensors["audio.front_end.filters"])
-    if not all(torch.allclose(a, b, atol=1e-6) for a, b in zip(own, (window, filters), strict=True)):
-        raise ConfigError(f"{source}: its own mel filters differ from those that ClapFeatureExtractor computes")
+    stored = (tensors["audio.front_end.window"], tensors["audio.front_end.filters"])
+    if not all(torch.allclose(a, b, atol=1e-6) for a, b in zip(stored, (window, filters), strict=True)):
+        raise ConfigError(f"{source}: its mel filters differ from those that ClapFeatureExtractor computes")
 
 
 def foreign_tensors(tensors: dict[str, Tensor], htsat: HtsatConfig, config: ClapConfig) -> dict[str, Tensor]:
-    """Our tensors under ClapModel's names, with the constants that it stores."""
+    """Return the tensors under the names of ClapModel, with the constants that it stores."""
     audio = "audio_model.audio_encoder."
-    found: dict[str, Tensor] = {"logit_scale_t": tensors["logit_scale"].clone()}
-    found |= htsat_constants(audio, htsat.depths, htsat.window, htsat.image_side // htsat.patch, masks=False)
+    renamed: dict[str, Tensor] = {"logit_scale_t": tensors["logit_scale"].clone()}
+    renamed |= htsat_constants(audio, htsat.depths, htsat.window, htsat.image_side // htsat.patch, masks=False)
     positions = torch.arange(config.text.positions)[None]
-    found["text_model.embeddings.position_ids"] = positions
-    found["text_model.embeddings.token_type_ids"] = torch.zeros_like(positions)
+    renamed["text_model.embeddings.position_ids"] = positions
+    renamed["text_model.embeddings.token_type_ids"] = torch.zeros_like(positions)
     for name, tensor in tensors.items():
         if name.startswith("audio.front_end."):
             continue
         if "attn.qkv." in name:
-            found |= dict(zip(qkv_names(name), tensor.chunk(3), strict=True))
+            renamed |= dict(zip(qkv_names(name), tensor.chunk(3), strict=True))
         else:
-            found[foreign_name(name)] = tensor
-    return {name: tensor.clone().contiguous() for name, tensor in found.items()}
+            renamed[foreign_name(name)] = tensor
+    return {name: tensor.clone().contiguous() for name, tensor in renamed.items()}
 
 
 def clap_config(config: ClapConfig, htsat: HtsatConfig) -> dict[str, Any]:
-    """ClapConfig's values."""
+    """Return the content of config.json: the keys of transformers' ClapConfig."""
     text, last = config.text, htsat.embed_dim * 2 ** (len(htsat.depths) - 1)
     return {
         "architectures": ["ClapModel"],
@@ -130,7 +134,7 @@ def clap_config(config: ClapConfig, htsat: HtsatConfig) -> dict[str, Any]:
 
 
 def extractor_config(config: ClapConfig, htsat: HtsatConfig) -> dict[str, Any]:
-    """ClapFeatureExtractor's values."""
+    """Return the content of preprocessor_config.json: the keys of ClapFeatureExtractor."""
     mel, window_s = config.audio.mel, config.audio.window_s
     return {
         "feature_extractor_type": "ClapFeatureExtractor",

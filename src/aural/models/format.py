@@ -1,5 +1,8 @@
-"""Our own format: one folder with `config.json`, `model.safetensors`, a model card (`README.md`) and, where the text
-tower's tokenizer is not bundled with aural, `tokenizer.json`."""
+"""Read and write aural's own format.
+
+A model is one folder with `config.json`, `model.safetensors`, a model card (`README.md`) and, where the text tower's
+tokenizer is not bundled with aural, `tokenizer.json`.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,21 @@ from torch import Tensor
 import aural
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
+from aural.core.files import atomic_write, write_text
 from aural.encoders.convert.base import check_keys
+from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import ClapConfig, layout
-from aural.models.packaged import MINILM, PackagedText, check_updates, in_8_bits, is_matrix, is_update, with_updates
-from aural.models.sources import Checkpoint, Peer, read_safetensors
-
-__all__ = ["FORMAT", "MINILM", "PackagedText", "open_own", "save_own"]
+from aural.models.low_rank import check_updates, is_update, with_updates
+from aural.models.packaged import PackagedText
+from aural.models.rounding import in_8_bits, is_matrix
+from aural.models.weight_files import read_safetensors
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 
 
 class Header(Config):
-    """config.json: the format's number, who wrote it, and the model."""
+    """The content of config.json: the format's version, who wrote it, and the model."""
 
     aural: int
     written_by: str = ""
@@ -34,19 +39,21 @@ class Header(Config):
     peer: Peer = "none"
     text_from: PackagedText | None = None
     int8: bool = False
-    """Matrices are rounded to 8 bits by row when the model is opened, so that its int8 form is the same model."""
+    """Round matrices to 8 bits per row when the model is opened, so that it equals its int8 ONNX form."""
     clap: ClapConfig
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is of our own format."""
+    """Return whether a folder is in aural's own format."""
     file = folder / "config.json"
     return file.is_file() and "aural" in read_mapping(file)
 
 
 def packaged_text(folder: Path) -> tuple[PackagedText | None, dict[str, Tensor]]:
-    """The package that holds a folder's text tower, if one does, and the updates in the folder that go on top; none
-    where the tower is rounded besides."""
+    """Return the package that holds a folder's text tower and the low-rank updates stored in the folder.
+
+    Returns (None, {}) when the folder holds the text tower itself, or rounds it to 8 bits.
+    """
     header = Header.parse(read_mapping(folder / "config.json"), str(folder / "config.json"))
     if header.text_from is None or header.int8:
         return None, {}
@@ -54,10 +61,13 @@ def packaged_text(folder: Path) -> tuple[PackagedText | None, dict[str, Tensor]]
 
 
 def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
-    """Read a folder in our format; every tensor must be there with its shape, and none besides."""
+    """Open a folder in aural's own format; `values` is the content of its config.json.
+
+    Raises CheckpointError when a tensor is missing, unexpected or misshaped, or the format is newer than this version.
+    """
     header = Header.parse(values, str(folder / "config.json"))
     if header.aural != FORMAT:
-        raise CheckpointError(f"{folder}: is of format {header.aural}; this aural reads {FORMAT}, so update aural")
+        raise CheckpointError(f"{folder}: has format {header.aural}, this version reads {FORMAT}; update aural")
     file = folder / WEIGHTS
     if not file.is_file():
         raise CheckpointError(f"{folder}: {WEIGHTS} is missing; copy the whole folder again")
@@ -66,24 +76,25 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         tensors |= header.text_from.tensors(header.clap)
     check_updates(tensors)
     check_keys({name: t for name, t in tensors.items() if not is_update(name)}, layout(header.clap), str(file))
-    opened = Opened(tensors, header.int8)
-    return Checkpoint(header.clap, opened, header.peer, str(folder), folder)
+    return Checkpoint(header.clap, LazyTensors(tensors, header.int8), header.peer, str(folder), folder)
 
 
-class Opened(Mapping[str, Tensor]):
-    """A folder's tensors, made when they are asked for: float32, updates added, matrices rounded. So a tower that
-    nobody uses takes no memory."""
+class LazyTensors(Mapping[str, Tensor]):
+    """The tensors of a folder, computed on access: float32, low-rank updates added, matrices rounded.
+
+    A tower that is not used takes no memory.
+    """
 
     def __init__(self, stored: dict[str, Tensor], int8: bool) -> None:
         self.stored, self.int8 = stored, int8
 
     def __getitem__(self, name: str) -> Tensor:
         layer = name.removesuffix(".weight")
-        own = {key: self.stored[key] for key in (name, f"{layer}.lora_a", f"{layer}.lora_b") if key in self.stored}
-        found = with_updates({key: t.float() if t.is_floating_point() else t for key, t in own.items()})[name]
-        if self.int8 and is_matrix(name, found.shape):
-            return torch.from_numpy(in_8_bits(found.numpy()))
-        return found
+        parts = {key: self.stored[key] for key in (name, f"{layer}.lora_a", f"{layer}.lora_b") if key in self.stored}
+        tensor = with_updates({key: t.float() if t.is_floating_point() else t for key, t in parts.items()})[name]
+        if self.int8 and is_matrix(name, tensor.shape):
+            return torch.from_numpy(in_8_bits(tensor.numpy()))
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self.stored if not is_update(name))
@@ -93,14 +104,14 @@ class Opened(Mapping[str, Tensor]):
 
 
 def make_folder(folder: str | Path) -> Path:
-    """The folder to write a model to, made if it is not there."""
+    """Create the folder to write a model to, if it does not exist, and return its path."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; name a folder for the model")
+        raise ConfigError(f"{folder}: is a file; give the path of a folder for the model")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); give another folder") from None
     return folder
 
 
@@ -117,10 +128,12 @@ def save_own(
     text_from: PackagedText | None = None,
     int8: bool = False,
 ) -> Path:
-    """Write a folder in our format; `dtype` (float16) halves the weights on disk. Each file appears whole or not.
+    """Write a model to a folder in aural's own format and return the folder.
 
-    With `text_from` the text tower is left out of the folder and read from that package; its low-rank updates, if
-    `tensors` has any, are kept. Without it they are added to the matrices. int8: the model is rounded when opened.
+    peer, source: see `Checkpoint`. card: text of README.md. tokenizer_json: content of tokenizer.json, if written.
+    dtype: data type of stored matrices; float16 halves the file. text_from: the package that holds the text tower's
+    weights; they are then left out of the folder, and only their low-rank updates are stored. Without it, updates are
+    added to the matrices. int8: round matrices to 8 bits when the model is opened.
     """
     from safetensors.torch import save_file
 
@@ -135,14 +148,11 @@ def save_own(
     }
     by = f"aural {aural.__version__}"
     header = Header(aural=FORMAT, written_by=by, source=source, peer=peer, text_from=text_from, int8=int8, clap=config)
-    with_name = folder / (WEIGHTS + ".part")
-    save_file(packed, with_name, metadata={"format": "pt"})
-    with_name.replace(folder / WEIGHTS)
+    with atomic_write(folder / WEIGHTS, ConfigError) as part:
+        save_file(packed, part, metadata={"format": "pt"})
     texts = {"config.json": json.dumps(header.model_dump(mode="json"), indent=2) + "\n", "README.md": card}
     if tokenizer_json is not None:
         texts["tokenizer.json"] = tokenizer_json
     for name, text in texts.items():
-        part = folder / (name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
+        write_text(folder / name, text, ConfigError)
     return folder

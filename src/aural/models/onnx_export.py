@@ -16,7 +16,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,38 +24,40 @@ from torch import Tensor, nn
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
+from aural.core.files import atomic_write, write_text
 from aural.models.clap import AudioTower, TextTower
 from aural.models.format import make_folder
-from aural.models.load import load
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
-from aural.models.packaged import is_matrix, part, scale_of
 from aural.models.pipeline import Model
+from aural.models.prefix import strip_prefix
+from aural.models.rounding import is_matrix, scale_of
 from aural.nn.functional import unit
 
 OPSET = 20
-FOLDED = 4096  # constants of up to so many numbers are computed at export; larger ones when the graph is opened
+FOLDED = 4096
+"""Constants of up to this many numbers are computed at export; larger ones when the graph is opened."""
 
 
 class AudioGraph(nn.Module):
-    """(B, T) to unit rows (B, E); its tensors have the names they have in a checkpoint."""
+    """The audio graph: waveforms (B, T) to unit rows (B, E). Tensors have the same names as in a checkpoint."""
 
     def __init__(self, model: Model, bare: bool) -> None:
         super().__init__()
         self.audio = AudioTower(model.config.audio, model.embed_dim)
         self.audio.front_end = ProductLogMel(model.config.audio.mel)
-        self.audio.load_state_dict(_part(model, "audio.", bare), strict=True)
+        self.audio.load_state_dict(_tower_tensors(model, "audio.", bare), strict=True)
 
     def forward(self, wave: Tensor) -> Tensor:
         return unit(self.audio(wave))
 
 
 class TextGraph(nn.Module):
-    """ids and mask (B, L) to unit rows (B, E)."""
+    """The text graph: token ids and mask (B, L) to unit rows (B, E)."""
 
     def __init__(self, model: Model, bare: bool) -> None:
         super().__init__()
         self.text = TextTower(model.config.text, model.config.text_projection, model.embed_dim)
-        self.text.load_state_dict(_part(model, "text.", bare), strict=True)
+        self.text.load_state_dict(_tower_tensors(model, "text.", bare), strict=True)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return unit(self.text(ids, mask))
@@ -70,16 +72,19 @@ def export_onnx(
     tokenizer: str | Path | None = None,
     offline: bool = False,
 ) -> Path:
-    """Write both graphs of a model; `bare` leaves the weights in the model's own files, which must lie in `target`.
+    """Write the audio graph and the text graph of a model and return the folder.
 
-    int8: matrices and convolutions in 8 bits. Raises ConfigError for fused models: their input depends on the clip's
-    length.
+    int8: store matrices and convolutions in 8 bits. bare: leave the weights out of the graphs; `target` must then be
+    the model's own folder, whose files provide them. Raises ConfigError for fused models, because their input depends
+    on the length of the clip.
     """
-    model = source if isinstance(source, Model) else load(source, device="cpu", tokenizer=tokenizer, offline=offline)
+    model = source
+    if not isinstance(model, Model):
+        model = Model.from_pretrained(model, device="cpu", tokenizer=tokenizer, offline=offline)
     if int8 and bare:
-        raise ConfigError("int8 graphs are whole")
+        raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
     if model.config.audio.encoder_options.get("fusion"):
-        raise ConfigError(f"{model.source}: a fused model's input depends on the clip's length; it has no ONNX form")
+        raise ConfigError(f"{model.source}: fused models have no ONNX form (their input depends on the clip length)")
     folder = make_folder(target)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
@@ -98,13 +103,15 @@ def export_onnx(
             outside += _strip(graph, set(model.checkpoint.tensors))
         elif int8:
             graph = _in_8_bits(graph, set(model.checkpoint.tensors))
-        part = folder / (name + ".part")
-        part.write_bytes(graph.SerializeToString())
-        part.replace(folder / name)
+        with atomic_write(folder / name, ConfigError) as part:
+            part.write_bytes(graph.SerializeToString())
     text = model.config.text
+    form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
+    if bare:
+        form = "bare"
     header = OnnxHeader(
         name=model.name,
-        form="bare" if bare else "int8" if int8 else "fp32",
+        form=form,
         embed_dim=model.embed_dim,
         sample_rate_hz=model.sample_rate_hz,
         window_s=model.window_s,
@@ -118,29 +125,29 @@ def export_onnx(
         max_tokens=text.max_tokens,
         weights=outside,
     )
-    (folder / HEADER).write_text(json.dumps(header.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:
-        (folder / "tokenizer.json").write_text(model.tokenizer.backend.to_str(), encoding="utf-8")
+        write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
     return folder
 
 
-def _part(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
-    """A tower's tensors. For a bare graph noise in their place: no two are equal, so none are merged into one."""
+def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
+    """Return the tensors of one tower; for a bare graph, noise, so that the exporter merges no equal tensors."""
     noise = torch.Generator().manual_seed(0)
     return {
         name: torch.rand(t.shape, generator=noise) if bare and t.is_floating_point() else t.float()
-        for name, t in part(model.checkpoint.tensors, prefix).items()
+        for name, t in strip_prefix(model.checkpoint.tensors, prefix).items()
     }
 
 
 def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]) -> Any:
-    """The traced graph with its small constants computed, as an onnx ModelProto."""
+    """Trace a module and return an onnx ModelProto with its small constants computed."""
     try:
         import onnx_ir
         from onnxscript import optimizer
     except ImportError:
-        raise MissingDependencyError('ONNX graphs are written by onnxscript; pip install "aural[onnx]"') from None
-    own = set(module.state_dict())  # stay as they are: they may be handed over when the graph is opened
+        raise MissingDependencyError('writing ONNX graphs needs onnxscript; pip install "aural[onnx]"') from None
+    kept = set(module.state_dict())  # not folded: bare graphs take these tensors when they are opened
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -159,56 +166,56 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 verbose=False,
             )
             assert program is not None
-            for _ in range(2):  # not the whole optimizer, which also folds BatchNorm into weights
+            for _ in range(2):  # the full optimizer would also fold BatchNorm into weights
                 optimizer.fold_constants_ir(
                     program.model,
                     onnx_shape_inference=True,
                     input_size_limit=FOLDED,
                     output_size_limit=FOLDED,
-                    should_fold=lambda node: None if own.isdisjoint(one.name for one in node.inputs if one) else False,
+                    should_fold=lambda node: None if kept.isdisjoint(one.name for one in node.inputs if one) else False,
                 )
                 optimizer.remove_unused_nodes(program.model)
     finally:
         quiet.setLevel(level)
-    for node in program.model.graph:  # where in the source a node comes from, longer than all the rest
+    for node in program.model.graph:  # source locations, which take more space than the graph
         node.metadata_props.clear()
         node.doc_string = None
     return onnx_ir.serde.serialize_model(program.model)
 
 
 def _strip(graph: Any, names: set[str]) -> list[str]:
-    """Mark the tensors of a checkpoint as lying elsewhere; their names."""
+    """Mark the tensors of a checkpoint as external data and return their names."""
     from onnx import TensorProto
 
-    found = [tensor for tensor in graph.graph.initializer if tensor.name in names]
-    for tensor in found:
+    external = [tensor for tensor in graph.graph.initializer if tensor.name in names]
+    for tensor in external:
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="weights")
-    return [tensor.name for tensor in found]
+    return [tensor.name for tensor in external]
 
 
 def _in_8_bits(graph: Any, names: set[str]) -> Any:
-    """The matrices of a checkpoint as 8-bit steps of a scale for each row (of a convolution: each channel).
+    """Store the matrices of a checkpoint as int8 with one scale per row (for a convolution: per output channel).
 
-    They are float32 again before they are used, and what is computed stays float32, so that only their rounding shows.
+    They are converted to float32 before use and all arithmetic stays float32, so only the rounding changes results.
     """
     import onnx
     from onnx import helper, numpy_helper
 
-    turned = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul"}  # (in, out), not (out, in)
+    transposed = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul"}  # (in, out), not (out, in)
     kept, nodes = [], []
     for tensor in graph.graph.initializer:
         if tensor.name not in names or not is_matrix(tensor.name, tensor.dims):
             kept.append(tensor)
             continue
-        axis = 1 if tensor.name in turned else 0
+        axis = 1 if tensor.name in transposed else 0
         values = numpy_helper.to_array(tensor)
         scale = scale_of(values, axis)
         steps = np.rint(values / scale).astype(np.int8)
-        own = [f"{tensor.name}.{part}" for part in ("steps", "scale")]
-        kept += [numpy_helper.from_array(steps, own[0]), numpy_helper.from_array(scale.ravel(), own[1])]
-        nodes.append(helper.make_node("DequantizeLinear", own, [tensor.name], axis=axis))
+        inputs = [f"{tensor.name}.{part}" for part in ("steps", "scale")]
+        kept += [numpy_helper.from_array(steps, inputs[0]), numpy_helper.from_array(scale.ravel(), inputs[1])]
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [tensor.name], axis=axis))
     nodes += graph.graph.node
     for field, values in (("initializer", kept), ("node", nodes)):
         graph.graph.ClearField(field)

@@ -1,6 +1,6 @@
-"""A model computed by onnxruntime, without importing torch: a first result in a fraction of the time.
+"""A model computed by onnxruntime. It starts much faster than the torch model because torch is not imported.
 
-Opens what `onnx_export` writes. Bare graphs get their weights from the model's own files, in float32.
+It opens folders written by `aural.models.onnx_export`.
 
 Legend: N items, E joint dimensions, T samples, L tokens.
 """
@@ -18,11 +18,13 @@ from pydantic import Field
 
 from aural.audio.length import Shorter
 from aural.core.config import Config, read_mapping
-from aural.core.errors import CheckpointError, DataError, MissingDependencyError
+from aural.core.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import EmbeddingModel
-from aural.models.packaged import PackagedText, in_8_bits, is_matrix, with_updates
+from aural.models.low_rank import with_updates
+from aural.models.packaged import PackagedText
+from aural.models.rounding import in_8_bits, is_matrix
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
@@ -32,7 +34,11 @@ ONNX_BATCH: Final = 4
 
 
 class OnnxHeader(Config):
-    """onnx.json. form "bare": the weights lie in the model's own files; the temperature, too."""
+    """The content of onnx.json.
+
+    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale and the bias from the
+    model's own files in the same folder.
+    """
 
     aural_onnx: int = FORMAT
     name: str = ""
@@ -49,16 +55,29 @@ class OnnxHeader(Config):
     pad_id: int
     max_tokens: int
     weights: list[str] = Field(default_factory=list)
-    """Of bare graphs: the tensors that are handed over when a graph is opened; their first word names the graph."""
+    """For bare graphs: names of the tensors that a graph needs when opened; the first component names the graph."""
+
+
+TORCH_ONLY: Final = frozenset(
+    ("audio_tower", "checkpoint", "clap", "compat", "config", "push_to_hub", "save_pretrained", "source", "text_tower")
+)
+"""Attributes of `aural.models.pipeline.Model` that an OnnxModel lacks."""
+
+
+class TorchOnlyError(ConfigError, AttributeError):
+    """An attribute of the torch model was requested from an OnnxModel."""
 
 
 def can_open(folder: Path) -> bool:
-    """Whether the folder holds an ONNX form and onnxruntime is installed."""
+    """Return whether the folder holds an ONNX form and onnxruntime is installed."""
     return os.path.isfile(folder / HEADER) and importlib.util.find_spec("onnxruntime") is not None
 
 
 class OnnxModel(EmbeddingModel):
-    """Both graphs of a folder, opened on first use. threads: cores to use (default: all that torch would take)."""
+    """A model computed by onnxruntime on the CPU in float32; each graph is opened on first use.
+
+    threads: number of CPU threads; default: the environment variable OMP_NUM_THREADS, else all cores.
+    """
 
     precision = "fp32"
     windows_a_batch = ONNX_BATCH
@@ -70,12 +89,20 @@ class OnnxModel(EmbeddingModel):
             raise CheckpointError(f"{self.folder}: holds no {HEADER}; `aural models export --format onnx` writes one")
         self.header = OnnxHeader.parse(read_mapping(file), str(file))
         if self.header.aural_onnx != FORMAT:
-            raise CheckpointError(f"{file}: is of format {self.header.aural_onnx}; this aural reads {FORMAT}")
+            raise CheckpointError(
+                f"{file}: has format {self.header.aural_onnx}, this version reads {FORMAT}; write it again"
+            )
         if importlib.util.find_spec("onnxruntime") is None:
-            raise MissingDependencyError(f'{self.folder}: is computed by onnxruntime; pip install "aural[onnx]"')
+            raise MissingDependencyError(f'{self.folder}: needs onnxruntime; pip install "aural[onnx]"')
         self.name = name or self.header.name
         self.device = "cpu"
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        """Explain which attributes need torch; called only for attributes that do not exist."""
+        if name in TORCH_ONLY:
+            raise TorchOnlyError(f'{self.folder}: "{name}" needs the torch model; load it with engine="torch"')
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def sample_rate_hz(self) -> int:
@@ -95,12 +122,12 @@ class OnnxModel(EmbeddingModel):
 
     @property
     def logit_scale(self) -> float:
-        found = self.header.logit_scale
-        return float(np.exp(self._own["logit_scale"])) if found is None else found
+        scale = self.header.logit_scale
+        return float(np.exp(self._stored["logit_scale"])) if scale is None else scale
 
     @property
     def logit_bias(self) -> float | None:
-        bias = self._own.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
+        bias = self._stored.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
         return None if bias is None else float(bias)
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
@@ -108,19 +135,19 @@ class OnnxModel(EmbeddingModel):
         waves = np.ascontiguousarray(waves, np.float32)
         if waves.ndim != 2 or waves.shape[1] != length:
             raise DataError(f"waves of shape {waves.shape}; give (N, {length}), or sounds to embed_audio")
-        found: FloatArray = self._audio.run(None, {"wave": waves})[0]
-        return found
+        vectors: FloatArray = self._audio.run(None, {"wave": waves})[0]
+        return vectors
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         ids, mask, _ = self.tokenizer.padded(texts)
-        found: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
-        return found
+        vectors: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
+        return vectors
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        own = self.folder / "tokenizer.json"
+        file = self.folder / "tokenizer.json"
         return Tokenizer(
-            load_backend(self.header.tokenizer, own if own.is_file() else None, offline=True),
+            load_backend(self.header.tokenizer, file if file.is_file() else None, offline=True),
             special=self.header.special_tokens,
             max_tokens=self.header.max_tokens,
             pad_id=self.header.pad_id,
@@ -128,28 +155,28 @@ class OnnxModel(EmbeddingModel):
         )
 
     @cached_property
-    def _own(self) -> dict[str, Any]:
-        """The tensors of the folder's model.safetensors, float32."""
+    def _stored(self) -> dict[str, Any]:
+        """The tensors of the folder's model.safetensors as float32."""
         return _tensors(self.folder / "model.safetensors")
 
     @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, self._as_opened(self._own) if self.header.form == "bare" else {})
+        return self._session(AUDIO, self._rounded(self._stored) if self.header.form == "bare" else {})
 
     @cached_property
     def _text(self) -> Any:
         weights: dict[str, Any] = {}
         if self.header.form == "bare":
-            weights = {name: value for name, value in self._own.items() if name.startswith("text.")}
+            weights = {name: value for name, value in self._stored.items() if name.startswith("text.")}
             packaged = read_mapping(self.folder / "config.json").get("text_from")
             if packaged is not None:
                 path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
                 weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
-            weights = self._as_opened(with_updates(weights))
+            weights = self._rounded(with_updates(weights))
         return self._session(TEXT, weights)
 
-    def _as_opened(self, weights: dict[str, Any]) -> dict[str, Any]:
-        """Rounded where the model says so."""
+    def _rounded(self, weights: dict[str, Any]) -> dict[str, Any]:
+        """Round matrices to 8 bits if config.json says so."""
         if not read_mapping(self.folder / "config.json").get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
@@ -168,9 +195,10 @@ class OnnxModel(EmbeddingModel):
             if used:
                 options.add_external_initializers(used, values)
             return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no other base
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({reason}); write it anew") from None
+        except Exception as error:  # the errors of onnxruntime share no other base class
+            raise CheckpointError(
+                f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again"
+            ) from None
 
 
 def _tensors(path: Path) -> dict[str, Any]:
@@ -178,7 +206,7 @@ def _tensors(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy the folder again") from None
-    return {name: t.astype(np.float32, copy=False) if t.dtype.kind == "f" else t for name, t in found.items()}
+    return {name: t.astype(np.float32, copy=False) if t.dtype.kind == "f" else t for name, t in tensors.items()}

@@ -26,8 +26,8 @@ from aural.audio.resample import resample, resample_sinc
 from aural.core.errors import AudioError, AuralError
 from aural.core.types import AudioSource, FloatArray
 from aural.encoders.tokenize import Tokenizer, Tokens
+from aural.models.checkpoint import Peer
 from aural.models.clap import AudioConfig
-from aural.models.sources import Peer
 
 
 class PeerInputs(NamedTuple):

@@ -1,4 +1,4 @@
-"""The model that users hold, computed by torch; how long sounds, batches and texts are handled is in `embedding`.
+"""The torch model. Windows, batches and texts are handled by its base class in `aural.models.embedding`.
 
 Legend: N items, E joint dimensions, T samples.
 """
@@ -21,10 +21,13 @@ from aural.core.types import AudioSource, FloatArray
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
 from aural.models.arguments import as_sources, check_texts
+from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioTower, Clap, TextTower
+from aural.models.device import has_bf16, pick_device
 from aural.models.embedding import EmbeddingModel, Precision
-from aural.models.packaged import part
-from aural.models.sources import Checkpoint
+from aural.models.open import open_checkpoint
+from aural.models.prefix import strip_prefix
+from aural.models.publish import push_to_hub, save_pretrained
 from aural.nn.conv import ConvBlock
 from aural.nn.functional import unit
 
@@ -32,7 +35,10 @@ CPU_BATCH, GPU_BATCH = 4, 64
 
 
 class Model(EmbeddingModel):
-    """Two towers computed by torch. Made by `aural.load`."""
+    """A model computed by torch; `aural.load(name, engine="torch")` returns one.
+
+    Attributes: `config`, `checkpoint`, `device`, `precision`, `compat`, and `source`, the path of its weights.
+    """
 
     def __init__(
         self,
@@ -47,10 +53,17 @@ class Model(EmbeddingModel):
         offline: bool = False,
     ) -> None:
         if compat == "peer" and checkpoint.peer == "none":
-            raise ConfigError(f'{checkpoint.source}: compat="peer" needs a published checkpoint; this one has no peer')
-        self.name, self.config, self.source = name or checkpoint.source, checkpoint.config, checkpoint.source
-        self.device, self.precision, self.compat, self.seed = torch.device(device), precision, compat, seed
-        self._checkpoint, self._tokenizer_path, self._offline = checkpoint, tokenizer, offline
+            raise ConfigError(f'{checkpoint.source}: compat="peer" needs a published checkpoint of another package')
+        self.name = name or checkpoint.source
+        self.config = checkpoint.config
+        self.source = checkpoint.source
+        self.device = torch.device(device)
+        self.precision = precision
+        self.compat = compat
+        self.seed = seed
+        self._checkpoint = checkpoint
+        self._tokenizer_path = tokenizer
+        self._offline = offline
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @property
@@ -80,11 +93,11 @@ class Model(EmbeddingModel):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The opened weights and config, as `aural.models.format.save_own` takes them."""
+        """The opened weights and configuration."""
         return self._checkpoint
 
-    # The towers are built from the mapped tensors on first use: a program that embeds only sounds never reads the text
-    # tower's pages, nor imports transformers.
+    # Towers are built from the mapped tensors on first use: a program that embeds only sounds does not read the text
+    # tower's weights and does not import transformers.
 
     @cached_property
     def audio_tower(self) -> AudioTower:
@@ -107,8 +120,9 @@ class Model(EmbeddingModel):
     def tokenizer(self) -> Tokenizer:
         text, folder = self.config.text, self._tokenizer_path
         if folder is None and self._checkpoint.folder is not None:
-            own = self._checkpoint.folder
-            folder = own if any((own / name).is_file() for name in ("tokenizer.json", "vocab.json")) else None
+            names = ("tokenizer.json", "vocab.json")
+            if any((self._checkpoint.folder / name).is_file() for name in names):
+                folder = self._checkpoint.folder
         return Tokenizer(
             load_backend(text.tokenizer, folder, offline=self._offline),
             special=text.special_tokens,
@@ -118,58 +132,60 @@ class Model(EmbeddingModel):
         )
 
     def _fill(self, tower: Any, prefix: str) -> Any:
-        state = part(self._checkpoint.tensors, prefix)
+        state = strip_prefix(self._checkpoint.tensors, prefix)
         if prefix == "text.":
             state = {name: tensor.float() for name, tensor in state.items()}
         tower.load_state_dict(state, strict=True, assign=True)
         return tower.requires_grad_(False).eval().to(self.device)
 
     def clap(self) -> Clap:
-        """A trainable copy of the whole model, in float32."""
+        """Return a trainable copy of the whole model in float32."""
         clap = Clap(self.config)
         clap.load_state_dict(self._checkpoint.tensors, strict=True)
         return clap.to(self.device)
 
     @property
     def computes(self) -> Precision:
-        """The precision really used: bf16 on a processor without bfloat16 arithmetic is slower than float32, so there
-        it stays float32."""
+        """The precision in use: fp32 where the device has no bfloat16 arithmetic, which would be slower."""
         return "bf16" if self.precision == "bf16" and has_bf16(self.device) else "fp32"
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.computes == "bf16" else nullcontext()
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
-        """Write the model in aural's own format; `half` stores matrices as float16."""
-        from aural.models.publish import save_pretrained
-
+        """Write the model to a folder in aural's own format; `half` stores matrices as float16."""
         return save_pretrained(self, folder, half=half)
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model in aural's own format to a hub repository; returns its address."""
-        from aural.models.publish import push_to_hub
-
+        """Upload the model in aural's own format to a hub repository and return its address."""
         return push_to_hub(self, repository, private=private, token=token)
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, **options: Any) -> Model:
-        """The same as `aural.load`."""
-        from aural.models.load import load
-
-        return load(name_or_path, **options)
+    def from_pretrained(
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        offline: bool = False,
+        **options: Any,
+    ) -> Model:
+        """Load a model on torch; the options are those of `aural.load`."""
+        where = pick_device(device)
+        checkpoint = open_checkpoint(name_or_path, offline=offline)
+        return Model(checkpoint, name=str(name_or_path), device=where, offline=offline, **options)
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
     def embed_audio(self, clips: Iterable[AudioSource], **options: Any) -> FloatArray:
-        """As `EmbeddingModel.embed_audio`; with compat="peer" as the reference package, which knows no options."""
-        return (
-            self._embed_peer(list(as_sources(clips)))
-            if self.compat == "peer"
-            else super().embed_audio(clips, **options)
-        )
+        """Embed sounds as `EmbeddingModel.embed_audio` does, or with compat="peer" as the reference package does.
+
+        With compat="peer" the options are ignored, because the reference package has none.
+        """
+        if self.compat == "peer":
+            return self._embed_peer(list(as_sources(clips)))
+        return super().embed_audio(clips, **options)
 
     def embed_waves(self, waves: FloatArray | Tensor) -> FloatArray:
-        """Waveforms (N, T), mono at the model's rate and of the window's length, to (N, E) unit rows."""
+        """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
         wave = torch.as_tensor(waves, device=self.device)
         length = round(self.config.audio.window_s * self.sample_rate_hz)
         if wave.ndim != 2 or wave.shape[1] != length:
@@ -191,7 +207,7 @@ class Model(EmbeddingModel):
     # Text ----------------------------------------------------------------------------------------------------------
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 64) -> FloatArray:
-        """As `EmbeddingModel.embed_text`; with compat="peer" as the reference package."""
+        """Embed texts as `EmbeddingModel.embed_text` does, or with compat="peer" as the reference package does."""
         if self.compat != "peer":
             return super().embed_text(texts, batch_size=batch_size)
         texts = check_texts(texts)
@@ -216,13 +232,3 @@ class Model(EmbeddingModel):
         with torch.inference_mode(), self._autocast():
             vectors = self.text_tower(ids, mask, None if last is None else last.to(self.device)).float()
         return unit(vectors).cpu().numpy()
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware (on x86: AVX512-BF16 or AMX)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        features = torch.cpu.get_capabilities()
-        return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return False

@@ -1,4 +1,4 @@
-"""Save models in our own format, with their card and tokenizer, and push them to the hub."""
+"""Save a model in aural's own format with its card and tokenizer, or push it to the hub."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from aural.core.errors import ConfigError, MissingDependencyError
+from aural.core.errors import ConfigError, MissingDependencyError, one_line
 from aural.core.weights import weight_cards
 from aural.encoders.tokenize import BUNDLED
 from aural.models.format import save_own
-from aural.models.load import load
 
 if TYPE_CHECKING:
     from aural.models.pipeline import Model
 
 
-def save_model(
-    source: str, target: str | Path, *, half: bool = False, tokenizer: str | Path | None = None, offline: bool = False
-) -> Path:
-    """Convert `source` (a name, path or repository) to a folder in our format."""
-    return save_pretrained(load(source, device="cpu", tokenizer=tokenizer, offline=offline), target, half=half)
-
-
 def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> Path:
-    """Write a model as config.json, model.safetensors, README.md and, where not bundled with aural, tokenizer.json.
+    """Write config.json, model.safetensors, README.md and, where not bundled with aural, tokenizer.json.
 
-    A tokenizer that is nowhere on this machine is left out; the folder then needs tokenizer=FOLDER to embed text.
+    half: store matrices as float16. A tokenizer that is not on this machine is left out; embedding text with the folder
+    then needs `tokenizer=FOLDER`.
     """
     checkpoint = model.checkpoint
     tokenizer_json = None
@@ -50,7 +43,7 @@ def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> 
 
 
 def push_to_hub(model: Model, repository: str, *, private: bool = False, token: str | None = None) -> str:
-    """Save the model and upload the folder to a hub repository, made if it is not there; returns its address."""
+    """Upload the model to a hub repository, which is created if it does not exist, and return its address."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -61,14 +54,14 @@ def push_to_hub(model: Model, repository: str, *, private: bool = False, token: 
             api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(folder_path=folder, repo_id=repository)
         except (HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = " ".join(str(error).split())[:160]
-            mend = "log in or pass token"
-            raise ConfigError(f'"{repository}": could not be written to the hub ({reason}); {mend}') from None
+            raise ConfigError(
+                f'"{repository}": could not be written to the hub ({one_line(error, 160)}); log in or pass token'
+            ) from None
         return f"{api.endpoint}/{repository}"
 
 
 def model_card(model: Model) -> str:
-    """A model card with what the checkpoint tells of itself."""
+    """Return the text of a model card, generated from the configuration and the weight card."""
     config, card = model.config, weight_cards().get(model.name)
     title = card.title if card else f"aural model converted from {Path(model.source).name}"
     encoder, text = config.audio.encoder, config.text

@@ -13,7 +13,7 @@ from aural.objectives.regress import Regress, RegressConfig
 from aural.objectives.sigmoid import Sigmoid, SigmoidConfig
 from aural.objectives.soft_targets import SoftTargets, SoftTargetsConfig
 from aural.objectives.sup_con import SupCon, SupConConfig
-from aural.objectives.targets import TARGETS
+from aural.objectives.targets import TARGETS, TargetProducer, build_targets
 from aural.objectives.tiled import TiledConfig, TiledInfoNCE, TiledSigmoid, tiled_info_nce, tiled_sigmoid
 
 __all__ = [
@@ -43,10 +43,12 @@ __all__ = [
     "SoftTargetsConfig",
     "SupCon",
     "SupConConfig",
+    "TargetProducer",
     "TiledConfig",
     "TiledInfoNCE",
     "TiledSigmoid",
     "build_objective",
+    "build_targets",
     "check_needs",
     "divergence_bound",
     "gather_with_gradient",

@@ -1,38 +1,38 @@
-"""Target and weight matrices for contrastive losses, as pure functions.
+"""Target and weight matrices for contrastive losses: pure functions, and producers that recipes name.
 
 `targets` (B, B) say how well caption j fits clip i; `soft_targets` divides rows and columns by their sums. `weights`
 (B, B) say how much caption j counts in the denominator of clip i; `soft_targets` with `negatives: weighted` uses them.
 
-| function | gives | from |
-| --- | --- | --- |
-| `label_targets` | targets | one label per item |
-| `overlap_targets` | targets | several labels per item |
-| `tree_similarity`, `tree_targets` | targets | a hierarchy of labels |
-| `frozen_targets` | targets | embeddings of a frozen model |
-| `propensity_weights` | weights | how often each caption is drawn |
-| `false_negative_weights` | weights | similarities of a frozen model |
+| function | name in a recipe | gives | from |
+| --- | --- | --- | --- |
+| `label_targets` | `labels` | targets | one label per item |
+| `overlap_targets` | `label_sets` | targets | several labels per item |
+| `tree_similarity`, `tree_targets` | `tree` | targets | a hierarchy of labels |
+| `frozen_targets` | `frozen` | targets | embeddings of a frozen model |
+| `propensity_weights` | `propensity` | weights | how often each caption is drawn |
+| `false_negative_weights` | `false_negatives` | weights | embeddings of a frozen model |
+
+A recipe names a producer under an objective's `targets`; `build_targets` constructs it.
 
 Legend: B rows, M columns, C labels, E dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from aural.core.config import Config
 from aural.core.errors import ConfigError
-from aural.core.registry import Registry
-
-# Names for recipes. Each entry states what it gives and which batch fields it takes; see the functions for arguments.
-TARGETS: Registry[Callable[..., Tensor]] = Registry(
-    "target producer", {"gives": ("targets", "weights"), "takes": ("labels", "label sets", "embeddings", "counts")}
-)
+from aural.core.registry import Registry, build
 
 
-@TARGETS.register("labels", gives="targets", takes="labels")
 def label_targets(row_label: Tensor, column_label: Tensor | None = None) -> Tensor:
     """Return (B, M): 1 where row and column have the same label, else 0.
 
@@ -49,7 +49,6 @@ def label_targets(row_label: Tensor, column_label: Tensor | None = None) -> Tens
     return (row_label[:, None] == column_label[None, :]).float()
 
 
-@TARGETS.register("label_sets", gives="targets", takes="label sets")
 def overlap_targets(row_labels: Tensor, column_labels: Tensor | None = None) -> Tensor:
     """Return (B, M): the Jaccard index of two sets of labels, from multi-hot rows (B, C) and (M, C).
 
@@ -118,7 +117,6 @@ def tree_paths(parents: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     return {label: path(label) for label in sorted({*parents, *parents.values()})}
 
 
-@TARGETS.register("tree", gives="targets", takes="labels")
 def tree_targets(row_label: Tensor, similarity: Tensor, column_label: Tensor | None = None) -> Tensor:
     """Return (B, M): the similarity of the two labels, from integer labels and `tree_similarity` (C, C).
 
@@ -132,7 +130,6 @@ def tree_targets(row_label: Tensor, similarity: Tensor, column_label: Tensor | N
     return similarity.to(row_label.device)[row_label[:, None], column_label[None, :]]
 
 
-@TARGETS.register("frozen", gives="targets", takes="embeddings")
 def frozen_targets(frozen_emb: Tensor) -> Tensor:
     """Return (B, B): how similar a frozen model finds two items, between 0 and 1.
 
@@ -150,7 +147,6 @@ def frozen_targets(frozen_emb: Tensor) -> Tensor:
     return ((1 + unit @ unit.T) / 2).clamp(0, 1)
 
 
-@TARGETS.register("propensity", gives="weights", takes="counts")
 def propensity_weights(column_count: Tensor, rows: int | None = None, power: float = 1.0) -> Tensor:
     """Return (B, M): weights in the denominator that undo the sampling frequency of columns.
 
@@ -177,7 +173,6 @@ def propensity_weights(column_count: Tensor, rows: int | None = None, power: flo
     return (count.mean() / count).pow(power).expand(rows or len(count), -1)
 
 
-@TARGETS.register("false_negatives", gives="weights", takes="embeddings")
 def false_negative_weights(frozen_emb: Tensor, threshold: float = 0.9) -> Tensor:
     """Return (B, B): 0 for pairs that a frozen model finds too similar to be negatives, else 1; 1 on the diagonal.
 
@@ -193,3 +188,134 @@ def false_negative_weights(frozen_emb: Tensor, threshold: float = 0.9) -> Tensor
     unit = normalize(frozen_emb.detach().float(), dim=1)
     keep = unit @ unit.T < threshold
     return (keep | torch.eye(len(unit), dtype=torch.bool, device=unit.device)).float()
+
+
+class TargetProducer(ABC):
+    """A producer of `targets` or `weights` (B, B) from tensors of the batch, without gradient.
+
+    `needs` names its inputs, which a recipe may rename; `gives` names its output. Subclasses set `config_type` and take
+    one config in the constructor.
+    """
+
+    config_type: ClassVar[type[Config]] = Config
+    needs: ClassVar[frozenset[str]]
+    gives: ClassVar[Literal["targets", "weights"]] = "targets"
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else self.config_type()
+
+    @abstractmethod
+    def compute(self, **tensors: Tensor) -> Tensor:
+        """Return the matrix, from exactly the tensors named in `needs`."""
+
+    @torch.no_grad()
+    def __call__(self, given: Mapping[str, Tensor]) -> Tensor:
+        missing = sorted(self.needs - set(given))
+        if missing:
+            raise ConfigError(f"{type(self).__name__} needs {' and '.join(missing)}, which is not given")
+        return self.compute(**{name: given[name] for name in self.needs})
+
+
+TARGETS: Registry[type[TargetProducer]] = Registry(
+    "target producer", {"gives": ("targets", "weights"), "takes": ("labels", "label sets", "embeddings", "counts")}
+)
+
+
+def build_targets(name: str, values: Mapping[str, Any] | None = None) -> TargetProducer:
+    """Construct the target producer of that exact name from the plain values of its config.
+
+    >>> build_targets("labels")({"label": torch.tensor([1, 2])})
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    producer: TargetProducer = build(TARGETS, name, values)
+    return producer
+
+
+@TARGETS.register("labels", gives="targets", takes="labels")
+class LabelTargets(TargetProducer):
+    """`label_targets` of `label` (B,), integers."""
+
+    needs = frozenset({"label"})
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return label_targets(tensors["label"])
+
+
+@TARGETS.register("label_sets", gives="targets", takes="label sets")
+class OverlapTargets(TargetProducer):
+    """`overlap_targets` of `label_sets` (B, C), multi-hot."""
+
+    needs = frozenset({"label_sets"})
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return overlap_targets(tensors["label_sets"])
+
+
+class TreeConfig(Config):
+    """The hierarchy of the labels."""
+
+    paths: tuple[tuple[str, ...], ...]
+    """Path below the root of each label, in the order of the label numbers: [[animal, dog], [animal, cat]]."""
+
+
+@TARGETS.register("tree", gives="targets", takes="labels")
+class TreeTargets(TargetProducer):
+    """`tree_targets` of `label` (B,), integers below the number of paths."""
+
+    config_type = TreeConfig
+    needs = frozenset({"label"})
+
+    def __init__(self, config: TreeConfig) -> None:
+        super().__init__(config)
+        self.similarity = tree_similarity(config.paths)
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return tree_targets(tensors["label"], self.similarity)
+
+
+@TARGETS.register("frozen", gives="targets", takes="embeddings")
+class FrozenTargets(TargetProducer):
+    """`frozen_targets` of `frozen_emb` (B, E). With a locked text tower, rename the input to `text_emb`."""
+
+    needs = frozenset({"frozen_emb"})
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return frozen_targets(tensors["frozen_emb"])
+
+
+class PropensityConfig(Config):
+    """Strength of the correction."""
+
+    power: float = Field(default=1.0, ge=0)
+
+
+@TARGETS.register("propensity", gives="weights", takes="counts")
+class PropensityWeights(TargetProducer):
+    """`propensity_weights` of `count` (B,): how often each row's caption occurs in the training data."""
+
+    config_type = PropensityConfig
+    needs = frozenset({"count"})
+    gives = "weights"
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return propensity_weights(tensors["count"], power=self.config.power)
+
+
+class FalseNegativesConfig(Config):
+    """When a negative is taken for a false one."""
+
+    threshold: float = Field(default=0.9, ge=-1, le=1)
+    """Cosine of the frozen embeddings from which a pair is no negative."""
+
+
+@TARGETS.register("false_negatives", gives="weights", takes="embeddings")
+class FalseNegativeWeights(TargetProducer):
+    """`false_negative_weights` of `frozen_emb` (B, E)."""
+
+    config_type = FalseNegativesConfig
+    needs = frozenset({"frozen_emb"})
+    gives = "weights"
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return false_negative_weights(tensors["frozen_emb"], self.config.threshold)

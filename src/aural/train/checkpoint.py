@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aural.core.errors import CheckpointError
+from aural.core.errors import CheckpointError, ConfigError
 from aural.train.config import Recipe
 
 FREE = ("paper", "shows", "command", "cost", "expected", "evaluators", "track")
@@ -28,7 +28,13 @@ FREE_DATA = ("workers", "prefetch")
 
 
 def save(
-    out: Path, step: int, model: Mapping[str, Tensor], ema: Mapping[str, Tensor] | None, rest: dict[str, Any], keep: int
+    out: Path,
+    step: int,
+    *,
+    model: Mapping[str, Tensor],
+    ema: Mapping[str, Tensor] | None,
+    rest: dict[str, Any],
+    keep: int,
 ) -> Path:
     """Write the checkpoint of `step` and delete all but the newest `keep`; CheckpointError if the disk refuses."""
     from safetensors.torch import save_file
@@ -95,7 +101,7 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     file = out / "recipe.json"
     values = recipe.model_dump(mode="json")
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
         if not resume and steps_in(out):
             raise CheckpointError(f"{out}: holds a run already; add --resume to go on, or name another folder")
         if resume and (key := first_difference(bound(before), bound(values))):
@@ -107,6 +113,14 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     part = file.with_suffix(".part")
     part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     part.replace(file)
+
+
+def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a stored recipe with the defaults of keys that later versions added; an unreadable one as it is."""
+    try:
+        return Recipe.parse(values, str(file)).model_dump(mode="json")
+    except ConfigError:
+        return values
 
 
 def bound(values: dict[str, Any]) -> dict[str, Any]:

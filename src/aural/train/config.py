@@ -48,13 +48,17 @@ class DataConfig(Config):
     renamed_values: ClassVar = {("crop", "centre"): "center"}
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    fields: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of batch fields (`views: 2`), and fields that the system does not ask for but an objective needs."""
     captions: tuple[str, ...] = CAPTION_COLUMNS
     """Columns that captions are drawn from, every caption that is there with equal chance."""
     template: str = ""
     """A caption for clips without one: "the sound of {label}"."""
     captions_per_clip: Count = 1
     negatives: Natural = 0
-    """Wrong captions a clip (scenes make them), for hard_negatives."""
+    """False captions per clip (scenes make them), for hard_negatives."""
+    negative_kinds: tuple[str, ...] = ()
+    """Kinds of false captions to draw from: order, overlap, attribute, absent, count; empty: all."""
     crop: Literal["random", "first", "center"] = "random"
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False
@@ -99,19 +103,72 @@ class ModelConfig(Config):
 
 
 class DistillConfig(Config):
-    """A model whose sound embeddings the audio tower learns to repeat, besides the objective."""
+    """Shorthand for a frozen teacher and a `regress` objective: the audio tower learns to repeat its embeddings."""
 
     teacher: str
-    """A model by name or folder, with the recipe's log-mel and embedding dimensions. It hears what is not masked."""
+    """A model by name or folder, with the recipe's log-mel and embedding dimensions. Its input is not masked."""
     weight: Positive = 1.0
     """Weight of the mean of 1 - cosine."""
+    only: bool = False
+    """Train on this loss alone, without `objective`."""
+
+
+class TeacherConfig(Config):
+    """A source of targets that no gradient reaches. Its tensors are named `PREFIX_` plus the name of an output."""
+
+    kind: Literal["frozen", "ema", "peer", "queue"]
+    """frozen: a finished model. ema: the exponential average of the system's own weights. peer: the system's own
+    outputs without gradient, for two towers that teach each other. queue: rows of earlier steps."""
+    prefix: str = ""
+    """Default: "teacher"; for a queue "queue"."""
+    model: str = ""
+    """frozen: a model by name or folder, with the recipe's log-mel and embedding dimensions. Its input is not
+    masked."""
+    towers: tuple[Tower, ...] = ("audio",)
+    """frozen: which embeddings it gives: audio_emb, text_emb."""
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """ema: decay per step; smaller in the first steps."""
+    of: tuple[str, ...] = ()
+    """ema, peer, queue: outputs of the system that it gives; empty: all rows. A queue names at least one."""
+    size: Count = 1024
+    """queue: rows held. Until it is full the rest are random unit vectors."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TeacherConfig:
+        if (self.kind == "frozen") != bool(self.model):
+            raise ValueError('a teacher of kind "frozen", and no other, names its model')
+        if self.kind == "queue" and not self.of:
+            raise ValueError('a teacher of kind "queue" names in `of` the rows that it holds')
+        return self
+
+    @property
+    def name(self) -> str:
+        """The prefix of its tensors."""
+        return self.prefix or ("queue" if self.kind == "queue" else "teacher")
+
+
+class TargetsConfig(Config):
+    """A producer of the matrix `targets` or `weights` (see aural.objectives.targets), with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Name that the producer uses -> name of the system's, a teacher's or a batch tensor: {frozen_emb: text_emb}."""
 
 
 class ObjectiveConfig(Config):
-    """A loss by its registered name, with its options."""
+    """A loss by its registered name, with its options and its share of the total."""
 
     name: str = "info_nce"
+    weight: Positive = 1.0
     options: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Name that the objective uses -> name of the system's, a teacher's or a batch tensor:
+    {audio_emb: text_a, text_emb: text_b} makes a loss of sounds and texts one of two texts."""
+    targets: tuple[TargetsConfig, ...] = ()
+    """Producers of the objective's `targets` and `weights`, from the rows of the batch."""
+    label: str = ""
+    """Name in the log; default: the objective's name. Two entries of one objective need different labels."""
 
 
 class OptimizerConfig(Config):
@@ -124,6 +181,8 @@ class OptimizerConfig(Config):
     audio_lr: Positive = 1.0
     """Multiplier of the audio encoder's rate."""
     text_lr: Positive = 1.0
+    lr_scale: dict[str, Positive] = Field(default_factory=dict)
+    """Multipliers of the rates of other parts, by the name that the system gives them."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each layer further from the output learns at this multiple of the next one's rate."""
     clip_grad: float = 0.0
@@ -212,12 +271,19 @@ class Recipe(Config):
     cost: str
     expected: str
     seed: int = 0
-    model: ModelConfig
+    system: dict[str, Any] = Field(default_factory=dict)
+    """What is trained: `name` of a system and its options (see aural.train.system); or give `model`."""
+    model: ModelConfig | None = None
+    """Shorthand for the system "pair" with a sound and a text tower; with `tasks`, for the system "heads"."""
     data: DataConfig
+    objectives: tuple[ObjectiveConfig, ...] = ()
+    """The loss is the weighted sum of these; or give `objective`."""
     objective: ObjectiveConfig = ObjectiveConfig()
+    """Shorthand for a list of one."""
     distill: DistillConfig | None = None
+    teachers: tuple[TeacherConfig, ...] = ()
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
-    """Given: stage 1, an audio encoder on many supervised tasks; the text tower and the objective are not used."""
+    """With `model`: an audio encoder learns these supervised tasks (stage 1); text tower and objective are not used."""
     task_sampling: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Sources of tasks are drawn in proportion to weight * clips ** task_sampling."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -226,3 +292,11 @@ class Recipe(Config):
     evaluators: tuple[str, ...] = ()
     """By name, handed in by the command line; "retrieval": clips and captions of the first source find each other."""
     track: TrackConfig = TrackConfig()
+
+    @model_validator(mode="after")
+    def _one_system(self) -> Recipe:
+        if bool(self.system) == (self.model is not None):
+            raise ValueError("give either system or model")
+        if self.system and (self.tasks or self.distill):
+            raise ValueError("tasks and distill go with model; with system, write them as its options and objectives")
+        return self

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-ORDER, DECK, ITEM, SPARE, STEP = range(5)  # what a draw is for
+ORDER, DECK, ITEM, SPARE, STEP, TEACHER = range(6)  # what a draw is for
 DECK_SIZE = 1000
 
 

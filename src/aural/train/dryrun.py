@@ -1,4 +1,4 @@
-"""A run looked at before it starts: model, parameters, data, memory, the first batch; what cannot work is refused."""
+"""Describe a run before it starts: model, parameters, data, memory and the first batch. Refuse what cannot work."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from aural.models.load import pick_device
+from aural.models.device import pick_device
 from aural.train.config import Recipe
 from aural.train.loader import Batch, rms_db
 from aural.train.loop import build, prepare
 from aural.train.parallel import Place
 from aural.train.step import cut
+from aural.train.system import System
 
 GIB = 2**30
 MEASURED_CLIPS = 2
 
 
 def describe(recipe: Recipe, device: str | None = None) -> str:
-    """The page that `--dry-run` prints."""
+    """Return the page that `--dry-run` prints."""
     place = Place(0, 1, pick_device(device))
-    _, batches = prepare(recipe, place)
+    batches = prepare(recipe, place).batches
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = build(recipe, batches)
@@ -39,12 +40,8 @@ def describe(recipe: Recipe, device: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _model(model: nn.Module) -> Iterator[str]:
-    parts = {"all": model}
-    clap = getattr(model, "clap", None)
-    if clap is not None:
-        parts = {"audio": clap.audio, "text": clap.text, "all": model}
-    for name, part in parts.items():
+def _model(model: System) -> Iterator[str]:
+    for name, part in {**model.parts(), "all": model}.items():
         total = sum(p.numel() for p in part.parameters())
         trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
         yield f"{name}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M of them trained"
@@ -53,20 +50,20 @@ def _model(model: nn.Module) -> Iterator[str]:
 def _memory(model: nn.Module, batch: Batch, recipe: Recipe) -> Iterator[str]:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
-    twin = total * 4 if recipe.optimizer.ema else 0
-    fixed = total * 4 + trained * 12 + twin  # float32 weights; gradient and two moments
-    yield f"{fixed / GIB:.2f} GiB for weights, gradients, optimizer" + (" and the averaged twin" if twin else "")
+    average = total * 4 if recipe.optimizer.ema else 0
+    fixed = total * 4 + trained * 12 + average  # float32 weights; gradient and two moments
+    yield f"{fixed / GIB:.2f} GiB for weights, gradients, optimizer" + (" and the average" if average else "")
     part = cut(batch, MEASURED_CLIPS)[0]
     size = recipe.loop.micro_batch or recipe.loop.batch
     with counted() as held, torch.autocast("cpu", torch.bfloat16, enabled=recipe.loop.precision == "bf16"):
         model.train()(part)
-    a_clip = held[0] / len(part["keys"])
-    yield f"{a_clip * size / GIB:.2f} GiB kept by {size} clips for the backward pass, measured on {len(part['keys'])}"
+    per_clip = held[0] / len(part["keys"])
+    yield f"{per_clip * size / GIB:.2f} GiB kept by {size} clips for the backward pass, measured on {len(part['keys'])}"
 
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """Bytes of the tensors that autograd keeps, each storage once; in a list of one number."""
+    """Yield a list whose one number grows by the bytes of the tensors that autograd keeps, each storage once."""
     held, seen = [0], set[int]()
 
     def keep(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""The loop: now and then evaluate, now and then save, step, log.
+"""The training loop: evaluate and save at intervals, step, log.
 
-All randomness is a function of the recipe's seed and the step, so a run that goes on from a checkpoint repeats, on the
-CPU bit for bit, what an unbroken run does.
+All randomness is a function of the recipe's seed and the step. A run that resumes from a checkpoint therefore repeats
+the uninterrupted run, bit for bit on the CPU.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import AuralError, CheckpointError, DataError
-from aural.models.clap import Clap
-from aural.models.packaged import part, with_updates
+from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.nn.window import use_kernels
-from aural.objectives import OBJECTIVES, build_objective, check_needs
-from aural.objectives.base import Objective
+from aural.objectives import OBJECTIVES
 from aural.train import checkpoint, parallel
 from aural.train.config import Recipe
-from aural.train.finish import keep_batch, write_model, write_report
+from aural.train.finish import keep_batch, write_report
 from aural.train.loader import Batch, Batches, ahead, to_device
+from aural.train.losses import Losses
 from aural.train.optimizer import Averaged, Schedule, build_optimizer
 from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
+from aural.train.shorthand import objectives_of, teachers_of
 from aural.train.step import Stepper
-from aural.train.tasks import Report
-from aural.train.towers import ManyTasks, Towers, build_clap, calibrate, load_teacher
+from aural.train.system import Plan, System, calibrate, system_of
+from aural.train.teacher import Teachers
 from aural.train.track import Tracker
 
-Evaluator: TypeAlias = Callable[[Clap], Mapping[str, float]]
+Evaluator: TypeAlias = Callable[[System], Mapping[str, float]]
 CALIBRATION_STEPS = 4
 
 
@@ -47,60 +46,78 @@ def train(
     device: str | None = None,
     evaluators: Mapping[str, Evaluator] | None = None,
 ) -> Path:
-    """Run a recipe into the folder `out`; returns the folder of the finished model (own format)."""
+    """Run a recipe into the folder `out` and return the folder of the finished model.
+
+    Args:
+        recipe: see `aural.train.recipes.load_recipe`.
+        out: a new folder, or with `resume` the folder of an interrupted run of the same recipe.
+        resume: continue from the newest checkpoint.
+        device: "cpu", "cuda", "cuda:N"; None or "auto": CUDA if there is one.
+        evaluators: functions from the system, in evaluation mode, to named scores; the recipe's `evaluators` picks some
+            of them by name.
+
+    Raises:
+        AuralError: what cannot work is refused before the first step, in one sentence.
+    """
     with parallel.process_group(device) as place, torch.random.fork_rng(enabled=place.world == 1):
-        return Run(recipe, Path(out), place, evaluators or {}, resume).go()
+        return TrainingRun(recipe, Path(out), place, evaluators or {}, resume).go()
 
 
 @dataclass
 class Step:
-    """A step whose loss may still be on its way from the device."""
+    """A step whose loss may not have been copied from the device yet."""
 
     number: int
     scalars: dict[str, Tensor]
-    told: dict[str, float]
+    numbers: dict[str, float]
     batch: Batch
 
 
-class Run:
-    """Everything that a run holds; `go` is the loop."""
+class TrainingRun:
+    """The state of a run; `go` is the loop."""
 
     def __init__(
         self, recipe: Recipe, out: Path, place: Place, evaluators: Mapping[str, Evaluator], resume: bool
     ) -> None:
         self.recipe, self.out, self.place = recipe, out, place
-        self.objective, self.batches = prepare(recipe, place)
-        self.evaluators = pick_evaluators(recipe, evaluators)
+        prepared = prepare(recipe, place)
+        self.batches, self.teachers = prepared.batches, prepared.teachers
+        self.evaluators = pick_evaluators(recipe, evaluators, prepared.plan)
         self.steps = self.batches.steps
         if place.first:
             checkpoint.claim(out, recipe, resume=resume)
-        torch.manual_seed(recipe.seed)
-        self.plain = build(recipe, self.batches).to(place.device)
-        found = checkpoint.newest(out) if resume else None
-        if recipe.model.batch_norm == "calibrated" and found is None:
+        self.sharded = recipe.loop.parallel == "fsdp" and place.world > 1
+        self.plain = build_seeded(recipe, self.batches, place.device)
+        newest = checkpoint.newest(out) if resume else None
+        batch_norm = self.plain.config.batch_norm
+        if batch_norm == "calibrated" and newest is None:
             calibrate(self.plain, self._first_batches())
-        if recipe.model.batch_norm == "sync":
+        if batch_norm == "sync":
             self.plain = nn.SyncBatchNorm.convert_sync_batchnorm(self.plain)
         if place.device.type == "cuda" and recipe.loop.precision == "bf16":
             use_kernels(self.plain)
+        self.teachers.start(self.plain, place.device, sharded=self.sharded)
         self.model = parallel.wrap(self.plain, recipe.loop.parallel, place)
-        self.sharded = recipe.loop.parallel == "fsdp" and place.world > 1
         self.optimizer = build_optimizer(self.plain, recipe.optimizer, place.device)
         epoch = self.batches.clips // recipe.loop.batch
         self.schedule = Schedule(recipe.schedule, recipe.optimizer.lr, self.steps, epoch)
         self.averaged = Averaged(self.plain, recipe.optimizer.ema) if recipe.optimizer.ema else None
-        self.report, self.bad = Report(recipe.tasks), 0
-        self.start = self._restore(found) if found else 0
+        self.report = self.plain.report()
+        self.bad = 0
+        self.start = self._restore(newest) if newest else 0
         self.model.train()
         if recipe.loop.compile:
-            # DDP's own splitting of graphs compiles two dozen pieces a tower, for minutes, and gains nothing here
+            # DDP would split each tower into two dozen graphs, compile them for minutes, and gain nothing here
             torch._dynamo.config.optimize_ddp = False
-            compile_encoders(self.plain, graphs=recipe.loop.graphs)
-        self.stepper = Stepper(self.model, self.objective, recipe, place.device)
+            compile_parts(self.plain, graphs=recipe.loop.graphs)
+        self.stepper = Stepper(
+            self.model, prepared.losses, recipe, plan=prepared.plan, device=place.device, teachers=self.teachers
+        )
         self.tracker = Tracker(out, recipe.track, out.name, self.start, self.steps) if place.first else None
         self.lag = 1 if place.device.type == "cuda" else 0  # steps whose loss is read later, so that none waits
 
     def go(self) -> Path:
+        """Run the loop; return the folder of the finished model."""
         loop, waiting = self.recipe.loop, list[Step]()
         try:
             for step, batch in self._timed():
@@ -117,18 +134,18 @@ class Run:
             self.evaluate(self.steps)
             self.save(self.steps)
             return self._finish()
-        except RuntimeError as error:  # torch raises it wherever the loop is when a worker dies
+        except RuntimeError as error:  # torch raises it at an arbitrary place of the loop when a worker dies
             if "DataLoader worker" not in str(error):
                 raise
             raise DataError(
-                "a loader worker died (often for lack of memory): go on with --resume, with fewer data.workers"
+                "a loader worker died (often for lack of memory): continue with --resume and fewer data.workers"
             ) from None
         finally:
             if self.tracker is not None:
                 self.tracker.close()
 
     def _update(self, step: int, waiting: list[Step]) -> None:
-        """Clip the gradient, take a step, follow with the average."""
+        """Clip the gradient, take an optimizer step, and update the averages and teachers."""
         config = self.recipe.optimizer
         self.schedule.apply(self.optimizer, step)
         if config.clip_grad:
@@ -139,12 +156,13 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self.averaged.update(step)
+        self.teachers.follow(step)
 
     def _note(self, step: int, scalars: dict[str, Tensor], batch: Batch) -> Step:
-        told = {"lr": self.schedule.rate(step), "clips_per_s": self.rate, "loader_wait_s": self.waited_s}
-        scale = getattr(getattr(self.plain, "clap", None), "logit_scale", None)
-        if scale is not None and not self.sharded:
-            scalars = scalars | {"logit_scale": scale.detach().exp()}
+        """Collect what is logged of a step; stop when too many clips could not be read."""
+        numbers = {"lr": self.schedule.rate(step), "clips_per_s": self.rate, "loader_wait_s": self.waited_s}
+        if not self.sharded:
+            scalars = scalars | self.plain.watch()
         self.bad += len(batch["bad"])
         if batch["bad"] and self.place.first:
             with (self.out / "skipped.txt").open("a", encoding="utf-8") as file:
@@ -155,7 +173,7 @@ class Run:
                 f"{self.bad} of {seen} clips could not be used, more than loop.max_bad_share allows; "
                 f"the last: {batch['bad'][-1] if batch['bad'] else 'see skipped.txt'}"
             )
-        return Step(step, scalars, told, batch)
+        return Step(step, scalars, numbers, batch)
 
     def _log(self, waiting: list[Step], keep: int) -> None:
         """Read and write the losses of all but the newest `keep` steps; stop at one that is not finite."""
@@ -163,40 +181,44 @@ class Run:
             step = waiting.pop(0)
             numbers = {name: float(value) for name, value in step.scalars.items()}
             if not math.isfinite(numbers["loss"]):
-                kept = keep_batch(self.out, step.number, self.place.rank, step.batch)
+                file = keep_batch(self.out, step.number, self.place.rank, step.batch)
                 raise DataError(
-                    f"the loss of step {step.number} is {numbers['loss']}; its batch is saved in {kept}: look at it, "
-                    "lower the rate or set optimizer.clip_grad, and go on with --resume"
+                    f"the loss of step {step.number} is {numbers['loss']}; its batch is saved in {file}: look at it, "
+                    "lower the rate or set optimizer.clip_grad, and continue with --resume"
                 )
             self.schedule.observe(numbers["loss"])
             if self.tracker is not None:
-                self.tracker.step({"step": step.number} | self.report.step(numbers) | step.told)
+                self.tracker.step({"step": step.number} | self.report.step(numbers) | step.numbers)
 
     def evaluate(self, step: int) -> None:
-        """Call every evaluator with the (averaged) model; the other processes wait."""
+        """Call every evaluator with the (averaged) system; the other processes wait."""
         if not self.evaluators:
             return
         state = parallel.whole_state(self.plain) if self.sharded else None
         if self.place.first and self.tracker is not None:
-            with self._whole_model(state) as clap:
+            with self._evaluated(state) as system:
                 for name, evaluator in self.evaluators.items():
-                    found = {f"{name}.{k}": float(v) for k, v in evaluator(clap).items()}
-                    self.tracker.step({"step": step} | found)
+                    scores = {f"{name}.{k}": float(v) for k, v in evaluator(system).items()}
+                    self.tracker.step({"step": step} | scores)
         if self.place.world > 1:
             torch.distributed.barrier()
 
     @contextmanager
-    def _whole_model(self, state: dict[str, Tensor] | None) -> Iterator[Clap]:
+    def _evaluated(self, state: dict[str, Tensor] | None) -> Iterator[System]:
+        """Yield the system in evaluation mode, with averaged weights if there are any.
+
+        state: whole tensors of a sharded system, loaded into a second system.
+        """
         if state is not None:
-            clap = Clap(self.recipe.model.clap)
-            clap.load_state_dict(with_updates(part(state, "clap.")))
-            yield clap.to(self.place.device).eval()
+            whole = self.plain.blank(self.batches)
+            whole.load_state_dict(state)
+            yield whole.to(self.place.device).eval()
             return
         if self.averaged is not None:
             self.averaged.swap()
         self.plain.eval()
         try:
-            yield self.plain.clap  # type: ignore[misc]
+            yield self.plain
         finally:
             self.plain.train()
             if self.averaged is not None:
@@ -206,19 +228,23 @@ class Run:
         """Write a checkpoint: all processes take part, the first one writes."""
         state = parallel.whole_state(self.plain)
         optimizer = parallel.optimizer_state(self.plain, self.optimizer, self.sharded)
-        ema = {k: parallel._full(v) for k, v in self.averaged.tensors.items()} if self.averaged else None
+        ema = {k: parallel.full(v) for k, v in self.averaged.tensors.items()} if self.averaged else None
         if self.place.first:
             cuda = torch.cuda.get_rng_state_all() if self.place.device.type == "cuda" else []
             random = {"seed": self.recipe.seed, "torch": torch.get_rng_state(), "cuda": cuda}
             rest = {"optimizer": optimizer, "schedule": self.schedule.state_dict(), "random": random, "bad": self.bad}
-            checkpoint.save(self.out, step, state, ema, rest | {"seen": self.report.seen}, self.recipe.loop.keep)
+            rest |= {"seen": self.report.seen, "teachers": self.teachers.state()}
+            checkpoint.save(self.out, step, model=state, ema=ema, rest=rest, keep=self.recipe.loop.keep)
         if self.place.world > 1:
             torch.distributed.barrier()
 
     def _restore(self, folder: Path) -> int:
+        """Load a checkpoint; return the number of steps that were done."""
         model, ema, rest = checkpoint.read(folder)
         try:
             parallel.load_state(self.plain, self.optimizer, model, rest["optimizer"], self.sharded)
+            if rest.get("teachers"):
+                self.teachers.load(rest["teachers"], self.place.device)
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: does not fit the recipe ({str(error)[:120]})") from None
         self.schedule.load_state_dict(rest["schedule"])
@@ -226,29 +252,31 @@ class Run:
             for name, tensor in ema.items():
                 self.averaged.tensors[name].copy_(tensor)
         torch.set_rng_state(rest["random"]["torch"])
-        self.report.seen, self.bad = rest["seen"], int(rest["bad"])
+        self.report.seen = rest["seen"]
+        self.bad = int(rest["bad"])
         return int(rest["step"])
 
     def _finish(self) -> Path:
+        """Write the finished model and the report; return the model's folder."""
         state = parallel.whole_state(self.plain)
         if self.averaged is not None:
-            state = {name: parallel._full(tensor) for name, tensor in self.averaged.tensors.items()}
+            state = {name: parallel.full(tensor) for name, tensor in self.averaged.tensors.items()}
         if self.place.first:
             write_report(self.out, self.recipe, self.report)
-            write_model(self.out, self.recipe, state)
+            self.plain.export(self.out / "model", self.recipe, state)
         return self.out / "model"
 
     def _first_batches(self) -> Iterator[Batch]:
-        """Whole global batches from the first steps, the same on every process."""
-        every = self.batches if self.place.world == 1 else Batches(self.recipe)
+        """Yield whole global batches of the first steps, the same on every process."""
+        batches = self.batches if self.place.world == 1 else Batches(self.recipe)
         for step in range(min(CALIBRATION_STEPS, self.steps)):
-            batch = every[step]
+            batch = batches[step]
             if "error" in batch:
                 raise batch["error"][0](batch["error"][1])
             yield {k: v for k, v in to_device(batch, self.place.device).items() if isinstance(v, Tensor)}
 
     def _timed(self) -> Iterator[tuple[int, Batch]]:
-        """Batches with their steps; on the way, clips a second and the time that the loop waited for each."""
+        """Yield steps and batches; measure clips per second and the time that the loop waited for each batch."""
         self.rate, self.waited_s = 0.0, 0.0
         batches = ahead(self.batches.stream(self.start, self.steps, pin=self.lag > 0), self.place.device)
         began = time.perf_counter()
@@ -262,58 +290,73 @@ class Run:
             yield step, batch
 
 
-def prepare(recipe: Recipe, place: Place) -> tuple[Objective | None, Batches]:
-    """The objective and the data, everything about them that can be refused before step 0."""
-    parallel.check_parallel(recipe.loop.parallel, recipe.model.batch_norm, place)
-    objective = None
-    if not recipe.tasks:
-        objective = build_objective(recipe.objective.name, recipe.objective.options)
-        check_needs(objective, given_names(recipe), "this recipe")
-    batches = Batches(recipe, rank=place.rank, world=place.world)
+def build_seeded(recipe: Recipe, batches: Batches, device: torch.device) -> System:
+    """Construct the recipe's system on a device, its random weights drawn from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    return build(recipe, batches).to(device)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything about a run that can be refused before a model is built."""
+
+    plan: Plan
+    losses: Losses | None
+    batches: Batches
+    teachers: Teachers
+
+
+def prepare(recipe: Recipe, place: Place) -> Prepared:
+    """Check a recipe and open its data.
+
+    Raises:
+        ConfigError: the recipe asks for what does not exist or does not fit together, such as an objective that needs a
+            tensor that neither system, teachers nor batch give.
+        DataError: the data are missing or too few.
+    """
+    _, config = system_of(recipe)
+    parallel.check_parallel(recipe.loop.parallel, config.batch_norm, place)
+    plan = config.plan(recipe)
+    teachers = Teachers(teachers_of(recipe), plan, recipe.seed)
+    losses = None if plan.gives_loss else Losses(objectives_of(recipe))
+    if plan.gives_loss and (recipe.objectives or recipe.teachers):
+        raise ConfigError("the recipe's system computes its own loss; leave objectives and teachers out")
+    names = plan.gives | teachers.rows | teachers.once
+    batches = Batches(recipe, plan=plan, rank=place.rank, world=place.world)
+    if losses is not None:
+        losses.check(names | batches.gives)
     if recipe.loop.micro_batch and batches.size % recipe.loop.micro_batch:
         raise DataError(
-            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {batches.size} clips a process"
+            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {batches.size} clips per process"
         )
-    return objective, batches
+    return Prepared(plan, losses, batches, teachers)
 
 
-def given_names(recipe: Recipe) -> set[str]:
-    """The tensors that this recipe's model and data give to an objective."""
-    names = {"audio_emb", "text_emb", "logit_scale", "audio_group", "text_group"}
-    names |= {"logit_bias"} if recipe.model.clap.logit_bias else set()
-    return names | ({"hard_text_emb", "hard_text_mask"} if recipe.data.negatives else set())
+def build(recipe: Recipe, batches: Batches) -> System:
+    """Construct the recipe's system with its first weights; random ones come from torch's current generator."""
+    kind, config = system_of(recipe)
+    return kind(config, batches)
 
 
-def build(recipe: Recipe, batches: Batches) -> nn.Module:
-    """The module that is trained."""
-    if recipe.tasks:
-        assert batches.labels is not None
-        return ManyTasks(recipe, batches.labels)
-    calibrated = recipe.model.batch_norm == "calibrated"
-    return Towers(build_clap(recipe.model), recipe.model.locked, calibrated, load_teacher(recipe))
-
-
-def compile_encoders(model: nn.Module, *, graphs: bool = False) -> None:
-    """Compile the encoders; the front end and the loss stay as they are."""
+def compile_parts(system: System, *, graphs: bool = False) -> None:
+    """Compile the encoders; front ends and losses are not compiled."""
     mode = "reduce-overhead" if graphs else "default"
-    clap = getattr(model, "clap", None)
-    for encoder in (clap.audio.encoder, clap.text.encoder) if clap is not None else (model.encoder,):
-        encoder.compile(mode=mode)  # type: ignore[union-attr,operator]
+    for encoder in system.parts().values():
+        encoder.compile(mode=mode)  # type: ignore[operator]
 
 
-def pick_evaluators(recipe: Recipe, given: Mapping[str, Evaluator]) -> dict[str, Evaluator]:
-    """The recipe's evaluators by name."""
-    found: dict[str, Evaluator] = {}
+def pick_evaluators(recipe: Recipe, given: Mapping[str, Evaluator], plan: Plan) -> dict[str, Evaluator]:
+    """Return the recipe's evaluators by name."""
+    evaluators: dict[str, Evaluator] = {}
     for name in recipe.evaluators:
-        if name == "retrieval" and name not in given:
-            found[name] = retrieval(recipe)
-        elif name in given:
-            found[name] = given[name]
+        if name in given:
+            evaluators[name] = given[name]
+        elif name == "retrieval":
+            evaluators[name] = retrieval(recipe, plan)
         else:
-            raise AuralError(
-                f'evaluators: "{name}" is not known here; known: {", ".join(sorted({"retrieval", *given}))}'
-            )
-    return found
+            names = ", ".join(sorted({"retrieval", *given}))
+            raise ConfigError(f'evaluators: unknown evaluator "{name}"; known: {names}')
+    return evaluators
 
 
-__all__ = ["OBJECTIVES", "Evaluator", "Run", "train"]
+__all__ = ["OBJECTIVES", "Evaluator", "TrainingRun", "train"]

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aural.core.errors import ConfigError
-from aural.models.load import pick_device
+from aural.models.device import pick_device
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ def clip(model: nn.Module, limit: float) -> Tensor:
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """Every tensor in full on every process (FSDP2 gathers them); all processes must call."""
-    return {name: _full(tensor) for name, tensor in model.state_dict().items()}
+    return {name: full(tensor) for name, tensor in model.state_dict().items()}
 
 
-def _full(tensor: Any) -> Tensor:
+def full(tensor: Any) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 

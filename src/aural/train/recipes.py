@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,43 @@ import yaml
 
 from aural.core.config import read_mapping
 from aural.core.errors import ConfigError, near_miss
+from aural.core.plugins import plugin_folders
 from aural.train.config import Recipe
 
 
 def recipe_names() -> list[str]:
-    """The bundled recipes."""
-    folder = resources.files("aural") / "recipes"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    """Return the names of the bundled recipes and of those of plug-ins, sorted."""
+    return sorted({*_bundled(), *_from_plugins()})
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name or at that path, with `changes` ("loop.batch=32") applied in order.
+    """Return the recipe of that name or at that path, with `changes` ("loop.batch=32") applied in order.
 
     A value is read as YAML; a number in the key is a place in a list ("data.sources.0.manifest=sounds").
+
+    Raises:
+        ConfigError: no such recipe, an unknown key, or a value out of range.
     """
     if name.endswith((".yaml", ".yml", ".json", ".toml")):
         values, where = read_mapping(Path(name)), name
-    elif name in recipe_names():
-        text = (resources.files("aural") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-        values, where = yaml.safe_load(text), f"recipe {name}"
+    elif name in (bundled := _bundled()):
+        values, where = yaml.safe_load(bundled[name].read_text(encoding="utf-8")), f"recipe {name}"
+    elif name in (recipes := _from_plugins()):
+        values, where = read_mapping(recipes[name]), str(recipes[name])
     else:
         raise ConfigError(f'unknown recipe "{name}"; {near_miss(name, recipe_names())}')
     for change in changes:
         _apply(values, change)
     return Recipe.parse(values, where)
+
+
+def _bundled() -> dict[str, Traversable]:
+    folder = resources.files("aural") / "recipes"
+    return {file.name.removesuffix(".yaml"): file for file in folder.iterdir() if file.name.endswith(".yaml")}
+
+
+def _from_plugins() -> dict[str, Path]:
+    return {file.stem: file for folder in plugin_folders("recipes") for file in folder.glob("*.yaml")}
 
 
 def _apply(values: dict[str, Any], change: str) -> None:

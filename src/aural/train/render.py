@@ -33,6 +33,7 @@ from aural.train.config import Recipe, SourceConfig
 from aural.train.draw import ITEM, ORDER, generator
 from aural.train.mels import add_mel, pack
 from aural.train.sources import SceneSource
+from aural.train.system import plan_of
 
 SHARD = 500
 TOLD = (
@@ -119,7 +120,9 @@ def _versions(manifest: Manifest, versions: int, balance: float, seed: int) -> l
 
 def _jobs(recipe: Recipe, config: SourceConfig, folder: Path, place: int, samples: list[tuple[int, int]]) -> list[Job]:
     parts = [tuple(samples[at : at + SHARD]) for at in range(0, len(samples), SHARD)]
-    audio, change, seed = recipe.model.clap.audio, recipe.data.augment, recipe.seed
+    audio, change, seed = plan_of(recipe).audio, recipe.data.augment, recipe.seed
+    if audio is None:
+        raise ConfigError("the recipe's system reads no sounds, so there are no log-mels to write")
     return [Job(str(folder / f"{place:02d}-{i:06d}.tar"), config, audio, change, seed, p) for i, p in enumerate(parts)]
 
 
@@ -184,7 +187,8 @@ def _clip(job: Job, number: int, version: int, draw: np.random.Generator) -> tup
 def _scene(job: Job, number: int) -> tuple[FloatArray, dict[str, Any]]:
     item = _scenes(job.config.model_dump_json(), job.audio.model_dump_json()).item(number, np.random.default_rng(0))
     assert item.wave is not None
-    return item.wave, {"captions": item.captions, "negatives": item.negatives, "name": item.key}
+    words = {"captions": item.captions, "negatives": item.negatives, "negative_kinds": item.negative_kinds}
+    return item.wave, {**item.facts, **words, "name": item.key}
 
 
 @lru_cache(maxsize=4)

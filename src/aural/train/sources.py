@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -21,28 +22,36 @@ from numpy.typing import NDArray
 
 from aural.audio.io import read
 from aural.audio.length import fit_shorter
-from aural.core.errors import AudioError, DataError, near_miss
+from aural.core.errors import AudioError, ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
 from aural.data import store
-from aural.data.manifest import COLUMNS, Manifest, read_manifest
+from aural.data.manifest import COLUMNS, Manifest, Row, read_manifest
 from aural.data.tar import Entry, scan
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, SourceConfig
 from aural.train.draw import ORDER, generator, permutation
 
 CHECKED_FILES = 200_000
+EMPTY_ROW: Mapping[str, Any] = asdict(Row(path="", source="", split=""))
 
 
 @dataclass
 class Item:
-    """One clip: its sound as a window of samples (T,) or a stored log-mel (N, F) of 16 bit, and what is said of it."""
+    """One clip: a window of samples (T,) or a stored 16-bit log-mel (N, F), its captions, and its truth record.
+
+    `facts` is what labels, frame labels and targets are read from. For a clip of a manifest or a shard it holds every
+    manifest column. For a scene it is the truth record (`SceneTruth.to_facts`): events with onset, offset, level and
+    count, the background, the room, and "classes" and "event_count" derived from them.
+    `negative_kinds` names the kind of each false caption in `negatives`.
+    """
 
     key: str
-    row: Mapping[str, Any]
+    facts: Mapping[str, Any]
     wave: FloatArray | None = None
     mel: NDArray[np.int16] | None = None
     captions: list[str] = field(default_factory=list)
     negatives: list[str] = field(default_factory=list)
+    negative_kinds: list[str] = field(default_factory=list)
 
 
 class Source(Protocol):
@@ -52,37 +61,54 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
     def item(self, number: int, random: np.random.Generator) -> Item: ...
+    def values(self, column: str) -> set[str]:
+        """Return every value that a column of the facts takes in this source; a list counts as several values."""
+        ...
 
 
-def open_source(config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> Source:
-    """The source that the recipe names, checked as far as can be done without reading every sound."""
+def open_source(
+    config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+) -> Source:
+    """Return the source that the recipe names, checked as far as possible without reading every sound.
+
+    audio: None if the system reads no sounds; then only a manifest's texts are read.
+    captioned: whether every clip of a manifest needs a caption.
+    """
+    if audio is None and not config.manifest:
+        raise ConfigError("data.sources: a system without a sound tower reads texts from a manifest; name one")
     if config.scenes:
+        assert audio is not None
         return SceneSource(config, audio)
     if config.shards:
+        assert audio is not None
         return ShardSource(config, data, audio, seed)
-    return ManifestSource(config, data, audio, seed)
+    return ManifestSource(config, data, audio, seed, captioned=captioned)
 
 
 class ManifestSource:
     """The rows of one split of a manifest."""
 
-    def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
+    kinds: tuple[str, ...] = ()  # a manifest's clips have no false captions
+
+    def __init__(
+        self, config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
+    ) -> None:
         self.name = config.manifest
         self.data, self.audio, self.seed = data, audio, seed
         self.manifest = read_manifest(config.manifest).filter(split=config.split)
         if not len(self.manifest):
             raise DataError(f'{self.name}: holds no rows of split "{config.split}"; name another split')
         _known_columns(data)
-        _all_there(self.manifest, self.name)
-        if not config.task:
+        if audio is not None:
+            _all_there(self.manifest, self.name)
+        if captioned and not config.task:
             _all_captioned(self.manifest, data, self.name)
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def rows(self) -> Iterator[Mapping[str, Any]]:
-        """Every row of the split."""
-        yield from self.manifest.table.to_pylist()
+    def values(self, column: str) -> set[str]:
+        return {value for facts in self.manifest.table.to_pylist() for value in listed(answer(facts, column))}
 
     def row(self, place: int) -> dict[str, Any]:
         found: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
@@ -92,7 +118,7 @@ class ManifestSource:
         epoch, place = divmod(number, len(self))
         row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, _salt(self.name))[place]))
         path = self.manifest.folder / row["path"]
-        wave = window(path, row, self.audio, self.data.crop, random)
+        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random)
         return Item(str(row["path"]), row, wave, captions=captions_of(row, self.data))
 
 
@@ -129,12 +155,14 @@ class ShardSource:
         shard, at = (int(x) for x in self._order(epoch)[place])
         entry, stream = self.entries[shard][at], self._stream(shard)
         try:
-            row = entry.describe(stream)
+            row = {**EMPTY_ROW, **entry.describe(stream)}  # a sample's JSON leaves out empty columns
             key = f"{self.shards[shard]}/{entry.key}"
             captions = captions_of(row, self.data)
             if "mel" in entry.members:
                 stored = np.load(io.BytesIO(_member(stream, entry, "mel")), allow_pickle=False)
-                return Item(key, row, mel=stored, captions=captions, negatives=list(row.get("negatives") or ()))
+                negatives = list(row.get("negatives") or ())
+                kinds = list(row.get("negative_kinds") or [""] * len(negatives))
+                return Item(key, row, mel=stored, captions=captions, negatives=negatives, negative_kinds=kinds)
             sound = entry.sound(stream)
             if "crc32" in row and zlib.crc32(sound) != row["crc32"]:
                 raise DataError("the sound is damaged (its checksum differs)")
@@ -143,11 +171,14 @@ class ShardSource:
         except (DataError, AudioError, ValueError, EOFError) as error:
             raise DataError(f"{self.shards[shard]}/{entry.key}: {error}") from None
 
-    def rows(self) -> Iterator[Mapping[str, Any]]:
-        """What is said of every sample; reads all shards."""
-        for shard, entries in enumerate(self.entries):
-            for entry in entries:
-                yield entry.describe(self._stream(shard))
+    def values(self, column: str) -> set[str]:
+        """Return every value of a column; reads the JSON of every sample."""
+        return {
+            value
+            for shard, entries in enumerate(self.entries)
+            for entry in entries
+            for value in listed(answer({**EMPTY_ROW, **entry.describe(self._stream(shard))}, column))
+        }
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
         """(samples, 2) of shard and place: shards shuffled, `mix` at a time, their samples shuffled together."""
@@ -178,10 +209,11 @@ class ShardSource:
 
 
 class SceneSource:
-    """Scenes put together from a manifest's named clips; scene `number` is always the same one."""
+    """Scenes mixed from a manifest's named clips; scene `number` is a function of the clips, options and number."""
 
     def __init__(self, config: SourceConfig, audio: AudioConfig) -> None:
         from aural.data.simulate import SceneConfig, SceneSimulator
+        from aural.data.simulate.caption import KINDS
         from aural.data.simulate.corpus import clips_of
 
         self.name, self.audio = config.scenes, audio
@@ -190,9 +222,17 @@ class SceneSource:
         clips = clips_of(read_manifest(config.scenes), scenes.sample_rate_hz, split=config.split)
         self.length = len(clips)
         self.simulator = SceneSimulator(clips, scenes)
+        self.labels = self.simulator.labels
+        self.kinds = tuple(KINDS)
 
     def __len__(self) -> int:
         return self.length
+
+    def values(self, column: str) -> set[str]:
+        """Return the classes that can sound; other columns of a scene have no fixed set of values."""
+        if column == "classes":
+            return set(self.simulator.labels)
+        raise ConfigError(f'{self.name}: scenes have no list of values for "{column}"; use the column "classes"')
 
     def item(self, number: int, random: np.random.Generator) -> Item:
         scene = self.simulator.scene(number)
@@ -201,7 +241,30 @@ class SceneSource:
         wave = fit_shorter(wave, length, self.audio.shorter) if len(wave) < length else wave
         captions = [scene.caption, *scene.paraphrases]
         negatives = [negative.text for negative in scene.negatives]
-        return Item(f"scene {number}", {}, wave, captions=captions, negatives=negatives)
+        kinds = [negative.kind for negative in scene.negatives]
+        facts = scene.truth.to_facts()
+        return Item(f"scene {number}", facts, wave, captions=captions, negatives=negatives, negative_kinds=kinds)
+
+
+def answer(facts: Mapping[str, Any], column: str) -> Any:
+    """Return the value of a column of the facts, or of a key of its meta JSON ("meta.pitch").
+
+    Raises DataError for a column that the facts do not have.
+    """
+    name, _, key = column.partition(".") if column.startswith("meta.") else (column, "", "")
+    if name not in facts:
+        raise DataError(f'column "{name}" is not among the facts of this clip; {near_miss(name, list(facts))}')
+    if not key:
+        return facts[name]
+    try:
+        return json.loads(facts[name] or "{}").get(key, "")
+    except ValueError:
+        return ""
+
+
+def listed(value: Any) -> list[str]:
+    """Return a value as a list of strings: a list as it is, anything else as its one element."""
+    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def window(

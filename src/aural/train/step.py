@@ -1,7 +1,7 @@
 """One step's gradients: at once, by accumulation, or by gradient caching, on one process or many.
 
-Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed every micro-batch without gradient, take the loss over all
-embeddings and its gradients by them, then embed each micro-batch again, with gradient and the same dropout, and hand it
+Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed every micro-batch without gradient, compute the loss over
+all rows and its gradient by them, then embed each micro-batch again, with gradient and the same dropout, and pass it
 its share. The parameters' gradients are those of the whole batch; memory is that of a micro-batch.
 """
 
@@ -15,58 +15,73 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aural.objectives.base import Objective
 from aural.objectives.exchange import all_gather, gather_with_gradient
 from aural.train.config import Recipe
 from aural.train.draw import STEP, number
 from aural.train.loader import Batch
-from aural.train.towers import norms_of
-
-ONCE = ("logit_scale", "logit_bias")  # outputs that are not rows
+from aural.train.losses import Losses
+from aural.train.system import Plan, norms_of
+from aural.train.teacher import Teachers
 
 
 class Stepper:
-    """Calls the model on micro-batches and leaves the batch's gradient in its parameters."""
+    """Calls the system on micro-batches and leaves the batch's gradient in its parameters.
 
-    def __init__(self, model: nn.Module, objective: Objective | None, recipe: Recipe, device: torch.device) -> None:
-        self.model, self.objective, self.recipe, self.device = model, objective, recipe, device
+    losses: None for a system that computes its own loss.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: Losses | None,
+        recipe: Recipe,
+        *,
+        plan: Plan,
+        device: torch.device,
+        teachers: Teachers | None = None,
+    ) -> None:
+        self.model, self.losses, self.recipe, self.plan, self.device = model, losses, recipe, plan, device
+        self.teachers = teachers or Teachers((), plan)
+        self.once = plan.once | self.teachers.once
         self.spread = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.rank = dist.get_rank() if self.spread else 0
-        self.meets_itself = getattr(getattr(objective, "config", None), "exchange", "none") != "none"
 
     def gradients(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Backward of one batch; the scalars of its loss, detached."""
+        """Run backward on one batch; return the scalars of its loss, detached."""
         parts = cut(batch, self.recipe.loop.micro_batch)
-        if self.objective is None:
+        if self.losses is None:
             return self._summed(parts, step)
         if len(parts) > 1 and self.recipe.loop.large_batch == "cache":
             return self._cached(batch, parts, step)
-        found: dict[str, Tensor] = {}
+        total: dict[str, Tensor] = {}
         for i, part in enumerate(parts):
             with self._syncing(i == len(parts) - 1):
-                scalars = self._loss(self._forward(part, step, i), part)
-                (scalars["loss"] / len(parts)).backward()
-            add(found, scalars, 1 / len(parts))
-        return found
+                out = self._forward(part, step, i)
+                scalars = self._loss(out, part)
+                (self._with_unused(scalars["loss"], out) / len(parts)).backward()
+            add(total, scalars, 1 / len(parts))
+        return total
 
     def _summed(self, parts: list[Batch], step: int) -> dict[str, Tensor]:
-        """Losses that are means over clips: micro-batches weigh by their size."""
-        found: dict[str, Tensor] = {}
+        """Add losses that are means over clips: micro-batches are weighted by their size."""
+        total: dict[str, Tensor] = {}
         size = sum(len(part["keys"]) for part in parts)
         for i, part in enumerate(parts):
             share = len(part["keys"]) / size
             with self._syncing(i == len(parts) - 1):
                 out = self._forward(part, step, i)
                 (out["loss"] * share).backward()
-            found = add(found, {"loss": out["loss"]}, share)
-            found = add(found, {name: value for name, value in out.items() if name != "loss"}, 1.0)
-        return found
+            total = add(total, {"loss": out["loss"]}, share)
+            total = add(total, {name: value for name, value in out.items() if name != "loss"}, 1.0)
+        return total
 
     def _cached(self, batch: Batch, parts: list[Batch], step: int) -> dict[str, Tensor]:
         with torch.no_grad(), norms_kept(self.model):
             outs = [self._forward(part, step, i) for i, part in enumerate(parts)]
-        leaves = {k: outs[0][k] if k in ONCE else torch.cat([out[k] for out in outs]) for k in outs[0]}
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in leaves.items()}
+        leaves = {name: self._joined(name, [out[name] for out in outs]) for name in outs[0]}
+        for name, tensor in leaves.items():
+            if tensor.is_floating_point() and name not in self.teachers.rows:
+                tensor.requires_grad_()
         scalars = self._loss(leaves, batch)
         scalars["loss"].backward()
         at = dict.fromkeys(leaves, 0)
@@ -74,41 +89,67 @@ class Stepper:
             last = i == len(parts) - 1
             with self._syncing(last):
                 out = self._forward(part, step, i)
-                handed = out["audio_emb"].new_zeros(())
+                total = scalars["loss"].new_zeros(())
                 for name, tensor in out.items():
                     grad = leaves[name].grad
-                    if grad is None or (name in ONCE and not last):
+                    if grad is None or not tensor.requires_grad or (name in self.once and not last):
                         continue
-                    if name not in ONCE:
+                    if name not in self.once:
                         grad = grad[at[name] : at[name] + len(tensor)]
                         at[name] += len(tensor)
-                    handed = handed + (tensor * grad).sum()
-                handed.backward()
+                    if name in self.plan.ragged:
+                        grad = grad[:, : tensor.shape[1]]
+                    total = total + (tensor * grad).sum()
+                self._with_unused(total, out).backward()
         return {name: value.detach() for name, value in scalars.items()}
 
+    def _joined(self, name: str, tensors: list[Tensor]) -> Tensor:
+        """Return the rows of all micro-batches, detached; of what is given once, the first."""
+        if name in self.once:
+            return tensors[0].detach()
+        if name in self.plan.ragged:
+            width = max(tensor.shape[1] for tensor in tensors)
+            tensors = [padded(tensor, width) for tensor in tensors]
+        return torch.cat(tensors).detach()
+
     def _forward(self, part: Batch, step: int, micro: int) -> dict[str, Tensor]:
-        """The model on one micro-batch; dropout depends on seed, step, process and micro-batch alone."""
+        """Run the system and its teachers on a micro-batch; dropout depends on seed, step, process and micro-batch."""
         torch.manual_seed(number(self.recipe.seed, STEP, step, self.rank, micro))
+        tensors = {k: v for k, v in part.items() if isinstance(v, Tensor)}
         bf16 = self.recipe.loop.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            found: dict[str, Tensor] = self.model({k: v for k, v in part.items() if isinstance(v, Tensor)})
-        return found
+            out: dict[str, Tensor] = self.model(tensors)
+            return out | self.teachers.teach(tensors, out)
 
     def _loss(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        assert self.objective is not None
-        given = out | {k: batch[k] for k in ("audio_group", "text_group", "hard_text_mask") if k in batch}
-        if self.spread and not self.meets_itself:
-            given = {k: v if k in ONCE else gathered(v) for k, v in given.items() if k in self.objective.needs}
-        scalars: dict[str, Tensor] = self.objective(given)
-        if self.recipe.distill is not None:
-            own, theirs = (gathered(out[name]) if self.spread else out[name] for name in ("audio_emb", "teacher_emb"))
-            apart = (1 - (own * theirs).sum(1)).mean()
-            scalars = scalars | {"loss": scalars["loss"] + self.recipe.distill.weight * apart, "distill": apart}
-        return scalars
+        assert self.losses is not None
+        needs = self.losses.needs
+        given = out | self.teachers.held(out)
+        given |= {k: v for k, v in batch.items() if k in needs and k not in given and isinstance(v, Tensor)}
+        self.teachers.see(out, self._gathered)
+        return self.losses(given, self._gathered if self.spread else None)
+
+    def _gathered(self, name: str, tensor: Tensor) -> Tensor:
+        """Return the rows of all processes; what is given once stays."""
+        if not self.spread or name in self.once:
+            return tensor
+        if name in self.plan.ragged:
+            width = torch.tensor(tensor.shape[1], device=tensor.device)
+            dist.all_reduce(width, dist.ReduceOp.MAX)
+            tensor = padded(tensor, int(width))
+        return gathered(tensor)
+
+    def _with_unused(self, loss: Tensor, out: dict[str, Tensor]) -> Tensor:
+        """Return the loss plus 0 times the outputs that no objective takes: DDP waits for all gradients."""
+        if self.spread and self.losses is not None:
+            for name in sorted(out.keys() - self.losses.needs):
+                if out[name].requires_grad:
+                    loss = loss + 0.0 * out[name].sum()
+        return loss
 
     @contextlib.contextmanager
     def _syncing(self, last: bool) -> Iterator[None]:
-        """Gradients travel between processes with the last micro-batch only."""
+        """Exchange gradients between processes with the last micro-batch only."""
         model: Any = self.model
         if self.spread and hasattr(model, "set_requires_gradient_sync"):  # FSDP2
             model.set_requires_gradient_sync(last)
@@ -117,7 +158,7 @@ class Stepper:
 
 
 def cut(batch: Batch, micro: int) -> list[Batch]:
-    """Micro-batches of `micro` clips with all that belongs to them; 0: the batch itself."""
+    """Split a batch into micro-batches of `micro` clips with all their rows; 0: return the batch itself."""
     size = len(batch["keys"])
     if not micro or micro >= size:
         return [batch]
@@ -127,8 +168,8 @@ def cut(batch: Batch, micro: int) -> list[Batch]:
 
 
 def _rows(value: Any, first: int, micro: int, size: int) -> Any:
-    a_clip = len(value) // size  # K rows of text for one clip
-    return value[first * a_clip : (first + micro) * a_clip] if a_clip else value
+    per_clip = len(value) // size  # such as K captions
+    return value[first * per_clip : (first + micro) * per_clip] if per_clip else value
 
 
 def add(into: dict[str, Tensor], scalars: dict[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -137,8 +178,14 @@ def add(into: dict[str, Tensor], scalars: dict[str, Tensor], share: float) -> di
     return into
 
 
+def padded(tensor: Tensor, width: int) -> Tensor:
+    """Return (B, L, ...) padded with zeros on the right to (B, width, ...)."""
+    pad = tensor.new_zeros((tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:]))
+    return torch.cat([tensor, pad], 1)
+
+
 def gathered(local: Tensor) -> Tensor:
-    """Every process's rows; differentiable where the local ones are."""
+    """Return the rows of all processes, differentiable if the local ones are."""
     if local.requires_grad:
         return gather_with_gradient(local)
     return all_gather(local.to(torch.uint8)).bool() if local.dtype == torch.bool else all_gather(local)
@@ -146,7 +193,7 @@ def gathered(local: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def norms_kept(model: nn.Module) -> Iterator[None]:
-    """Undo what a forward pass does to the running statistics."""
+    """Restore the running statistics of every BatchNorm after the block."""
     norms = [norm for norm in norms_of(model) if norm.training]
     before = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
     yield

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from aural.core.catalog import Catalog, package_folder
 from aural.core.config import Config, read_mapping
 from aural.core.errors import ConfigError, near_miss
 
@@ -96,7 +97,7 @@ class Taxonomy:
 @lru_cache(maxsize=1)
 def taxonomy() -> Taxonomy:
     """The table in `catalog/datasets/libre/taxonomy.toml`."""
-    values = read_mapping(catalog("datasets/libre") / "taxonomy.toml")
+    values = read_mapping(package_folder("datasets/libre") / "taxonomy.toml")
     families: dict[str, str] = {}
     phrases: dict[str, list[str]] = {}
     for family, classes in values["family"].items():
@@ -110,28 +111,23 @@ def taxonomy() -> Taxonomy:
     return table
 
 
-def catalog(kind: str) -> Path:
-    """The folder of one kind of card."""
-    return Path(str(files("aural") / "catalog" / kind))
-
-
-def source_cards(only: list[str] | None = None, folder: Path | None = None) -> list[SourceCard]:
-    """All source cards in order of name, or the named ones."""
-    folder = folder or catalog("datasets/libre")
-    paths = {path.stem: path for path in sorted(folder.glob("*.toml")) if path.stem != "taxonomy"}
-    for name in only or []:
-        if name not in paths:
-            raise ConfigError(f'unknown source "{name}"; {near_miss(name, paths)}')
-    return [read_card(path) for name, path in paths.items() if not only or name in only]
-
-
-def read_card(path: Path) -> SourceCard:
-    """Read and check one card: its name is its file's, its rules name known classes."""
-    card = SourceCard.read(path)
-    if card.name != path.stem:
-        raise ConfigError(f'{path}: is called "{card.name}"; a card and its file share one name')
-    for what in card.rules.values():
-        class_name = what.partition(":")[0].strip()
+def _check_rules(card: SourceCard, path: Path) -> None:
+    """Check that the rules of a card name known classes."""
+    for meaning_text in card.rules.values():
+        class_name = meaning_text.partition(":")[0].strip()
         if class_name != "-":
             taxonomy().check(class_name, str(path))
-    return card
+
+
+def source_catalog(folder: str | Path) -> Catalog[SourceCard]:
+    """Return the source cards of a folder of the package's catalog, or of any folder by its absolute path."""
+    return Catalog("source", str(folder), SourceCard, check=_check_rules, skip=("taxonomy",))
+
+
+SOURCES = source_catalog("datasets/libre")
+
+
+def source_cards(only: Iterable[str] | None = None, folder: Path | None = None) -> list[SourceCard]:
+    """Return the named source cards in order of name, or all; `folder` replaces the package's cards."""
+    cards = SOURCES if folder is None else source_catalog(folder.resolve())
+    return [cards.card(name) for name in (sorted(set(only)) if only else cards)]

@@ -12,6 +12,7 @@ the background, which is its RMS over the whole scene.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +108,21 @@ class SceneTruth:
             background=background and Background(**background | {"phrases": tuple(background["phrases"])}),
             room=room and Room(**room | {"size_m": tuple(room["size_m"])}),
         )
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, with two derived keys.
+
+        "classes" lists the classes of the events in order of onset and "event_count" is their number. The background
+        is not among them.
+        """
+        record: dict[str, Any] = json.loads(self.to_json())
+        return record | {"classes": [event.label for event in self.events], "event_count": len(self.events)}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> SceneTruth:
+        """Return the record that `to_facts` made; other keys are ignored."""
+        names = [name for name in cls.__slots__ if name in facts]
+        return cls.from_json(json.dumps({name: facts[name] for name in names}))
 
     def shifted(self, gain_db: float) -> SceneTruth:
         """The same scene with every level moved by `gain_db`."""

@@ -1,0 +1,33 @@
+"""Round matrices to 8 bits with one scale per row (symmetric int8 quantization)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aural.core.types import FloatArray
+
+STEPS = 127
+"""Largest int8 value used; the range is symmetric, -127 to 127."""
+
+
+def scale_of(values: FloatArray, axis: int = 0) -> FloatArray:
+    """Return the size of one step per index of `axis`: the largest absolute value / 127, with dimensions kept."""
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    largest = np.maximum(values.max(others, keepdims=True), -values.min(others, keepdims=True))
+    return np.maximum(largest / np.float32(STEPS), np.finfo(np.float32).tiny)
+
+
+def in_8_bits(values: FloatArray) -> FloatArray:
+    """Return `values` rounded to whole multiples of each row's `scale_of`, as float32."""
+    scale = scale_of(values)
+    rounded = values / scale
+    np.rint(rounded, out=rounded)
+    rounded *= scale
+    return rounded
+
+
+def is_matrix(name: str, shape: Sequence[int]) -> bool:
+    """Return whether a tensor is stored in 8 bits: weights of layers and embedding tables, not the mel filters."""
+    return len(shape) > 1 and ".front_end." not in name

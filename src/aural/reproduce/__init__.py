@@ -1,0 +1,1 @@
+"""Reproduce published claims: train each arm with each seed, compare the arms, report an effect with an interval."""

@@ -1,0 +1,76 @@
+"""What systems write when a run ends: folders that `aural.load` opens, or from which another run starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from aural.core.errors import CheckpointError
+from aural.core.files import atomic_write
+from aural.train.config import Recipe
+from aural.train.start import ENCODER_FILE, PACKAGED
+
+if TYPE_CHECKING:
+    from aural.models.packaged import PackagedText
+    from aural.train.systems.heads import HeadsConfig
+    from aural.train.systems.pair import PairConfig
+
+
+def write_pair(folder: Path, config: PairConfig, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
+    """Write the towers in our own format: a sound-and-text model, or towers of any other kind."""
+    from aural.encoders.tokenize import BUNDLED, load_backend
+    from aural.models.format import save_own
+
+    tensors = {name: tensor.cpu() for name, tensor in state.items()}
+    clap = config.clap()
+    if clap is None:
+        raise CheckpointError("not written yet")
+    tokenizer = None if clap.text.tokenizer in BUNDLED else load_backend(clap.text.tokenizer).to_str()
+    text_from, updates = packaged_tower(config)
+    save_own(
+        folder,
+        clap,
+        {name: tensor for name, tensor in tensors.items() if not name.startswith("predictor.")} | updates,
+        source=f"recipe: {recipe.command}",
+        card=card_of(folder, recipe),
+        tokenizer_json=tokenizer,
+        text_from=text_from,
+        int8=config.int8,
+    )
+
+
+def card_of(folder: Path, recipe: Recipe) -> str:
+    """Return the model card that accompanies the weights."""
+    return (
+        f"# {folder.parent.name}\n\n{recipe.shows}\n\nTrained by aural; paper: {recipe.paper}\n\n"
+        f"```\n{recipe.command}\n```\n"
+    )
+
+
+def packaged_tower(config: PairConfig) -> tuple[PackagedText | None, dict[str, Tensor]]:
+    """Return the package that stores a locked text tower, and the low-rank updates that its start folder brought."""
+    from aural.models.format import is_own, packaged_text
+    from aural.models.packaged import MINILM
+
+    tower = config.towers["text"]
+    if not tower.locked:
+        return None, {}
+    if tower.init == PACKAGED:
+        return MINILM, {}
+    if not tower.lora and is_own(Path(tower.init)):
+        return packaged_text(Path(tower.init))
+    return None, {}
+
+
+def write_heads(folder: Path, config: HeadsConfig, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
+    """Write the encoder and the heads, a file each."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, prefix in ((ENCODER_FILE, "encoder."), ("heads.safetensors", "heads.")):
+        tensors = {k.removeprefix(prefix): v.cpu().contiguous() for k, v in state.items() if k.startswith(prefix)}
+        with atomic_write(folder / name, CheckpointError) as part:
+            save_file(tensors, part)
