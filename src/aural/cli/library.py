@@ -112,9 +112,7 @@ def tag(
     library: LibraryOption,
     labels_file: Annotated[Path, typer.Option("--labels-file", help="Text file with one label per line.")],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Largest number of labels per file.")] = 3,
-    template: Annotated[
-        str, typer.Option("--template", "-t", help="Prompt; {} is replaced by the label.")
-    ] = DEFAULT_TEMPLATE,
+    template: Annotated[str, typer.Option("--template", "-t", help="Prompt; {} is the label.")] = DEFAULT_TEMPLATE,
     options: ModelOptions,
 ) -> None:
     """Tag every file with labels of a list, for filters such as --where "tags has 'rain'"."""
@@ -132,9 +130,7 @@ def tag(
 @app.command()
 def duplicates(
     library: LibraryOption,
-    near: Annotated[
-        float, typer.Option("--near", help="Least cosine of two files that count as the same sound.")
-    ] = 0.99,
+    near: Annotated[float, typer.Option("--near", help="Least cosine of files with the same sound.")] = 0.99,
     as_json: JsonOption = False,
 ) -> None:
     """List groups of files with the same bytes, or with nearly the same sound and length."""
@@ -154,9 +150,7 @@ def duplicates(
 @app.command("map")
 def draw_map(
     library: LibraryOption,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the map to a .csv, .parquet or .svg file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .svg file to write.")] = None,
     redraw: Annotated[bool, typer.Option("--redraw", help="Compute the map even if no file changed.")] = False,
 ) -> None:
     """Compute a map of all files with similar sounds close together; the page of `aural serve` shows it."""

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 def search(
     *,
     library: LibraryOption,
-    words: Annotated[
-        list[str] | None, typer.Argument(help='Words for the sound, such as "rain on a tin roof".')
-    ] = None,
+    words: Annotated[list[str] | None, typer.Argument(help='Words, such as "rain on a tin roof".')] = None,
     like: Annotated[list[Path] | None, typer.Option("--like", help="An example sound; may be repeated.")] = None,
     minus: Annotated[list[str] | None, typer.Option("--not", help="Unwanted words; may be repeated.")] = None,
     where: WhereOption = None,

@@ -18,12 +18,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 selects a free one.")] = 8765,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="AURAL_TOKEN", help="Token that clients must send; 8 characters or more."),
+        typer.Option("--token", envvar="AURAL_TOKEN", help="Token of the clients; 8 characters or more."),
     ] = None,
     max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload in MiB.")] = 32.0,
-    max_duration: Annotated[
-        float, typer.Option("--max-duration", min=0.1, help="Longest uploaded sound in seconds.")
-    ] = 300.0,
+    max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest sound in seconds.")] = 300.0,
     options: ModelOptions,
 ) -> None:
     """Serve a library for search in the browser and over HTTP; /openapi.json describes the API."""
