@@ -1,6 +1,6 @@
 """A plug-in: one objective and one recipe, outside the package aural.
 
-Importing this module registers the objective. The folder `recipes/` beside this file is searched for recipes. An
+Importing this module registers the objective. The folder `recipes/` next to this file is searched for recipes. An
 installed package declares itself in its pyproject.toml:
 
     [project.entry-points."aural.plugins"]

@@ -23,8 +23,9 @@ class Catalog(Mapping[str, C], Generic[C]):
     """The cards of one kind: a mapping from exact name to card that reads each file once, when it is asked for.
 
     A card is a .toml file named as its `name` key. Cards of the package are in `aural/catalog/<folder>`; further ones
-    are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG and
-    those given to `add_folder`, and in the folders `catalog/` of plug-ins (core/plugins.py). Every error names the file at fault. A name that two files use is an error.
+    are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG, the
+    `catalog` folders of plug-ins, and those given to `add_folder`. Every error names the file at fault. A name that two
+    files use is an error.
 
     Args:
         kind: what an entry is ("data set", "task"), used in error messages.
@@ -56,22 +57,20 @@ class Catalog(Mapping[str, C], Generic[C]):
         """Also look for cards in this folder, which holds the .toml files itself."""
         self._added.append(Path(folder))
 
-    def folders(self, *, plugins: bool = True) -> list[Path]:
-        """Return the folders that hold cards of this kind: the package's, then the user's, then those of plug-ins."""
+    def folders(self) -> list[Path]:
+        """Return the folders that hold cards of this kind: the package's first, then the user's that exist."""
         listed = [Path(entry) / self.folder for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
-        listed += self._added
-        if plugins:
-            listed += plugin_folders("catalog", self.folder)
-        return list(dict.fromkeys([package_folder(self.folder), *(path for path in listed if path.is_dir())]))
+        user = [*listed, *plugin_folders("catalog", self.folder), *self._added]
+        return list(dict.fromkeys([package_folder(self.folder), *(path for path in user if path.is_dir())]))
 
-    def paths(self, *, plugins: bool = True) -> dict[str, Path]:
+    def paths(self) -> dict[str, Path]:
         """Return name -> file of every card, in order of name, without reading one.
 
         Raises:
             ConfigError: two files have the same name.
         """
         files: dict[str, Path] = {}
-        for folder in self.folders(plugins=plugins):
+        for folder in self.folders():
             for path in folder.glob("*.toml"):
                 if path.stem in self._skip:
                     continue
@@ -88,12 +87,12 @@ class Catalog(Mapping[str, C], Generic[C]):
         """
         if str(name).endswith(".toml"):
             return self._read(Path(name))
-        paths = self.paths(plugins=False)
-        if name not in paths:
+        path = package_folder(self.folder) / f"{name}.toml"
+        if path.stem in self._skip or not path.is_file():  # only then are the user's folders and plug-ins looked at
             paths = self.paths()
-        if name not in paths:
-            raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
-        path = paths[str(name)]
+            if name not in paths:
+                raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
+            path = paths[str(name)]
         if path not in self._cards:
             self._cards[path] = self._read(path)
         return self._cards[path]
