@@ -50,13 +50,14 @@ def windows(
     window_s: float,
     *,
     longer: Longer = "windows",
-    shorter: Shorter = "repeat",
+    shorter: Shorter | None = "repeat",
     generator: random.Random | None = None,
 ) -> Iterator[Window]:
     """Yield windows of `window_s` seconds of a sound, mono at `sample_rate_hz`, in bounded memory.
 
     longer: "windows" yields successive windows over the whole sound; the last one ends with the sound and overlaps the
     previous one, so that no window is padded. "first", "center" and "random" (needs a generator) yield one window.
+    shorter=None keeps a sound that is shorter than the window at its length.
     """
     if longer == "random" and generator is None:
         raise AudioError('longer="random" needs a generator, so that the choice is repeatable')
@@ -72,10 +73,10 @@ def windows(
         end_s, start_s, fresh_s = (at + have) / sample_rate_hz, at / sample_rate_hz, have / sample_rate_hz
         if have < length and previous is None:
             _long_enough(samples, sample_rate_hz, source)
-            samples = fit_shorter(samples, length, shorter)
+            samples = samples if shorter is None else fit_shorter(samples, length, shorter)
         elif have < length and previous is not None:
             samples = np.concatenate([previous, samples])[-length:]
-            start_s = end_s - window_s
+            start_s = (at + have - length) / sample_rate_hz
         previous = samples
         yield Window(samples, start_s, end_s, fresh_s, not samples.any())
         if longer == "first":
@@ -86,7 +87,12 @@ def windows(
 
 
 def _single(
-    source: AudioSource, rate: int, length: int, longer: Longer, shorter: Shorter, generator: random.Random | None
+    source: AudioSource,
+    rate: int,
+    length: int,
+    longer: Longer,
+    shorter: Shorter | None,
+    generator: random.Random | None,
 ) -> Window:
     """Return the center or a random window: measure the sound in one pass and cut it in a second."""
     if hasattr(source, "read") and not source.seekable():  # type: ignore[union-attr]
@@ -105,7 +111,7 @@ def _single(
     fresh = samples.shape[0]
     if fresh < length:
         _long_enough(samples, rate, source)
-        samples = fit_shorter(samples, length, shorter)
+        samples = samples if shorter is None else fit_shorter(samples, length, shorter)
     return Window(samples, start / rate, (start + fresh) / rate, fresh / rate, not samples.any())
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from aural.audio.io import is_tensor
 from aural.core.errors import ConfigError, DataError
-from aural.core.types import AudioSource, Clip
+from aural.core.types import AudioSource, Clip, Source
 
 
 def as_sources(clips: Any) -> Iterable[AudioSource]:
     """Return an iterable of sources; a single source becomes a list of one."""
     is_pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
-    single = (str, PathLike, bytes, bytearray, memoryview, Clip, np.ndarray)
+    single = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray)
     if is_pair or isinstance(clips, single) or is_tensor(clips) or hasattr(clips, "read"):
         return [clips]
     if not isinstance(clips, Iterable):
