@@ -7,7 +7,8 @@ A tile of dots is computed, used in both directions, and overwritten. InfoNCE ne
 every tile into log-sums of rows and columns. The second computes the tiles again and converts them to weights, whose
 products with the towers are the gradients: 2 N^2 D + 2 N^2 D + 4 N^2 D = 8 N^2 D operations, the 6 of the
 plain loss and one recomputation. The sigmoid loss has no sums over the batch, so one sweep gives loss and gradients: 6
-N^2 D operations. The gradient of the temperature needs no extra product: sum_ij weights_ij dots_ij = sum_i <audio_i, (weights . text)_i>.
+N^2 D operations. The gradient of the temperature needs no extra product:
+sum_ij weights_ij dots_ij = sum_i <audio_i, (weights . text)_i>.
 """
 
 from __future__ import annotations
