@@ -186,14 +186,13 @@ def write_scenes(data: str, file: str, numbers: range) -> None:
     with atomic_write(file) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number in numbers:
             scene = simulator.scene(number)
-            record = {
+            record = scene.truth.to_facts() | {
                 "name": f"scene {number}",
                 "captions": [scene.caption, *scene.paraphrases],
                 "caption_label": listed(scene, generator(0, ITEM, number)),
                 "negatives": [negative.text for negative in scene.negatives],
                 "negative_kinds": [negative.kind for negative in scene.negatives],
                 "tags": sorted({event.label for event in scene.truth.events}),
-                "facts": json.loads(scene.truth.to_json()),
             }
             add_mel(tar, f"{number:07d}", log_mel(scene.clip.samples[0]), record)
 
