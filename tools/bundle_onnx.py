@@ -1,9 +1,10 @@
-"""Write the bare ONNX graphs of a bundled model beside its weights; anew only when its architecture changes.
+"""Write the bare ONNX graphs of a bundled model into the folder of its weights.
 
     pip install -e ".[onnx]"
     python tools/bundle_onnx.py libre-small
 
-New weights of the same architecture need nothing: the graphs hold none, they are handed over when a graph is opened.
+Run it again only when the architecture changes. The graphs contain no weights; they are passed in when a graph is
+opened, so new weights of the same architecture need no new graphs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run every bundled recipe for 20 steps on made-up tones and record its losses and the sha256 of its final tensors.
+"""Run every bundled recipe for 20 steps on synthetic tones and record its losses and the sha256 of its final tensors.
 
 Run it before and after a change that must not alter training:
 

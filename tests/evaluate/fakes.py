@@ -13,8 +13,10 @@ import numpy as np
 from aural.core.types import FloatArray
 from aural.data import cards as datasets
 from aural.data.manifest import Row, write_manifest
-from aural.evaluate.cards import LABELLED, TaskCard
-from aural.evaluate.truth import DataRoot, captions, examples, meta, table_rows
+from aural.evaluate.cards import TaskCard
+from aural.evaluate.data_root import DataRoot
+from aural.evaluate.examples import captions, examples, meta, table_rows
+from aural.evaluate.kinds import KINDS
 
 WORDS = ("bell", "rain", "dog", "saw", "door", "horn", "frog", "glass")
 
@@ -56,7 +58,7 @@ class Oracle:
         self.events: dict[str, list[list[Any]]] = {}
         self.card = card
         found = examples(card, root)
-        if card.kind in LABELLED:
+        if KINDS[card.kind].labelled:
             for k, name in enumerate(found.classes):
                 self.axes[card.prompt.replace("{}", card.words(name))] = {k: 1.0}
             self.neutral = len(found.classes)

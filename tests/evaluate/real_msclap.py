@@ -26,7 +26,7 @@ def main(layout: str, out: str) -> None:
     loaded, load = [], module.CLAPWrapper.load_clap
     module.CLAPWrapper.load_clap = lambda self: (loaded.append(self), load(self))[1]  # the peer's object itself
     with tempfile.TemporaryDirectory() as folder:
-        from aural.evaluate.embedders import from_msclap
+        from aural.evaluate.adapters.embedders import from_msclap
 
         peer = peers.BUILDERS["msclap"](layout, Path(folder), lambda module: None)
         clap = loaded[-1]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from downloads import put, sound

@@ -11,9 +11,9 @@ import pytest
 import torch
 from fakes import RandomEmbedder
 
-from aural.core.errors import ConfigError, MissingDependencyError
+from aural.core.errors import ConfigError, DataError, MissingDependencyError
 from aural.core.types import Clip, Embedder
-from aural.evaluate.embedders import frames_of, from_msclap, from_transformers, model_hash, open_embedder
+from aural.evaluate.adapters.embedders import frames_of, from_msclap, from_transformers, model_hash, open_embedder
 from aural.models.pipeline import Model
 from tiny import tone
 
@@ -30,7 +30,7 @@ def test_objects_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened == ["owner/name"]
     with pytest.raises(ConfigError, match='has no "Nothing"'):
         open_embedder("fakes:Nothing", lambda name: RandomEmbedder())
-    with pytest.raises(ConfigError, match="neither embed_audio"):
+    with pytest.raises(ConfigError, match="none of the methods"):
         open_embedder("math:pi", lambda name: RandomEmbedder())
     with pytest.raises(MissingDependencyError, match="no_such_module"):
         open_embedder("no_such_module:x", lambda name: RandomEmbedder())
@@ -63,13 +63,12 @@ def test_threads_make_no_other_model(tiny: Model) -> None:
 
 
 def test_windows_as_frames(tiny: Model) -> None:
-    found = frames_of(tiny, clip(2.5, tiny.sample_rate_hz))
-    assert found is not None
-    vectors, times = found
+    vectors, times = frames_of(tiny, clip(2.5, tiny.sample_rate_hz))
     assert vectors.shape == (3, tiny.embed_dim)
     assert times[0] == (0.0, 1.0)
     assert times[-1][1] == pytest.approx(2.5)
-    assert frames_of(SimpleNamespace(), clip(1, 16_000)) is None
+    with pytest.raises(DataError, match="needs embed_frames"):
+        frames_of(SimpleNamespace(), clip(1, 16_000))
 
 
 class FakeTowers(torch.nn.Module):

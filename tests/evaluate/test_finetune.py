@@ -12,10 +12,11 @@ import torch
 
 from aural.core.errors import DataError
 from aural.data.manifest import Row, write_manifest
-from aural.evaluate import cards, finetune
-from aural.evaluate.finetune import rate, tower_of
+from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
+from aural.evaluate.runners import finetune
+from aural.evaluate.runners.finetune import rate, tower_of
 from aural.evaluate.tuning import FineTune
 from aural.models.pipeline import Model
 from tiny import RATE_HZ, tone
@@ -45,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 def test_it_learns_and_resumes(root: DataRoot, tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: value.clone() for name, value in tiny.checkpoint.tensors.items()}
     random_state = torch.random.get_rng_state()
-    fitted, calls = finetune.fitted, []
+    fitted, calls = finetune.fit_and_predict, []
 
     def killed(*arguments: object) -> np.ndarray:
         if len(calls) == 2:
@@ -53,15 +54,15 @@ def test_it_learns_and_resumes(root: DataRoot, tiny: Model, tmp_path: Path, monk
         calls.append(1)
         return fitted(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(finetune, "fitted", killed)
+    monkeypatch.setattr(finetune, "fit_and_predict", killed)
     options = {"methods": ["fine-tune"], "fine_tune": HOW, "resamples": 10, "cache": tmp_path / "cache"}
     with pytest.raises(KeyboardInterrupt):
         evaluate(tiny, [CARD], root, tmp_path / "a", **options)  # type: ignore[arg-type]
     calls[:] = [0] * 3  # three further folds may be trained, no more
-    monkeypatch.setattr(finetune, "fitted", lambda *a: (calls.pop(), fitted(*a))[1])
+    monkeypatch.setattr(finetune, "fit_and_predict", lambda *a: (calls.pop(), fitted(*a))[1])
     resumed = evaluate(tiny, [CARD], root, tmp_path / "a", **options).scores[KEY]  # type: ignore[arg-type]
     assert calls == []
-    monkeypatch.setattr(finetune, "fitted", fitted)
+    monkeypatch.setattr(finetune, "fit_and_predict", fitted)
     options["cache"] = tmp_path / "other"
     whole = evaluate(tiny, [CARD], root, tmp_path / "b", **options).scores[KEY]  # type: ignore[arg-type]
     first, second = (np.load(tmp_path / run / "arrays" / f"{KEY}.npz") for run in "ab")

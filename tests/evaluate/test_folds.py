@@ -11,9 +11,10 @@ from fakes import RandomEmbedder
 from aural.core.errors import DataError
 from aural.data.manifest import Row, write_manifest
 from aural.evaluate import cards
-from aural.evaluate.folds import drawn_folds, lonely
+from aural.evaluate.data_root import DataRoot
+from aural.evaluate.examples import Examples, examples
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot, Examples, examples
+from aural.evaluate.runners.folds import clips_without_peer, drawn_folds
 
 CARD = cards.task("libre-scratch-animals")
 
@@ -66,7 +67,7 @@ def test_a_class_of_one_group_is_cut_by_clips(tmp_path: Path) -> None:
     root = corpus(tmp_path, {"dog": ["one"] * 10, "cat": [f"c{n}" for n in range(10)], "owl": ["o"]})
     found = examples(CARD, root)
     assert folds_of(found)["dog one"] == set("12345")
-    assert lonely(found) == 1
+    assert clips_without_peer(found) == 1
     run = evaluate(RandomEmbedder(), [CARD], root, tmp_path / "out", methods=["linear-probe"], resamples=10)
     notes = run.scores["libre-scratch-animals@linear-probe"]["notes"]
     assert any(note.startswith("1 of 21 clips") for note in notes)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aural.core.types import Clip
-from aural.evaluate import hear
+from aural.evaluate.adapters import hear
 from aural.models.pipeline import Model
 from tiny import tone
 
@@ -50,4 +50,4 @@ def test_rates_that_hear_does_not_give(tiny: Model) -> None:
 
 def test_the_validator_of_hear(tiny_folder: Path) -> None:
     validate = pytest.importorskip("hearvalidator.validate")
-    validate.ValidateModel("aural.evaluate.hear", str(tiny_folder), "cpu")()
+    validate.ValidateModel("aural.evaluate.adapters.hear", str(tiny_folder), "cpu")()

@@ -7,7 +7,9 @@ import pytest
 from sklearn import metrics as judge
 
 from aural.core.errors import ConfigError, DataError
-from aural.evaluate.metrics import METRICS, auroc, average_precision, retrieval_arrays
+from aural.evaluate.metrics import METRICS
+from aural.evaluate.metrics.labels import auroc, average_precision
+from aural.evaluate.metrics.ranking import retrieval_arrays
 
 
 def value(name: str, weights: list[float] | None = None, **arrays: object) -> float:
@@ -75,7 +77,7 @@ def test_what_map10_divides_by() -> None:
 def test_ties_stand_against_the_model() -> None:
     right = np.eye(3, dtype=bool)
     assert retrieval_arrays(np.ones((3, 3)), right)["first"].tolist() == [3, 3, 3]
-    with pytest.raises(DataError, match="at least one right document"):
+    with pytest.raises(DataError, match="at least one relevant document"):
         retrieval_arrays(np.ones((1, 2)), np.zeros((1, 2), bool))
 
 

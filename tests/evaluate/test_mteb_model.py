@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aural.core.types import Clip
-from aural.evaluate.mteb_model import MtebModel
+from aural.evaluate.adapters.mteb_model import MtebModel
 from aural.models.pipeline import Model
 from tiny import tone
 

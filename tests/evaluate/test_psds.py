@@ -12,7 +12,7 @@ from fakes import Oracle, made_up
 
 from aural.evaluate import cards
 from aural.evaluate.metrics import METRICS
-from aural.evaluate.psds import SETTINGS, counted, psds_arrays
+from aural.evaluate.metrics.psds import SETTINGS, count_detections, psds_arrays
 from aural.evaluate.run import evaluate
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "psds.json").read_text(encoding="utf-8"))
@@ -43,11 +43,11 @@ def test_a_weight_is_a_repetition(name: str) -> None:
 def test_counts_by_hand() -> None:
     found, true = np.array([[0.0, 1.0], [2.0, 4.0]]), np.array([[0.2, 1.0], [3.5, 5.0]])
     # 0.8 of the first detection is right, 0.5 of 2 s of the second; that covers all of the first event
-    assert counted(found, true, {}, SETTINGS["PSDS1"]) == (1, 1, {})
+    assert count_detections(found, true, {}, SETTINGS["PSDS1"]) == (1, 1, {})
     # with a tenth enough both detections are right, and 0.5 of 1.5 s finds the second event
-    assert counted(found, true, {}, SETTINGS["PSDS2"]) == (2, 0, {})
+    assert count_detections(found, true, {}, SETTINGS["PSDS2"]) == (2, 0, {})
     other = {4: np.array([[2.0, 2.7]])}
-    assert counted(found, true[:1], other, SETTINGS["PSDS2"]) == (1, 1, {4: 1})  # 0.7 of 2 s is more than 0.3
+    assert count_detections(found, true[:1], other, SETTINGS["PSDS2"]) == (1, 1, {4: 1})  # 0.7 of 2 s is more than 0.3
 
 
 def test_area_by_hand() -> None:

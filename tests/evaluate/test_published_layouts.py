@@ -13,8 +13,8 @@ from fakes import Oracle
 
 from aural.core.types import FloatArray
 from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from downloads import write
@@ -118,7 +118,7 @@ def test_the_suites_are_whole() -> None:
 @pytest.mark.parametrize("name", sorted(FIRST_CLASS))
 def test_scores_by_hand(name: str, tmp_path: Path) -> None:
     card, root = cards.task(name), download(name, tmp_path)
-    from aural.evaluate.truth import examples
+    from aural.evaluate.examples import examples
 
     prompts = [card.prompt.replace("{}", card.words(label)) for label in examples(card, root).classes]
     run = evaluate(First(prompts), [card], root, tmp_path / "out", resamples=10)

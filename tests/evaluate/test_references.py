@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aural.evaluate import cards
-from aural.evaluate.metrics import METRICS, retrieval_arrays
+from aural.evaluate.examples import examples
+from aural.evaluate.metrics import METRICS
+from aural.evaluate.metrics.ranking import retrieval_arrays
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import examples
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "retrieval.npz")  # made by make_retrieval.py beside it
 LAION = dict(zip(GOLDEN["names"].tolist(), GOLDEN["values"].tolist(), strict=True))

@@ -11,7 +11,8 @@ from fakes import RandomEmbedder, made_up
 
 from aural.core.types import Clip, FloatArray
 from aural.evaluate import cards
-from aural.evaluate.robust import SOUND_CHANGES, WORD_CHANGES, robustness
+from aural.evaluate.robust.changes import SOUND_CHANGES, WORD_CHANGES
+from aural.evaluate.robust.curves import robustness
 
 RATE = 16_000
 

@@ -19,8 +19,8 @@ from aural.cli.main import app
 from aural.core.errors import AudioError, ConfigError
 from aural.core.types import FloatArray
 from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
-from aural.evaluate.truth import DataRoot
 
 TASKS = ("esc50", "clotho-text-to-audio", "scenes-order")
 
@@ -28,10 +28,11 @@ TASKS = ("esc50", "clotho-text-to-audio", "scenes-order")
 def run_once(root: Path, out: Path) -> subprocess.Popen[bytes]:
     code = (
         "from aural.evaluate import cards; from aural.evaluate.run import evaluate;"
-        "from aural.evaluate.truth import DataRoot; from slow_embedder import slow; import sys;"
+        "from aural.evaluate.data_root import DataRoot; from slow_embedder import slow; import sys;"
         f"evaluate(slow, [cards.task(n) for n in {TASKS}], DataRoot(sys.argv[1]), sys.argv[2], resamples=50)"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.Popen([sys.executable, "-c", code, str(root), str(out)], env=environment)
 
 
@@ -144,9 +145,9 @@ def test_wrong_names_name_the_near_miss(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='did you mean "esc50"'):
         cards.task("ecs50")
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'name = "mine"\ntitle = "x"\nkind = "retrieval"\ndataset = "esc50"\nmetric = "accuracy"\ncitation = "x"\n'
-    )
+    card = {"name": "mine", "title": "x", "kind": "retrieval", "dataset": "esc50", "metric": "accuracy"}
+    card |= {"dimension": "awareness", "aspect": "matching", "citation": "x"}
+    path.write_text("".join(f'{key} = "{value}"\n' for key, value in card.items()))
     with pytest.raises(ConfigError, match='metric "accuracy" is none of a retrieval task'):
         cards.task(path)
 

@@ -13,9 +13,9 @@ from fakes import Oracle
 from aural.core.errors import DataError
 from aural.data.manifest import Row, read_manifest, write_manifest
 from aural.evaluate import cards
+from aural.evaluate.data_root import DataRoot
 from aural.evaluate.run import evaluate
 from aural.evaluate.scenes import RATE_HZ, build_scenes
-from aural.evaluate.truth import DataRoot
 from tiny import tone
 
 NAMES = ("dog", "rooster", "door opening", "car horn", "frog", "church bell")

@@ -77,12 +77,13 @@ def leaks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or it
 @app.command()
 def tasks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")]) -> None:
     """Print the test tasks with their counts as they are in a corpus."""
-    from aural.data.libre.tasks import measure, task_cards
+    from aural.data.libre.tasks import measure
     from aural.data.manifest import read_manifest
+    from aural.evaluate.cards import corpus_cards
 
     manifest = read_manifest(folder)
     print("| task | kind | classes | clips | chance | clips per class |\n|---|---|--:|--:|--:|---|")
-    for card in task_cards():
+    for card in corpus_cards():
         clips, per_class, chance = measure(card, manifest)
         spread = ", ".join(f"{name} {count}" for name, count in per_class.items())
         print(f"| {card.name} | {card.kind} | {len(per_class) or ''} | {clips} | {chance:.3f} | {spread} |")

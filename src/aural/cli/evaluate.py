@@ -50,9 +50,9 @@ def evaluate(
 ) -> None:
     """Score a model on task cards: 95% intervals, published scores beside; a killed run goes on where it was."""
     from aural.evaluate import cards
-    from aural.evaluate.embedders import open_embedder
+    from aural.evaluate.adapters.embedders import open_embedder
+    from aural.evaluate.data_root import DataRoot
     from aural.evaluate.run import evaluate as run
-    from aural.evaluate.truth import DataRoot
     from aural.evaluate.tuning import FineTune
 
     if listing:
@@ -85,7 +85,7 @@ def evaluate(
         say=print,
     )
     if robustness:
-        from aural.evaluate.robust import robustness as curves
+        from aural.evaluate.robust.curves import robustness as curves
 
         curves(embedder, chosen, root, out, cache=cache, seed=seed, say=print)
     print(f"{out}: {len(done.scores)} scored, {len(done.missing)} not", file=sys.stderr)
@@ -119,8 +119,8 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the paired tests.")] = 0,
 ) -> None:
     """Put runs beside each other and beside published scores: a table here, everything in one HTML page."""
-    from aural.evaluate.compare import read_runs, table
-    from aural.evaluate.page import write_page
+    from aural.evaluate.report.compare import read_runs, table
+    from aural.evaluate.report.page import write_page
 
     found = read_runs(runs)
     print(table(found, seed), end="")

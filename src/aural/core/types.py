@@ -54,9 +54,87 @@ class Embedder(Protocol):
     def embed_dim(self) -> int: ...
 
     def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
-        """(N, E) float32, unit rows."""
+        """Embed N clips as float32 unit rows (N, E)."""
         ...
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """(N, E) float32, unit rows."""
+        """Embed N texts as float32 unit rows (N, E)."""
+        ...
+
+
+# Capability protocols: what a task kind may need from a model. N items, E dimensions, W frames, T samples, C channels.
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """A model that embeds texts."""
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        """Embed N texts as float32 unit rows (N, E)."""
+        ...
+
+
+@runtime_checkable
+class FrameEmbedder(Protocol):
+    """A model that embeds a clip frame by frame."""
+
+    def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
+        """Embed one clip as float32 unit rows (W, E), with the (start, end) of each frame in seconds."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """A model that describes sounds in words."""
+
+    def caption(self, clips: Sequence[AudioSource]) -> Sequence[str]:
+        """Write one sentence per clip: N clips to N strings."""
+        ...
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A model that assigns probabilities to texts."""
+
+    def log_likelihood(self, texts: Sequence[str]) -> FloatArray:
+        """Return the log-probability (natural logarithm, summed over tokens) of N texts, float32 (N,)."""
+        ...
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """A model that writes down the words spoken in a clip."""
+
+    def transcribe(self, clips: Sequence[AudioSource]) -> Sequence[str]:
+        """Return one transcript per clip: N clips to N strings."""
+        ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """A model that answers questions about clips."""
+
+    def answer(self, clips: Sequence[AudioSource], questions: Sequence[str]) -> Sequence[str]:
+        """Answer question n about clip n: N clips and N questions to N strings."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A model that makes sounds from texts."""
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    def generate(self, texts: Sequence[str], seed: int = 0) -> Sequence[Clip]:
+        """Make one clip per text: N texts to N clips of samples (C, T). The same seed gives the same clips."""
+        ...
+
+
+@runtime_checkable
+class Separator(Protocol):
+    """A model that extracts described sounds from mixtures."""
+
+    def separate(self, mixtures: Sequence[AudioSource], texts: Sequence[str]) -> Sequence[Clip]:
+        """Extract from mixture n the sound that text n describes: N clips of samples (C, T), as long as the mixture."""
         ...

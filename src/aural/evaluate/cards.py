@@ -1,194 +1,217 @@
-"""Task cards: what is scored on which clips, by which metric exactly, and what is known already.
+"""Task cards: what is scored on which clips by which metric, and which scores have been published.
 
-A card is data (`catalog/tasks/NAME.toml`); a runner is chosen by its `kind`, nothing is written for one task.
+A card is data (`catalog/tasks/NAME.toml`). Its `kind` (`kinds.KINDS`) chooses the runner; no code is written for one
+task. The cards of the free corpus and those of public benchmarks have the same format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
+from aural.core.catalog import Catalog
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
-from aural.data.libre.tasks import TaskCard as CorpusTask
 from aural.data.manifest import SPLITS
-from aural.evaluate.metrics import CAPTION_METRICS, METRICS
-from aural.evaluate.psds import SETTINGS
-
-Kind = Literal[
-    "zero-shot-single-label",  # one label a clip, read from text prompts
-    "zero-shot-multi-label",  # any number of labels a clip
-    "retrieval",  # text to audio or audio to text, see `direction`
-    "paraphrase",  # each caption is a query, the other captions are ranked: those of its clip are right
-    "pairs",  # a true caption against a false one of the same clip
-    "entailment",  # a hypothesis follows from the clip, may follow, or contradicts it
-    "frames",  # which class sounds in which second
-    "captioning",  # the model writes
-]
-LABELLED: Final = ("zero-shot-single-label", "zero-shot-multi-label", "frames")
-MANY: Final = ("zero-shot-multi-label", "frames")
-CAPTIONED: Final = ("retrieval", "paraphrase", "captioning", "pairs")
-RETRIEVAL: Final = (
-    *(f"R@{k}" for k in (1, 5, 10)),
-    *(f"recall@{k}" for k in (1, 5, 10)),
-    "mAP@10",
-    "mAP@10/all",
-    "MRR",
-    "median-rank",
-)
-METRICS_OF: Final[dict[str, tuple[str, ...]]] = {
-    "zero-shot-single-label": ("accuracy", "macro-f1"),
-    "zero-shot-multi-label": ("mAP", "AUROC", "micro-F1", "class-F1"),
-    "frames": ("mAP", "AUROC", "micro-F1", "class-F1", *SETTINGS),
-    "pairs": ("pair-accuracy",),
-    "entailment": ("macro-f1", "accuracy"),
-    "captioning": CAPTION_METRICS,
-    "retrieval": RETRIEVAL,
-    "paraphrase": RETRIEVAL,
-}
-SAID: Final[dict[str, str]] = {  # the protocol of a kind, where a card says no more
-    "zero-shot-single-label": "Each clip gets the class whose prompt has the highest cosine.",
-    "zero-shot-multi-label": "Each class ranks all clips by cosine with its prompt.",
-    "retrieval": "All captions and clips of the task are ranked against each other.",
-}
+from aural.evaluate.dimensions import ASPECTS, Dimension
+from aural.evaluate.kinds import COMMON_FIELDS, KINDS
+from aural.evaluate.metrics import METRICS
 
 
-class Known(Config):
-    """A score that someone published."""
+class PublishedScore(Config):
+    """A score that someone published for a task."""
 
     model: str
     value: float
-    metric: str = ""  # empty: the card's own
-    method: str = "zero-shot"  # or "linear probe", "fine-tuned", "supervised", "trained", "random"
-    source: str  # which table of which paper, and how sure
+    metric: str = ""
+    """Empty: the card's own metric."""
+    method: str = "zero-shot"
+    """Or "linear probe", "fine-tuned", "supervised", "trained", "random"."""
+    source: str
+    """Which table of which paper, and how certain the reading is."""
     note: str = ""
 
 
 class Table(Config):
-    """Sentences that lie apart from the data set: a csv in the data set's folder or a folder of its own."""
+    """A CSV file of sentences that is stored outside the data set."""
 
-    folder: str  # the name under --data
-    files: dict[str, str]  # split -> path of the csv
-    audio: str  # column with the clip's file name (compared without folder and suffix)
-    get: str  # where the csv is published
+    folder: str
+    """Name of its folder below --data."""
+    files: dict[str, str]
+    """Split -> path of the CSV file."""
+    audio: str
+    """Column with the clip's file name; folder and suffix are ignored when names are compared."""
+    get: str
+    """Where the table is published."""
 
 
-class TaskCard(CorpusTask):
-    """One task. The fields of every card (name, kind, dataset, metric, columns, by, prompt, classes, captions ...)
-    stand in `data.libre.tasks`; these are the further ones.
+class TaskCard(Config):
+    """One evaluation task.
 
-    `columns.split` names the splits that are scored. `classes` maps the words for a prompt to values of `by`; where
-    it is empty the classes are those of the data set's card, or those found in the data. For entailment it maps a
-    class to the columns of the table that hold its hypotheses, the class with the lowest expected cosine first.
+    `columns` filter the manifest (column -> accepted values); `columns.split` names the splits that are scored. For
+    tasks with labels, `by` names the column that holds the truth and `classes` maps the words for a prompt to values of
+    `by`; without `classes` the classes are those of the data set's card, or those that occur in the data. For
+    entailment, `classes` maps a class to the table's columns with its hypotheses, from the class with the lowest
+    expected cosine to the highest.
     """
 
+    renamed_keys: ClassVar = {"licence": "license"}
+
+    name: str
     version: str = "1"
-    kind: Kind  # type: ignore[assignment]
-    license: str = ""  # empty: that of the data set
-    suites: tuple[str, ...] = ()
-    train: tuple[str, ...] = ()  # splits that probes are trained on; empty: folds, if the data set has them
-    separator: str = ""  # splits a label's text into several
-    classes_from: Literal["card", "data"] = "card"
-    phrases: dict[str, str] = Field(default_factory=dict)  # class -> the words for it in a prompt
-    prompts: tuple[str, ...] = ()  # further templates, for prompt sensitivity and the ensemble
-    direction: Literal["text-to-audio", "audio-to-text"] = "text-to-audio"
-    equal_captions: bool = True  # clips that carry the query's very words are right, too
+    """A correction is a new version."""
+    title: str
+    kind: str
+    """Name in `kinds.KINDS`."""
+    dimension: Dimension
+    """Ability that the task measures, as in `dimensions.ASPECTS`."""
+    aspect: str
+    """Aspect of that dimension."""
+    dataset: str
+    metric: str
     metrics: tuple[str, ...] = ()
-    definition: str = ""  # the protocol in words: what is a query, what is right, what is averaged and divided
+    """Further metrics to report; empty: all that the kind reports by default."""
+    license: str = ""
+    """Empty: the license of the data set."""
+    citation: str
+    columns: dict[str, list[str]] = Field(default_factory=dict)
+    suites: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    """Splits that probes are trained on; empty: cross-validation folds."""
+    definition: str = ""
+    """The protocol in words: what is a query, what is correct, what is averaged and divided."""
+    by: str = "class_name"
+    """A column, "meta.KEY", or "folder" or "file" of the clip's path below its source."""
+    separator: str = ""
+    """Splits a label's text into several labels."""
+    classes: dict[str, list[str]] = Field(default_factory=dict)
+    classes_from: Literal["card", "data"] = "card"
+    prompt: str = "This is a sound of {}."
+    prompts: tuple[str, ...] = ()
+    """Further templates, for prompt sensitivity and the ensemble."""
+    phrases: dict[str, str] = Field(default_factory=dict)
+    """Class -> its words in a prompt."""
+    captions: list[str] = Field(default_factory=list)
+    """Columns that hold a clip's captions; empty: the column captions."""
+    direction: Literal["text-to-audio", "audio-to-text"] = "text-to-audio"
+    equal_captions: bool = True
+    """Whether clips with the same caption as the query count as correct."""
     table: Table | None = None
-    segment_s: float = 1.0  # of frame-wise detection
-    pair_kinds: tuple[str, ...] = ()  # of the negatives in the manifest's meta; empty: all
-    known: tuple[Known, ...] = ()
+    segment_s: float = 1.0
+    """Segment length of frame-wise detection in seconds."""
+    pair_kinds: tuple[str, ...] = ()
+    """Kinds of false captions in the manifest's meta; empty: all."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further options of the kind, checked by its `options` type."""
+    clips: int = 0
+    """Measured number of clips of a task on the free corpus."""
+    chance: float = 0.0
+    """Measured chance level of such a task."""
+    notes: str = ""
+    known: tuple[PublishedScore, ...] = ()
 
     @model_validator(mode="after")
-    def _consistent(self) -> TaskCard:
-        allowed = METRICS_OF[self.kind]
+    def _check(self) -> TaskCard:
+        if self.kind not in KINDS:
+            raise ValueError(f'unknown task kind "{self.kind}"; {near_miss(self.kind, list(KINDS))}')
+        kind = KINDS[self.kind]
+        allowed = COMMON_FIELDS | kind.fields
+        for key in sorted(self.model_fields_set - allowed):
+            raise ValueError(f'a {self.kind} task has no key "{key}"; it may set {", ".join(sorted(kind.fields))}')
         for name in (self.metric, *self.metrics, *(k.metric for k in self.known if k.metric)):
-            if name not in allowed:
-                raise ValueError(f'metric "{name}" is none of a {self.kind} task; {near_miss(name, allowed)}')
-        if self.kind in LABELLED and any("{}" not in template for template in (self.prompt, *self.prompts)):
+            if name not in kind.metrics:
+                raise ValueError(f'metric "{name}" is none of a {self.kind} task; {near_miss(name, kind.metrics)}')
+        if self.aspect not in ASPECTS[self.dimension]:
+            expected = near_miss(self.aspect, ASPECTS[self.dimension])
+            raise ValueError(f'aspect "{self.aspect}" is none of dimension {self.dimension}; {expected}')
+        if kind.labelled and any("{}" not in template for template in (self.prompt, *self.prompts)):
             raise ValueError("a prompt needs {} where the label goes")
         if self.kind == "entailment" and (self.table is None or not self.classes):
             raise ValueError("an entailment task needs a table and classes")
+        self.kind_options()
         return self
+
+    def kind_options(self) -> Config | None:
+        """Return `options` as the kind's options type, or None if the kind has no options."""
+        options = KINDS[self.kind].options
+        if options is not None:
+            return options.parse(self.options, "options")
+        if self.options:
+            raise ValueError(f"a {self.kind} task has no options")
+        return None
 
     @property
     def split(self) -> tuple[str, ...]:
-        """The splits that are scored; without a word in the card, all that are there."""
+        """The splits that are scored; all splits if the card names none."""
         return tuple(self.columns.get("split", SPLITS))
 
     @property
     def protocol(self) -> str:
         """How the task is scored, in words."""
-        return self.definition or SAID.get(self.kind, "")
+        return self.definition or KINDS[self.kind].protocol
 
     @property
     def in_suites(self) -> tuple[str, ...]:
-        """The suites of the task; those on the free corpus belong to "libre" by their data set."""
-        own = ("libre",) if self.dataset == "libre" else ()
-        return tuple(dict.fromkeys((*self.suites, *own)))
+        """The suites of the task; tasks on the free corpus belong to "libre" by their data set."""
+        by_data_set = ("libre",) if self.dataset == "libre" else ()
+        return tuple(dict.fromkeys((*self.suites, *by_data_set)))
 
     @property
     def all_metrics(self) -> tuple[str, ...]:
-        """The card's own metric first, then those named besides; for retrieval all that exist."""
-        others = self.metrics or METRICS_OF[self.kind]
-        if self.kind in MANY and not self.metrics and "F1" not in self.metric:
+        """The metrics to report: the card's own first, then `metrics` or the kind's defaults."""
+        kind = KINDS[self.kind]
+        others = self.metrics or kind.metrics
+        if kind.truth == "labels" and not self.metrics and "F1" not in self.metric:
             others = ("mAP", "AUROC")
         return tuple(dict.fromkeys((self.metric, *others)))
 
     def words(self, label: str) -> str:
-        """What a prompt says for a class: its phrase, else its name with spaces for underscores."""
+        """Return a class's words in a prompt: its phrase, or its name with spaces for underscores."""
         return self.phrases.get(label, label.replace("_", " "))
 
 
+TASKS: Final = Catalog("task", "tasks", TaskCard)
+"""All task cards: those of the package and of the user's catalog folders."""
+
+
 def task(name: str | Path) -> TaskCard:
-    """A card of the catalog by exact name, or any card by its path (a .toml file)."""
-    if str(name).endswith(".toml"):
-        return TaskCard.read_card(Path(name))
-    if name not in names():
-        raise ConfigError(f'unknown task "{name}"; {near_miss(str(name), names())}')
-    return _catalog_card(str(name))
+    """Return a card by exact name, or read any card by its path (a .toml file)."""
+    return TASKS.card(name)
 
 
 def names() -> tuple[str, ...]:
-    """Names of all task cards, sorted."""
-    return tuple(sorted(p.name.removesuffix(".toml") for p in _catalog().iterdir() if p.name.endswith(".toml")))
+    """Return the names of all task cards, sorted."""
+    return tuple(TASKS)
+
+
+def corpus_cards() -> list[TaskCard]:
+    """Return the cards of tasks on the free corpus, in order of name."""
+    return [card for card in map(task, names()) if card.dataset == "libre"]
 
 
 def suites() -> dict[str, tuple[str, ...]]:
-    """Suite -> its tasks; "all" holds every task."""
-    found: dict[str, list[str]] = {"all": list(names())}
+    """Map each suite to its tasks; the suite "all" holds every task."""
+    members: dict[str, list[str]] = {"all": list(names())}
     for name in names():
         for suite in task(name).in_suites:
-            found.setdefault(suite, []).append(name)
-    return {suite: tuple(tasks) for suite, tasks in sorted(found.items())}
+            members.setdefault(suite, []).append(name)
+    return {suite: tuple(tasks) for suite, tasks in sorted(members.items())}
 
 
 def choose(suite_names: Iterable[str], task_names: Iterable[str]) -> list[TaskCard]:
-    """The tasks of the suites and those named, each once."""
-    known = suites()
+    """Return the cards of the given suites and the given tasks, each once."""
+    members = suites()
     chosen: list[str] = []
     for suite in suite_names:
-        if suite not in known:
-            raise ConfigError(f'unknown suite "{suite}"; {near_miss(suite, known)}')
-        chosen += known[suite]
+        if suite not in members:
+            raise ConfigError(f'unknown suite "{suite}"; {near_miss(suite, members)}')
+        chosen += members[suite]
     return [task(name) for name in dict.fromkeys([*chosen, *task_names])]
 
 
 def definition(metric: str) -> str:
-    """What a metric is, in words."""
+    """Return the definition of a metric in words."""
     return " ".join((METRICS[metric].__doc__ or "").split())
-
-
-@cache
-def _catalog_card(name: str) -> TaskCard:
-    return TaskCard.read_card(Path(str(_catalog() / f"{name}.toml")))
-
-
-def _catalog() -> Any:
-    return resources.files("aural") / "catalog" / "tasks"

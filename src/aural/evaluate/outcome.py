@@ -1,23 +1,21 @@
-"""What a runner gives back, what it is given, and the picture of the embedding space that goes with it.
+"""What runners receive (`Context`) and return (`Outcome`), and the summary of the embedding space.
 
-Legend: N clips, E joint dimensions.
+Legend: N clips, E joint dimensions, P matched pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import DataError
-from aural.core.registry import Registry
 from aural.core.types import FloatArray
-from aural.evaluate.cards import TaskCard
-from aural.evaluate.store import Store
-from aural.evaluate.truth import DataRoot, Examples
+from aural.evaluate.cache import EmbeddingCache
+from aural.evaluate.examples import Examples
 from aural.evaluate.tuning import FineTune
 
 MAP_POINTS = 300
@@ -25,43 +23,47 @@ MAP_POINTS = 300
 
 @dataclass
 class Context:
-    """All that runners share."""
+    """The model, its embedding cache and the options that all runners share."""
 
-    store: Store
-    root: DataRoot
+    cache: EmbeddingCache
     embedder: Any
     seed: int = 0
     shots: tuple[int, ...] = (1, 5)
+    """Clips per class of few-shot probes."""
     repeats: int = 5
+    """Draws of few-shot probes."""
     fine_tune: FineTune = field(default_factory=FineTune)
-    resamples: int | None = None  # of the bootstrap; None: 1,000, fewer for large tables
+    resamples: int | None = None
+    """Bootstrap resamples; None: 1,000, fewer for large tables."""
     say: Callable[[int, int], None] = lambda done, total: None
 
     def generator(self) -> np.random.Generator:
-        """A fresh generator of the run's seed: results do not depend on what ran before."""
+        """Return a new generator of the run's seed, so that results do not depend on what ran before."""
         return np.random.default_rng(self.seed)
 
-    def audio(self, found: Examples) -> FloatArray:
-        """(N, E) of a task's clips; NaN rows where a sound cannot be read."""
-        return self.store.audio(found.corpus, found.numbers, say=self.say)
+    def audio(self, clips: Examples) -> FloatArray:
+        """Return the embeddings (N, E) of clips; NaN rows where a sound cannot be read."""
+        return self.cache.audio(clips.corpus, clips.numbers, say=self.say)
 
-    def heard(self, found: Examples) -> tuple[Examples, FloatArray]:
-        """The clips that can be read, with their vectors."""
-        vectors = self.audio(found)
+    def readable(self, clips: Examples) -> tuple[Examples, FloatArray]:
+        """Return the clips that can be read, with their embeddings. Raises DataError if there is none."""
+        vectors = self.audio(clips)
         keep = ~np.isnan(vectors[:, 0])
         if not keep.any():
-            raise DataError(f"{found.corpus.folder}: none of its {len(keep)} sounds can be read")
-        return found.subset(keep), vectors[keep]
+            raise DataError(f"{clips.corpus.folder}: none of its {len(keep)} sounds can be read")
+        return clips.subset(keep), vectors[keep]
 
 
 @dataclass
 class Outcome:
-    """The predictions of one task and what is told about them beside the scores.
+    """The predictions for one task, and what is reported with the scores.
 
-    arrays: what the metrics read, and `units` (which items belong together) and perhaps `folds`.
+    arrays: what the metrics read, `units` (N,) (which items are drawn together by the bootstrap) and optionally
+    `folds`. unit_ids: the clip of each unit, as `Corpus.item_id` names it.
     """
 
     arrays: dict[str, NDArray[Any]]
+    unit_ids: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     per_class: dict[str, float] = field(default_factory=dict)
     per_class_metric: str = ""
@@ -74,16 +76,20 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-Runner: TypeAlias = Callable[[Context, TaskCard], Outcome]
-RUNNERS: Registry[Runner] = Registry("runner")  # "KIND/METHOD"
+def units_of(items: NDArray[Any]) -> NDArray[np.int64]:
+    """Number the distinct values of (N,) from 0 in increasing order, as the bootstrap needs its units."""
+    return np.unique(items, return_inverse=True)[1].ravel().astype(np.int64)
 
 
 def space_of(audio: FloatArray, text: FloatArray, pairs: NDArray[np.int64], names: list[str]) -> dict[str, Any]:
-    """Modality gap, alignment, uniformity, and a plane for drawing.
+    """Return modality gap, alignment, uniformity, and a plane for drawing.
 
-    gap: distance of the mean sound and the mean text vector (Liang et al. 2022). alignment: mean squared distance of
-    matched pairs; uniformity: log of the mean of exp(-2 d^2) over pairs of different items (Wang and Isola 2020), of
-    sounds and of texts. pairs: (P, 2) of matched (sound, text). plane: the first two principal components of both.
+    pairs: (P, 2) of matched (sound, text). names: of the sounds, then of the texts if there are more.
+
+    - gap: distance between the mean sound and the mean text vector (Liang et al. 2022).
+    - alignment: mean squared distance of matched pairs (Wang and Isola 2020).
+    - uniformity: log of the mean of exp(-2 d^2) over pairs of different items, for sounds and for texts (same paper).
+    - sounds, texts: their coordinates on the first two principal components of both.
     """
     matched = audio[pairs[:, 0]] - text[pairs[:, 1]] if len(pairs) else np.empty((0, audio.shape[1]))
     points = np.linspace(0, len(audio) - 1, min(len(audio), MAP_POINTS)).astype(int)
@@ -106,15 +112,15 @@ def space_of(audio: FloatArray, text: FloatArray, pairs: NDArray[np.int64], name
 
 
 def _uniformity(vectors: FloatArray) -> float | None:
-    """log mean exp(-2 |x - y|^2) over pairs of at most 1,000 different items; unit rows: |x - y|^2 = 2 - 2 x.y"""
-    some = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), 1000)).astype(int)].astype(np.float64)
-    if len(some) < 2:
+    """Return log mean exp(-2 |x - y|^2) over pairs of at most 1,000 different unit rows: |x - y|^2 = 2 - 2 x.y"""
+    sample = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), 1000)).astype(int)].astype(np.float64)
+    if len(sample) < 2:
         return None
-    cosines = (some @ some.T)[np.triu_indices(len(some), 1)]
+    cosines = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
     return float(np.log(np.mean(np.exp(-2 * (2 - 2 * cosines)))))
 
 
 def confusion(targets: NDArray[np.int64], predicted: NDArray[np.int64], size: int) -> list[list[int]]:
-    """Rows are true classes, columns predicted ones."""
+    """Return the confusion matrix: rows are true classes, columns are predicted classes."""
     counts = np.bincount(targets * size + predicted, minlength=size * size).reshape(size, size)
-    return [[int(c) for c in one] for one in counts]
+    return [[int(count) for count in row] for row in counts]

@@ -1,17 +1,12 @@
-"""`evaluate`: every task of a list for one model, one JSON file a task, resumable, missing data named.
+"""Score one model on several tasks, with one JSON file per task.
 
-OUT/
-  run.json              what ran: model, versions, times, what is missing and how to get it
-  scores/TASK@METHOD.json   score, interval, per class, confusion, curve, space, revisions
-  arrays/TASK@METHOD.npz    the predictions: any metric and any paired test can be computed from them
-  cache/                embeddings by model hash and data (shared with --cache)
+A run resumes after an interruption. Tasks whose data set, or whose part of the model, is missing are listed with a fix.
+The files that are written are described in `records`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import platform
 import resource
@@ -23,20 +18,29 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from aural.core.errors import AuralError, DataError
+from aural.evaluate.adapters.embedders import model_hash
+from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard, definition
-from aural.evaluate.embedders import model_hash
+from aural.evaluate.data_root import DataRoot
+from aural.evaluate.examples import LoadedTask
 from aural.evaluate.metrics import METRICS
-from aural.evaluate.outcome import RUNNERS, Context, Outcome
-from aural.evaluate.seeds import DRAWN, over_seeds
+from aural.evaluate.outcome import Context, Outcome
+from aural.evaluate.records import (
+    arrays_path,
+    key_of,
+    read_record,
+    record_path,
+    score_line,
+    write_arrays,
+    write_json,
+)
+from aural.evaluate.runners import KINDS
+from aural.evaluate.seeds import RANDOM_METHODS, over_seeds
 from aural.evaluate.stats import interval, per_fold
-from aural.evaluate.store import Store
-from aural.evaluate.truth import DataRoot, examples
 from aural.evaluate.tuning import FineTune
 
-VERSION: Final = "3"  # of the files written: a change of what a score means counts this up
+VERSION: Final = "4"  # of the files written; increased when a score or a file changes its meaning
 PACKAGES: Final = (
     "aural",
     "torch",
@@ -49,21 +53,23 @@ PACKAGES: Final = (
     "aac-metrics",
 )
 
-METHOD_SAID: Final = {  # what stands in the place of a card's protocol, which tells of zero-shot
+METHOD_PROTOCOLS: Final = {  # replaces a card's protocol, which describes zero-shot
     "linear-probe": "Logistic regression on frozen embeddings of the training clips.",
     "knn": "The 10 nearest training clips vote, each weighted by its cosine.",
-    "few-shot": "Logistic regression on frozen embeddings of a few training clips a class.",
+    "few-shot": "Logistic regression on frozen embeddings of a few training clips per class.",
     "fine-tune": "The audio tower and a linear head are trained on the training clips.",
 }
 
 
 @dataclass
-class Run:
-    """What an evaluation did."""
+class TaskRun:
+    """The result of an evaluation."""
 
     out: Path
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # "TASK@METHOD" -> its record
-    missing: dict[str, str] = field(default_factory=dict)  # "TASK@METHOD" -> why it did not run, and the mend
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """"TASK@METHOD" -> its record."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """"TASK@METHOD" -> why it was not scored, with a fix."""
 
 
 def evaluate(
@@ -81,42 +87,52 @@ def evaluate(
     fine_tune: FineTune | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Run:
-    """Score the tasks; those whose data or a part of the model is missing are named and the rest runs."""
-    register_runners()
+) -> TaskRun:
+    """Score a model on tasks and write the records to `out`.
+
+    methods: those that a task's kind does not have are left out. cache: folder of embeddings (default: OUT/cache).
+    seeds: number of seeds of methods that draw at random. say: receives one line per task.
+
+    Tasks whose data or whose part of the model is missing are listed in the result, and the other tasks are scored.
+    """
     out = Path(out)
-    for folder in ("scores", "arrays"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    start, tuning = time.perf_counter(), fine_tune or FineTune()
-    store = Store(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
-    run = Run(out)
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    embeddings = EmbeddingCache(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
+    run = TaskRun(out)
     for card in tasks:
+        task = LoadedTask(card, data)
         for method in methods:
-            if f"{card.kind}/{method}" not in RUNNERS:
+            if method not in KINDS[card.kind].runners:
                 continue
-            key = f"{card.name}@{method}"
+            key = key_of(card.name, method)
             context = Context(
-                store, data, embedder, seed, resamples=resamples, say=partial(progress, key), fine_tune=tuning
+                embeddings,
+                embedder,
+                seed,
+                resamples=resamples,
+                say=partial(progress, key),
+                fine_tune=fine_tune or FineTune(),
             )
             try:
-                record = score_task(context, card, method, out, seeds if method in DRAWN else 1)
+                record = score_task(context, task, method, out, seeds if method in RANDOM_METHODS else 1)
             except AuralError as error:
                 run.missing[key] = str(error)
                 say(f"{key}: not scored; {error}")
                 continue
             run.scores[key] = record
-            say(line(record))
+            say(score_line(record))
     details = {
         "model": name or getattr(embedder, "name", type(embedder).__name__),
-        "model_hash": store.model_hash,
+        "model_hash": embeddings.model_hash,
         "tasks": sorted(run.scores),
         "missing": run.missing,
         "seed": seed,
         "seconds": round(time.perf_counter() - start, 3),
-        "seconds_embedding": round(store.seconds, 3),
-        "clips_embedded": store.embedded,
+        "seconds_embedding": round(embeddings.seconds, 3),
+        "clips_embedded": embeddings.embedded,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "unreadable": store.unreadable,
+        "unreadable": embeddings.unreadable,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}",
         "versions": versions(),
@@ -125,34 +141,32 @@ def evaluate(
     return run
 
 
-def score_task(context: Context, card: TaskCard, method: str, out: Path, seeds: int = 1) -> dict[str, Any]:
-    """One task by one method; read from disk where the same model, data, card and seed were scored before."""
-    key = f"{card.name}@{method}"
-    path, table = out / "scores" / f"{key}.json", out / "arrays" / f"{key}.npz"
-    stamp = _stamp(context, card, method, seeds)
-    if path.is_file() and table.is_file():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record.get("stamp") == stamp:
-            return record
+def score_task(context: Context, task: LoadedTask, method: str, out: Path, seeds: int = 1) -> dict[str, Any]:
+    """Score one task by one method, or read the stored record of the same model, data, card and seed."""
+    key = key_of(task.card.name, method)
+    stamp = _stamp(context, task, method, seeds)
+    if record_path(out, key).is_file() and arrays_path(out, key).is_file():
+        stored = read_record(out, key)
+        if stored.get("stamp") == stamp:
+            return stored
     start = time.perf_counter()
-    outcome = over_seeds(RUNNERS[f"{card.kind}/{method}"], context, card, seeds)
-    record = _record(context, card, method, outcome) | {"stamp": stamp}
+    task.kind.check_model(context.embedder)
+    outcome = over_seeds(KINDS[task.card.kind].runners[method], context, task, seeds)
+    record = _record(context, task, method, outcome) | {"stamp": stamp}
     record["seconds"] = round(time.perf_counter() - start, 3)
-    part = table.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **outcome.arrays)  # type: ignore[arg-type]
-    os.replace(part, table)
-    write_json(path, record)
+    write_arrays(out, key, outcome)
+    write_json(record_path(out, key), record)
     return record
 
 
-def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> dict[str, Any]:
+def _record(context: Context, task: LoadedTask, method: str, outcome: Outcome) -> dict[str, Any]:
+    card = task.card
     scores, intervals = {}, {}
     for name in card.all_metrics:
         try:
             scores[name] = METRICS[name](outcome.arrays, None)
         except KeyError:
-            continue  # a part that this run could not compute, named in the notes
+            continue  # this run could not compute its array; the notes say why
         intervals[name] = interval(METRICS[name], outcome.arrays, context.generator(), resamples=context.resamples)
     if card.metric not in scores:
         why = "; ".join(outcome.notes)
@@ -160,22 +174,22 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         if not scores:
             raise DataError(f"nothing of {card.name} could be scored: {why}")
     primary = card.metric if card.metric in scores else next(iter(scores))
-    found = examples(card, context.root)
-    folds = per_fold(METRICS[primary], outcome.arrays)
     return {
         "task": card.name,
         "title": card.title,
         "method": method,
         "kind": card.kind,
+        "dimension": card.dimension,
+        "aspect": card.aspect,
         "metric": primary,
-        "definition": f"{METHOD_SAID.get(method, card.protocol)} {definition(primary)}".strip(),
+        "definition": f"{METHOD_PROTOCOLS.get(method, card.protocol)} {definition(primary)}".strip(),
         "score": scores[primary],
         "interval": intervals[primary],
         "chance": outcome.chance,
         "scores": scores,
         "intervals": intervals,
         "units": int(outcome.arrays["units"].max()) + 1,
-        "folds": folds,
+        "folds": per_fold(METRICS[primary], outcome.arrays),
         "classes": list(outcome.classes),
         "per_class": outcome.per_class,
         "per_class_metric": outcome.per_class_metric,
@@ -187,78 +201,37 @@ def _record(context: Context, card: TaskCard, method: str, outcome: Outcome) -> 
         "notes": outcome.notes,
         "known": [known.model_dump() for known in card.known],
         "dataset": card.dataset,
-        "clips": len(found.numbers),
-        "clips_missing": found.corpus.missing,
-        "data_revision": found.corpus.revision(found.numbers),
+        "clips": len(task.test.numbers),
+        "clips_missing": task.test.corpus.missing,
+        "data_revision": task.test.corpus.revision(task.test.numbers),
         "license": card.license,
         "citation": card.citation,
     }
 
 
-def _stamp(context: Context, card: TaskCard, method: str, seeds: int) -> str:
-    """What a score depends on."""
-    found = [examples(card, context.root)]
-    if card.train and (method != "zero-shot" or card.kind == "entailment"):
-        found.append(examples(card, context.root, card.train))
+def _stamp(context: Context, task: LoadedTask, method: str, seeds: int) -> str:
+    """Return a hash of everything that a score depends on."""
+    clips = [task.test]
+    if task.train is not None and (method != "zero-shot" or task.card.kind == "entailment"):
+        clips.append(task.train)
     parts = (
         VERSION,
-        context.store.model_hash,
-        *(one.corpus.revision(one.numbers) for one in found),
+        context.cache.model_hash,
+        *(one.corpus.revision(one.numbers) for one in clips),
         method,
         str((context.seed, seeds, context.resamples, context.shots, context.repeats)),
         context.fine_tune.model_dump_json() if method == "fine-tune" else "",
-        card.model_dump_json(),
+        task.card.model_dump_json(),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-def line(record: dict[str, Any]) -> str:
-    """A score in one line."""
-    low, high = record["interval"]
-    known = next((k for k in record["known"] if _like(k, record)), None)
-    said = f", published {known['value']:.3f} ({known['model']})" if known else ""
-    return (
-        f"{record['task']}@{record['method']}: {record['metric']} {record['score']:.3f} "
-        f"[{low:.3f}, {high:.3f}], {record['units']} clips{spread(record)}{said}"
-    )
-
-
-def spread(record: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds, where there are several."""
-    found = record["details"].get("seeds")
-    return f", {len(found['values'])} seeds {found['mean']:.3f} ± {found['deviation']:.3f}" if found else ""
-
-
-def _like(known: dict[str, Any], record: dict[str, Any]) -> bool:
-    return known["metric"] in ("", record["metric"]) and known["method"] == record["method"]
-
-
-def register_runners() -> None:
-    """Import the runners, which register themselves by kind and method."""
-    from aural.evaluate import captioning, finetune, frames, pairs, probe, retrieval, zero_shot  # noqa: F401
-
-
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that a score may depend on."""
-    found = {}
+    """Return the installed versions of the packages that a score may depend on."""
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """In one step; NaN becomes null."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(_finite(values), indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return installed

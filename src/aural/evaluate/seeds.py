@@ -1,31 +1,32 @@
-"""Several seeds: a method that draws (folds, shots, first weights) runs once for each; mean and spread are told."""
+"""Evaluation with several seeds: methods that draw folds, shots or initial weights run once per seed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from aural.evaluate.cards import TaskCard
+from aural.evaluate.examples import LoadedTask
+from aural.evaluate.kinds import Runner
 from aural.evaluate.metrics import METRICS
-from aural.evaluate.outcome import Context, Outcome, Runner
+from aural.evaluate.outcome import Context, Outcome
 from aural.evaluate.stats import mean_and_spread
 
-DRAWN: Final = ("linear-probe", "knn", "few-shot", "fine-tune")
+RANDOM_METHODS: Final = ("linear-probe", "knn", "few-shot", "fine-tune")
 
 
-def over_seeds(runner: Runner, context: Context, card: TaskCard, seeds: int) -> Outcome:
-    """The outcome of the context's own seed; `details["seeds"]` holds the card's metric for it and the next ones.
+def over_seeds(runner: Runner, context: Context, task: LoadedTask, seeds: int) -> Outcome:
+    """Return the outcome of the context's seed; `details["seeds"]` holds the card's metric for it and the next seeds.
 
-    Where nothing is drawn (a probe on published folds has one solution) the deviation is 0, and truly so.
+    Where nothing is drawn (a probe on published folds has one solution) the deviation is 0.
     """
-    outcome = runner(context, card)
+    outcome: Outcome = runner(context, task)
     if seeds < 2:
         return outcome
+    metric = task.card.metric
     values: dict[str, float] = {}
     for seed in range(context.seed, context.seed + seeds):
-        found = outcome if seed == context.seed else runner(replace(context, seed=seed), card)
-        values[str(seed)] = METRICS[card.metric](found.arrays, None)
+        of_seed = outcome if seed == context.seed else runner(replace(context, seed=seed), task)
+        values[str(seed)] = METRICS[metric](of_seed.arrays, None)
     mean, deviation = mean_and_spread(list(values.values()))
-    told: dict[str, Any] = {"metric": card.metric, "values": values, "mean": mean, "deviation": deviation}
-    outcome.details["seeds"] = told
+    outcome.details["seeds"] = {"metric": metric, "values": values, "mean": mean, "deviation": deviation}
     return outcome

@@ -1,4 +1,4 @@
-"""The knobs of fine-tuning (`aural.evaluate.finetune`), apart from it so that reading them needs no torch."""
+"""Options of fine-tuning, in a module of their own so that reading them does not import torch."""
 
 from __future__ import annotations
 
@@ -15,4 +15,5 @@ class FineTune(Config):
     tower_lr: float = Field(default=1e-4, gt=0)
     head_lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)  # share of all steps
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of all steps."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from aural.core.errors import ConfigError, DataError
 from aural.core.files import atomic_write
+from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard, task
+from aural.evaluate.data_root import DataRoot
+from aural.evaluate.examples import LoadedTask
 from aural.evaluate.metrics import METRICS, RESAMPLED
-from aural.evaluate.outcome import RUNNERS, Context
-from aural.evaluate.run import register_runners
-from aural.evaluate.store import Store
-from aural.evaluate.truth import DataRoot
+from aural.evaluate.outcome import Context
+from aural.evaluate.runners import KINDS
 from aural.reproduce.effect import Measured
 
 ZERO_SHOT = "zero-shot"
@@ -37,8 +38,7 @@ def check_task(name: str) -> TaskCard:
     """Return the card of "NAME@METHOD"; ConfigError if the method does not exist for its kind."""
     task_name, method = split_task(name)
     card = task(task_name)
-    register_runners()
-    if f"{card.kind}/{method}" not in RUNNERS:
+    if method not in KINDS[card.kind].runners:
         raise ConfigError(f'task "{name}": a {card.kind} task has no method "{method}"')
     return card
 
@@ -49,11 +49,12 @@ def score_model(embedder: Any, tasks: Iterable[str], root: DataRoot, folder: Pat
     The seed draws few-shot examples and starts probes. Embeddings are cached in the folder while this runs.
     """
     cache = folder / "cache"
-    store = Store(cache, embedder, "model")
+    embeddings = EmbeddingCache(cache, embedder, "model")
     for name in tasks:
         card, (_, method) = check_task(name), split_task(name)
-        context = Context(store, root, embedder, seed)
-        outcome = RUNNERS[f"{card.kind}/{method}"](context, card)
+        loaded = LoadedTask(card, root)
+        loaded.kind.check_model(embedder)
+        outcome = loaded.kind.runners[method](Context(embeddings, embedder, seed), loaded)
         with atomic_write(arrays_file(folder, name)) as part:
             np.savez_compressed(part, **outcome.arrays)  # type: ignore[arg-type]
     shutil.rmtree(cache, ignore_errors=True)

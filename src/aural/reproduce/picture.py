@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aural.evaluate.svg import line, svg, text
+from aural.evaluate.report.svg import line, svg, text
 
 WIDTH: Final = 760.0
 LABELS: Final = 330.0

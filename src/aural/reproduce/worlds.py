@@ -35,7 +35,7 @@ from aural.data.manifest import Manifest, Row, read_manifest, write_manifest
 from aural.data.simulate import Scene, SceneConfig, SceneSimulator
 from aural.data.simulate.caption import Negative
 from aural.data.simulate.corpus import clips_of
-from aural.evaluate.truth import DataRoot
+from aural.evaluate.data_root import DataRoot
 from aural.reproduce.toys import toy_corpus
 from aural.train.draw import ITEM, generator
 from aural.train.mels import add_mel, pack

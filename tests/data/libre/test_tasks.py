@@ -8,14 +8,17 @@ import pytest
 
 from aural.core.errors import DataError
 from aural.data.libre.cards import taxonomy
-from aural.data.libre.tasks import TaskCard, clips, measure, task_cards, truth, words_in_training
+from aural.data.libre.tasks import clips, measure, truth, words_in_training
 from aural.data.manifest import Row, from_rows
+from aural.evaluate.cards import TaskCard, corpus_cards
 
 CARD = {
     "name": "t",
     "version": "1",
     "title": "t",
     "kind": "zero-shot-single-label",
+    "dimension": "awareness",
+    "aspect": "sounds",
     "dataset": "libre",
     "metric": "accuracy",
     "license": "x",
@@ -61,7 +64,7 @@ def test_words_in_training() -> None:
 
 
 def test_the_fixed_tasks() -> None:
-    cards = {card.name.removeprefix("libre-"): card for card in task_cards()}
+    cards = {card.name.removeprefix("libre-"): card for card in corpus_cards()}
     assert len(cards["scratch-folders"].classes) == 8
     assert len(cards["gcompris-instruments"].classes) == 26
     assert len(cards["gcompris-farm"].classes) == 9
@@ -73,6 +76,6 @@ def test_the_fixed_tasks() -> None:
 
 
 def test_the_cards_state_measured_counts() -> None:
-    cards = {card.name.removeprefix("libre-"): card for card in task_cards()}
+    cards = {card.name.removeprefix("libre-"): card for card in corpus_cards()}
     assert cards["retrieval"].clips >= 300
     assert all(card.clips > 0 and 0 < card.chance < 1 for card in cards.values())

@@ -1,6 +1,6 @@
 """aural in the convention of HEAR (the holistic evaluation of audio representations): this file is such a module.
 
-    python -m heareval.embeddings.runner aural.evaluate.hear --model PATH --tasks-dir tasks
+    python -m heareval.embeddings.runner aural.evaluate.adapters.hear --model PATH --tasks-dir tasks
 
 A model of another rate than HEAR's gets sounds at the next higher one and resamples them, as it does any sound.
 Scenes are embedded as everywhere else: the whole sound in windows. Timestamps stand every `HOP_MS`; each is embedded

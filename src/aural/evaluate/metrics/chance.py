@@ -1,4 +1,4 @@
-"""What guessing scores: in closed form where there is one, else the mean of seeded random draws.
+"""Scores of guessing: in closed form where there is one, otherwise the mean of seeded random draws.
 
 Legend: N items, K classes, Q queries, D documents.
 """
@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.evaluate.metrics import METRICS, Arrays
+from aural.evaluate.metrics.base import METRICS, Arrays
 
 DRAWS = 20
 
 
 def chance_labels(metric: str, targets: NDArray[np.int64], classes: int) -> float:
-    """One label a clip, guessed uniformly: 1/K for accuracy, the mean of draws for the rest."""
+    """Return the score of a uniformly guessed class: 1/K for accuracy, the mean of draws for other metrics."""
     if metric == "accuracy":
         return 1 / classes
     generator = np.random.default_rng(0)
@@ -25,7 +25,10 @@ def chance_labels(metric: str, targets: NDArray[np.int64], classes: int) -> floa
 
 
 def chance_scores(metric: str, arrays: Arrays) -> float:
-    """Random scores (N, K) and thresholds (N,): above the share of positives for rare classes."""
+    """Return the mean score of random scores (N, K) and thresholds (N,).
+
+    For rare classes it is above the share of positives.
+    """
     generator, targets = np.random.default_rng(0), arrays["targets"]
     values = []
     for _ in range(DRAWS):
@@ -35,25 +38,28 @@ def chance_scores(metric: str, arrays: Arrays) -> float:
     return float(np.nanmean(values))
 
 
-def chance_ranks(metric: str, right: NDArray[np.bool_]) -> float | None:
-    """A random order of D documents with r right ones (Q, D): R@k is 1 - C(D-r, k) / C(D, k), recall@k is k / D."""
+def chance_ranks(metric: str, relevant: NDArray[np.bool_]) -> float | None:
+    """Return the expected R@k or recall@k of a random order; None for other metrics.
+
+    For D documents of which r are relevant (Q, D), R@k is 1 - C(D-r, k) / C(D, k) and recall@k is k / D.
+    """
     kind, _, k_text = metric.partition("@")
-    documents = right.shape[1]
+    documents = relevant.shape[1]
     if kind not in ("R", "recall") or not k_text.isdigit():
         return None
     k = min(int(k_text), documents)
     if kind == "recall":
         return k / documents
-    missed = np.ones(len(right))
-    rights = right.sum(axis=1)
+    missed = np.ones(len(relevant))
+    counts = relevant.sum(axis=1)
     for n in range(k):
-        missed *= np.maximum(documents - rights - n, 0) / (documents - n)
+        missed *= np.maximum(documents - counts - n, 0) / (documents - n)
     return float(1 - missed.mean())
 
 
-def others_captions(references: Sequence[Sequence[str]], draws: int) -> Iterator[list[str]]:
-    """Draws of one sentence a clip (N >= 2), each a caption of some other clip."""
+def captions_of_other_clips(references: Sequence[Sequence[str]], draws: int) -> Iterator[list[str]]:
+    """Yield draws of one sentence per clip, each a caption of another clip. Needs at least two clips."""
     generator, count = np.random.default_rng(0), len(references)
     for _ in range(draws):
         clips = (np.arange(count) + generator.integers(1, count, size=count)) % count
-        yield [some[int(generator.integers(len(some)))] for some in (references[int(n)] for n in clips)]
+        yield [texts[int(generator.integers(len(texts)))] for texts in (references[int(n)] for n in clips)]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aural.evaluate import svg
-from aural.evaluate.compare import Scored, against, cell, keys, published
-from aural.evaluate.run import spread
+from aural.evaluate.records import seeds_text
+from aural.evaluate.report import svg
+from aural.evaluate.report.compare import Scored, against, cell, keys, published
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; color: #222 }
@@ -150,7 +150,7 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
             cells.append(_value(value, within) if known else "-")
         extra = [f"fold {fold}: {value:.3f}" for fold, value in record["folds"].items()]
         extra += [f"&quot;{_e(prompt)}&quot;: {value:.3f}" for prompt, value in record["prompts"].items()]
-        if said := spread(record):
+        if said := seeds_text(record):
             extra.append(_e(said.removeprefix(", ")))
         extra += [_e(note) for note in record["notes"]]
         rows.append([_key(n, runs[n].name), *cells, f"<div class=notes>{'<br>'.join(extra)}</div>"])

@@ -8,39 +8,26 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from aural.core.errors import AuralError, ConfigError, MissingDependencyError
+from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError
 from aural.core.types import AudioSource, Clip, Embedder, FloatArray
+from aural.core.vectors import unit_rows, unit_vector
+from aural.evaluate.kinds import KINDS
 
 BATCH = 8
-
-
-@runtime_checkable
-class FrameEmbedder(Protocol):
-    """An embedder that tells where in a clip something sounds."""
-
-    def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """(W, E) unit rows and the (start, end) of each in seconds."""
-        ...
-
-
-@runtime_checkable
-class Captioner(Protocol):
-    """An object that describes sounds in words."""
-
-    def caption(self, clips: Sequence[AudioSource]) -> Sequence[str]:
-        """One sentence a clip."""
-        ...
+PROBE_TEXTS = ("a dog barking", "rain on a roof and a bell far away", "words")
 
 
 class WindowedEmbedder:
-    """A foreign model that embeds windows of a fixed length, read over whole sounds as ours reads them.
+    """A model of another package that embeds windows of a fixed length; whole sounds are read in windows.
 
-    A model's own package may crop a long sound at random, so that two calls differ; here windows over the file are
-    embedded and averaged, each weighted by the new sound it brings.
+    The package itself may crop a long sound at random, so that two calls differ. Here the windows of a sound are
+    embedded and averaged, each weighted by the seconds of sound that no earlier window contained.
+
+    waves: (W, T) to (W, E). texts: N strings to (N, E). Neither has to return unit rows.
     """
 
     def __init__(
@@ -49,46 +36,52 @@ class WindowedEmbedder:
         sample_rate_hz: int,
         window_s: float,
         embed_dim: int,
+        *,
         waves: Callable[[FloatArray], FloatArray],
         texts: Callable[[list[str]], FloatArray],
         shorter: str = "repeat",
     ) -> None:
-        self.name, self.sample_rate_hz, self.window_s, self.embed_dim = name, sample_rate_hz, window_s, embed_dim
-        self._waves, self._texts, self._shorter = waves, texts, shorter
+        self.name = name
+        self.sample_rate_hz = sample_rate_hz
+        self.window_s = window_s
+        self.embed_dim = embed_dim
+        self._waves = waves
+        self._texts = texts
+        self._shorter = shorter
 
     def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
-        """(N, E) unit rows."""
+        """Embed N clips as unit rows (N, E)."""
         rows = [self._one(clip) for clip in clips]
         return np.stack(rows) if rows else np.empty((0, self.embed_dim), np.float32)
 
     def _one(self, clip: AudioSource) -> FloatArray:
         vectors, _, fresh = self._windows(clip)
         total = (vectors * np.asarray(fresh, np.float32)[:, None]).sum(axis=0)
-        return total / max(float(np.linalg.norm(total)), 1e-12)
+        return unit_vector(total)
 
     def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Windows as frames."""
+        """Return the windows of a clip as frames (W, E), with their (start, end) in seconds."""
         vectors, times, _ = self._windows(clip)
         return vectors, times
 
     def _windows(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]], list[float]]:
         from aural.audio.length import windows
 
-        cut = list(windows(clip, self.sample_rate_hz, self.window_s, shorter=self._shorter))  # type: ignore[arg-type]
-        waves = np.stack([w.samples for w in cut])
+        pieces = list(windows(clip, self.sample_rate_hz, self.window_s, shorter=self._shorter))  # type: ignore[arg-type]
+        waves = np.stack([w.samples for w in pieces])
         parts = [self._waves(waves[at : at + BATCH]) for at in range(0, len(waves), BATCH)]
-        return unit(np.concatenate(parts)), [(w.start_s, w.end_s) for w in cut], [w.fresh_s for w in cut]
+        return unit_rows(np.concatenate(parts)), [(w.start_s, w.end_s) for w in pieces], [w.fresh_s for w in pieces]
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """(N, E) unit rows."""
+        """Embed N texts as unit rows (N, E)."""
         if not texts:
             return np.empty((0, self.embed_dim), np.float32)
         parts = [self._texts(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
-        return unit(np.concatenate(parts))
+        return unit_rows(np.concatenate(parts))
 
 
 def from_msclap(clap: Any, name: str = "msclap") -> WindowedEmbedder:
-    """An `msclap.CLAP` object: its own tokens and towers, our repeatable windows at its own rate."""
+    """Wrap an `msclap.CLAP` object: its tokenizer and towers, with our repeatable windows at its rate."""
     import torch
 
     rate, window_s = int(clap.args.sampling_rate), float(clap.args.duration)
@@ -103,11 +96,11 @@ def from_msclap(clap: Any, name: str = "msclap") -> WindowedEmbedder:
         with torch.no_grad():
             return np.asarray(clap.get_text_embeddings(sentences).float().cpu())
 
-    return WindowedEmbedder(name, rate, window_s, int(clap.args.d_proj), waves, texts)
+    return WindowedEmbedder(name, rate, window_s, int(clap.args.d_proj), waves=waves, texts=texts)
 
 
 def from_transformers(model: Any, processor: Any, name: str = "ClapModel") -> WindowedEmbedder:
-    """A transformers ClapModel and its processor."""
+    """Wrap a transformers ClapModel and its processor."""
     import torch
 
     extractor = processor.feature_extractor
@@ -127,12 +120,17 @@ def from_transformers(model: Any, processor: Any, name: str = "ClapModel") -> Wi
         with torch.no_grad():
             return pooled(model.get_text_features(**inputs))
 
-    return WindowedEmbedder(name, rate, window_s, int(model.config.projection_dim), waves, texts, "repeat-pad")
+    dim = int(model.config.projection_dim)
+    return WindowedEmbedder(name, rate, window_s, dim, waves=waves, texts=texts, shorter="repeat-pad")
 
 
 def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:
-    """An embedder by name: "module:attribute" (an object, or something to call for one), "msclap:VERSION",
-    "transformers:REPOSITORY", or whatever `load` opens (a name of `aural models list`, a path, a repository)."""
+    """Open an embedder by name.
+
+    name: "module:attribute" (an object, or a function or class that returns one), "msclap:VERSION",
+    "transformers:REPOSITORY", or whatever `load` opens (a name of `aural models list`, a path, a repository).
+    Raises ConfigError for an object without the methods of any protocol that tasks need.
+    """
     kind, _, rest = name.partition(":")
     if not rest or "/" in kind or "\\" in kind or len(kind) == 1:
         return load(name)
@@ -142,72 +140,73 @@ def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:
         package = _import("transformers")
         model = package.ClapModel.from_pretrained(rest).eval()
         return from_transformers(model, package.ClapProcessor.from_pretrained(rest), name)
-    found: Any = _import(kind)
-    for attribute in rest.split("."):
-        if not hasattr(found, attribute):
-            raise ConfigError(f'module {kind} has no "{rest}"; name an object with embed_audio and embed_text')
-        found = getattr(found, attribute)
-    if isinstance(found, type) or (callable(found) and not usable(found)):
-        found = found()
-    if not usable(found):
-        raise ConfigError(f"{name} has neither embed_audio and embed_text nor caption")
-    return found
+    return _named_object(kind, rest)
 
 
-def usable(model: Any) -> bool:
-    """Whether an object can be scored: as an embedder or as a captioner."""
-    return not isinstance(model, type) and (
-        (hasattr(model, "embed_audio") and hasattr(model, "embed_text")) or hasattr(model, "caption")
-    )
+def _named_object(module: str, attributes: str) -> Any:
+    """Import a module and return its object, or the result of calling it if it is a class or function."""
+    model: Any = _import(module)
+    for attribute in attributes.split("."):
+        if not hasattr(model, attribute):
+            raise ConfigError(f'module {module} has no "{attributes}"; name an object with embed_audio and embed_text')
+        model = getattr(model, attribute)
+    if isinstance(model, type) or (callable(model) and not can_be_scored(model)):
+        model = model()
+    if not can_be_scored(model):
+        raise ConfigError(
+            f"{module}:{attributes} has none of the methods that tasks need, such as embed_audio with embed_text, or "
+            "caption"
+        )
+    return model
+
+
+def can_be_scored(model: Any) -> bool:
+    """Return whether an object satisfies a protocol that some task kind needs."""
+    if isinstance(model, type):
+        return False
+    if hasattr(model, "embed_audio") and hasattr(model, "embed_text"):
+        return True
+    return any(isinstance(model, protocol) for name in KINDS for protocol in KINDS[name].needs)
 
 
 def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingDependencyError(f"{module} cannot be imported ({error}); install it or mend PYTHONPATH") from None
+        raise MissingDependencyError(
+            f"{module} cannot be imported ({error}); install it or correct PYTHONPATH"
+        ) from None
 
 
-def unit(vectors: FloatArray) -> FloatArray:
-    """Rows scaled to length one, in float32."""
-    rows = np.asarray(vectors, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+def frames_of(embedder: Any, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
+    """Return a clip's frames (W, E) with their (start, end) in seconds.
 
-
-def frames_of(embedder: Any, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]] | None:
-    """A clip's frames: by `embed_frames`, or the windows that `stream_audio` keeps; None if it gives neither."""
+    Frames come from `embed_frames`, or are the windows that `stream_audio` keeps. Raises DataError if the model has
+    neither.
+    """
     if hasattr(embedder, "embed_frames"):
         vectors, times = embedder.embed_frames(clip)
-        return unit(vectors), times
+        return unit_rows(vectors), times
     if hasattr(embedder, "stream_audio"):
-        (found,) = embedder.stream_audio([clip], keep_windows=True)
-        if found.error is not None:
-            raise found.error
-        return unit(found.windows), found.times_s
-    return None
-
-
-def has_frames(embedder: Any) -> bool:
-    """Whether `frames_of` gives something."""
-    return hasattr(embedder, "embed_frames") or hasattr(embedder, "stream_audio")
-
-
-PROBE_TEXTS = ("a dog barking", "rain on a roof and a bell far away", "words")
+        (embedding,) = embedder.stream_audio([clip], keep_windows=True)
+        if embedding.error is not None:
+            raise embedding.error
+        return unit_rows(embedding.windows), embedding.times_s
+    raise DataError("the model gives no frames: it needs embed_frames, or stream_audio with keep_windows")
 
 
 def model_hash(embedder: Any) -> str:
-    """What an embedder is, by what it does: a hash of its vectors of three fixed sounds and three texts.
+    """Return a hash that identifies a model by its behavior: its vectors of three fixed sounds and three texts.
 
-    The sounds are shorter than, about as long as and longer than usual windows, so that a change of weights, rate,
-    tokens or length policy gives another hash. Our own models are known by their weights to the bit and the vectors'
-    cosines to three decimals, so that another number of threads is no other model. An object may instead name itself by
-    an attribute `revision`.
+    The sounds are shorter than, about as long as and longer than usual windows, so a change of weights, rate,
+    tokenizer or length policy changes the hash. Our own models are identified by their weights to the bit and by the
+    vectors' cosines to three decimals, so that the number of threads does not change the hash. An object may instead
+    identify itself by a string attribute `revision`.
     """
     if isinstance(getattr(embedder, "revision", None), str):
         return hashlib.sha256(f"{type(embedder).__name__} {embedder.revision}".encode()).hexdigest()[:16]
     if not hasattr(embedder, "embed_audio"):
-        name = f"{type(embedder).__module__}.{type(embedder).__qualname__}"
-        return hashlib.sha256(name.encode()).hexdigest()[:16]
+        return _hash_without_sounds(embedder)
     rate, generator = int(embedder.sample_rate_hz), np.random.default_rng(0)
     digest = hashlib.sha256(f"{rate} {embedder.embed_dim}".encode())
     rows = []
@@ -218,10 +217,11 @@ def model_hash(embedder: Any) -> str:
         rows.append(np.asarray(embedder.embed_audio([clip]), np.float32))
     try:
         rows.append(np.asarray(embedder.embed_text(list(PROBE_TEXTS)), np.float32))
-    except AuralError as error:  # its tokenizer may be missing: sounds alone can still be probed
+    except AuralError as error:  # its tokenizer may be missing; sounds alone can still be probed
         digest.update(str(error).encode())
     vectors = np.concatenate(rows)
-    if (weights := _weights(embedder)) is None:
+    weights = _weights(embedder)
+    if weights is None:
         digest.update(vectors.tobytes())
     else:
         digest.update(weights)
@@ -229,8 +229,17 @@ def model_hash(embedder: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def _hash_without_sounds(model: Any) -> str:
+    """Return a hash of a model that embeds no sounds: of its type, and of its text vectors if it has any."""
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    digest = hashlib.sha256(name.encode())
+    if hasattr(model, "embed_text"):
+        digest.update(np.asarray(model.embed_text(list(PROBE_TEXTS)), np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _weights(embedder: Any) -> bytes | None:
-    """Hash of all tensors of one of our own models and of its config; None for other objects."""
+    """Return a hash of the tensors and the config of one of our own models; None for other objects."""
     tensors = getattr(getattr(embedder, "checkpoint", None), "tensors", None)
     if tensors is None:
         return None

@@ -4,7 +4,7 @@ Sounds go to the embedder as (samples, rate) as the data set holds them: the emb
 whole, and adds its own end-of-text token. mteb's batches mix rates, so nothing is stacked here.
 
     import aural, mteb
-    from aural.evaluate.mteb_model import MtebModel
+    from aural.evaluate.adapters.mteb_model import MtebModel
     mteb.evaluate(MtebModel(aural.load(), name="aural/libre-small"), tasks=mteb.get_tasks(["ESC50_Zeroshot"]))
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from aural.core.types import AudioSource, Clip, FloatArray
-from aural.evaluate.embedders import model_hash
+from aural.evaluate.adapters.embedders import model_hash
 
 
 class MtebModel:

@@ -1,0 +1,1 @@
+"""Reports of finished evaluations: comparison tables, drawings and the HTML page."""

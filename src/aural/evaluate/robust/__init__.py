@@ -1,0 +1,1 @@
+"""Robustness: score a task again on changed sounds or words."""
