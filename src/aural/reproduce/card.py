@@ -21,7 +21,7 @@ from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-RESERVED = ("world", "data")
+RESERVED = ("world", "data", "classes")
 """Placeholders in changes that do not name a stage."""
 PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
 

@@ -81,6 +81,10 @@ class Trial:
         card = self.card
         changes = card.stages[self.name].changes if self.kind == "stages" else card.arms[self.name]
         values = {"world": str(self.world), "data": str(self.options.data)}
+        if self.world is not None and any("{classes}" in change for change in (*card.common, *changes)):
+            from aural.reproduce.worlds import classes_of
+
+            values["classes"] = classes_of(self.world)
         values |= {stage: str(_stage_model(self, stage)) for stage in card.stages}
         smoke = SMOKE_CHANGES if self.options.smoke else ()
         every = (*card.common, *changes, *smoke, f"seed={self.seed}")
