@@ -26,7 +26,7 @@ FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefil
 
 # Areas whose owners have not converted them yet. Must end empty.
 NOT_CONVERTED = frozenset[str](
-    {"README.md", "bench", "docs"}
+    {"bench", "docs"}
     | {f"src/aural/{name}" for name in ("audio", "catalog", "cli", "core", "data", "encoders", "evaluate", "models")}
     | {f"src/aural/{name}" for name in ("nn", "objectives", "recipes", "search", "serve", "train", "weights")}
     | {f"docs/{name}" for name in ("audio", "bench", "data", "encoders", "evaluate", "models", "objectives", "search")}

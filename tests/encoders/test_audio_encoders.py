@@ -44,7 +44,7 @@ def mel(batch: int = 3, frames: int = 320) -> torch.Tensor:
 def test_shapes(encoder: tuple[str, AudioEncoder]) -> None:
     name, model = encoder
     with torch.inference_mode():
-        pooled, tokens = model(mel())
+        pooled, tokens, *_ = model(mel())
     assert pooled.shape == (3, model.dim)
     assert tokens.shape == (3, TOKENS[name], model.dim)
 
@@ -83,7 +83,7 @@ def test_tokens_follow_time(encoder: tuple[str, AudioEncoder]) -> None:
 def test_every_weight_learns(encoder: tuple[str, AudioEncoder]) -> None:
     name, model = encoder
     model.zero_grad()
-    pooled, tokens = model(mel(2, 128))
+    pooled, tokens, *_ = model(mel(2, 128))
     (pooled.square().sum() + tokens.square().sum()).backward()
     unused = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()}
     model.zero_grad()
@@ -100,6 +100,20 @@ def test_wrong_shapes_are_refused(encoder: tuple[str, AudioEncoder], shape: tupl
         pytest.skip("any number of frames fits")
     with pytest.raises(ValueError, match="of 64 bands"):
         model(torch.zeros(shape))
+
+
+def test_layers_only_when_requested(encoder: tuple[str, AudioEncoder]) -> None:
+    """Requesting the inner layers changes no other output, bit for bit."""
+    _, model = encoder
+    sound = mel(1)
+    with torch.inference_mode():
+        plain, detailed = model(sound), model(sound, layers=True)
+    assert (plain.layers, plain.mask) == (None, None)
+    assert torch.equal(plain.pooled, detailed.pooled)
+    assert torch.equal(plain.tokens, detailed.tokens)
+    assert detailed.layers is not None
+    assert len(detailed.layers) > 1
+    assert all(layer.shape[0] == 1 and layer.isfinite().all() for layer in detailed.layers)
 
 
 def test_names() -> None:

@@ -12,7 +12,7 @@ from aural.core.errors import CheckpointError
 from aural.encoders.convert import laion, msclap, transformers
 from aural.encoders.convert.base import LEFTOVERS, Publisher, translate
 from aural.models.clap import ClapConfig, layout
-from aural.models.foreign import MARKERS as _MARKERS
+from aural.models.external import MARKERS as _MARKERS
 from aural.models.open import open_file
 from tiny import TINY_HTSAT, TINY_ROBERTA, tiny_htsat_config
 
@@ -167,7 +167,7 @@ def test_real_layouts_hold_one_marker_and_miss_no_key(name: str, monkeypatch: py
         assert {k: tuple(v.shape) for k, v in given.items() if not LEFTOVERS.search(k)} == expected
         return {}
 
-    monkeypatch.setattr("aural.models.foreign.translate", translated)
+    monkeypatch.setattr("aural.models.external.translate", translated)
     monkeypatch.setattr("aural.models.open.read_pickle", lambda path: {"state_dict": state})
     open_file(__import__("pathlib").Path("weights.pt"))
     assert len(asked) == 1

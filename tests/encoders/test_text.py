@@ -41,9 +41,9 @@ def test_trimmed_is_padded(name: str) -> None:
     mask = torch.zeros_like(padded)
     mask[:, :9] = 1
     with torch.inference_mode():
-        trimmed = tower(ids, torch.ones_like(ids))
-        torch.testing.assert_close(tower(padded, mask), trimmed, atol=1e-5, rtol=1e-4)
-        alone = torch.cat([tower(row[None], torch.ones(1, 9, dtype=torch.int64)) for row in ids])
+        trimmed = tower(ids, torch.ones_like(ids)).pooled
+        torch.testing.assert_close(tower(padded, mask).pooled, trimmed, atol=1e-5, rtol=1e-4)
+        alone = torch.cat([tower(row[None], torch.ones(1, 9, dtype=torch.int64)).pooled for row in ids])
     torch.testing.assert_close(alone, trimmed, atol=1e-5, rtol=1e-4)
 
 
@@ -55,7 +55,7 @@ def test_pooling_rules() -> None:
             torch.manual_seed(0)
             tower = TextEncoder(TINY_BERT.model_copy(update={"pooling": pooling})).eval()
         with torch.inference_mode():
-            return tower(ids, mask), tower.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            return tower(ids, mask).pooled, tower.model(input_ids=ids, attention_mask=mask).last_hidden_state
 
     found, states = pooled("cls")
     torch.testing.assert_close(found, states[:, 0])
@@ -76,7 +76,25 @@ def test_built_on_meta_and_restored() -> None:
         assert not any(buffer.is_meta for buffer in lazy.buffers()), name
         ids = torch.tensor([[4, 5, 6]])
         with torch.inference_mode():
-            torch.testing.assert_close(lazy.eval()(ids, torch.ones_like(ids)), plain(ids, torch.ones_like(ids)))
+            mask = torch.ones_like(ids)
+            torch.testing.assert_close(lazy.eval()(ids, mask).pooled, plain(ids, mask).pooled)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_tokens_and_layers(name: str) -> None:
+    """Tokens are the last hidden states; layers start with the embeddings and do not change the pooled output."""
+    tower = TextEncoder(TINY[name]).eval()
+    ids, mask = torch.tensor([[5, 6, 7, 8], [8, 9, 1, 1]]), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with torch.inference_mode():
+        plain, detailed = tower(ids, mask), tower(ids, mask, layers=True)
+        out = tower.model(input_ids=ids, attention_mask=mask)
+    assert plain.layers is None
+    assert torch.equal(plain.tokens, out.last_hidden_state)
+    assert torch.equal(plain.mask, mask)
+    assert torch.equal(plain.pooled, detailed.pooled)
+    assert detailed.layers is not None
+    assert [layer.shape for layer in detailed.layers] == [(2, 4, 16)] * (TINY[name].depth + 1)
+    assert torch.equal(detailed.layers[-1], plain.tokens)
 
 
 def test_default_is_gpt2() -> None:

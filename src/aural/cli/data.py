@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from aural.core.errors import ConfigError
 
 app = typer.Typer(help="Public data sets, manifests and shards.", no_args_is_help=True)
 
@@ -147,3 +149,50 @@ def inspect(
     print("\n".join(report.lines(show)))
     if report.damages:
         raise typer.Exit(1)
+
+
+@app.command()
+def world(
+    name: Annotated[str, typer.Argument(help="Name of the world; an unknown name prints the known ones.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Listening page to write (.html).")] = Path("world.html"),
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set an option of the world; repeatable.", metavar="KEY=VALUE"),
+    ] = None,
+    start: Annotated[int, typer.Option(min=0, help="Number of the first item.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of items.")] = 8,
+    control: Annotated[bool, typer.Option("--control", help="Give sounds another item's words.")] = False,
+) -> None:
+    """Write a listening page of a world's items: sound, spectrogram, events, captions, false captions, truth record.
+
+    aural data world scenes --set manifest=DIR --set scenes.duration_s=[4,6]
+    """
+    from aural.core.files import atomic_write
+    from aural.data.listen import world_page
+    from aural.data.worlds import open_world
+
+    source = open_world(name, _options(options or []))
+    items = (source.control(i) if control else source.item(i) for i in range(start, start + count))
+    with atomic_write(out) as part, part.open("w", encoding="utf-8") as page:
+        page.writelines(world_page(f"World {name}, items {start} to {start + count - 1}", items))
+    print(f"{out}: {count} items")
+
+
+def _options(changes: list[str]) -> dict[str, Any]:
+    """Return nested options from KEY=VALUE texts; dots separate the keys and values are YAML."""
+    import yaml
+
+    options: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not key or not equals:
+            raise ConfigError(f'--set "{change}": write KEY=VALUE, for example seed=1')
+        *parents, last = key.split(".")
+        inner = options
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        try:
+            inner[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f'--set "{change}": the value is not YAML') from None
+    return options

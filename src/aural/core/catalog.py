@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
+from aural.core.plugins import plugin_folders
 
 C = TypeVar("C", bound=Config)
 
@@ -22,8 +23,9 @@ class Catalog(Mapping[str, C], Generic[C]):
     """The cards of one kind: a mapping from exact name to card that reads each file once, when it is asked for.
 
     A card is a .toml file named as its `name` key. Cards of the package are in `aural/catalog/<folder>`; further ones
-    are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG and
-    those given to `add_folder`. Every error names the file at fault. A name that two files use is an error.
+    are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG, the
+    `catalog` folders of plug-ins, and those given to `add_folder`. Every error names the file at fault. A name that two
+    files use is an error.
 
     Args:
         kind: what an entry is ("data set", "task"), used in error messages.
@@ -58,9 +60,8 @@ class Catalog(Mapping[str, C], Generic[C]):
     def folders(self) -> list[Path]:
         """Return the folders that hold cards of this kind: the package's first, then the user's that exist."""
         listed = [Path(entry) / self.folder for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
-        return list(
-            dict.fromkeys([package_folder(self.folder), *(path for path in [*listed, *self._added] if path.is_dir())])
-        )
+        user = [*listed, *plugin_folders("catalog", self.folder), *self._added]
+        return list(dict.fromkeys([package_folder(self.folder), *(path for path in user if path.is_dir())]))
 
     def paths(self) -> dict[str, Path]:
         """Return name -> file of every card, in order of name, without reading one.
@@ -86,10 +87,12 @@ class Catalog(Mapping[str, C], Generic[C]):
         """
         if str(name).endswith(".toml"):
             return self._read(Path(name))
-        paths = self.paths()
-        if name not in paths:
-            raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
-        path = paths[str(name)]
+        path = package_folder(self.folder) / f"{name}.toml"
+        if path.stem in self._skip or not path.is_file():  # only then are the user's folders and plug-ins looked at
+            paths = self.paths()
+            if name not in paths:
+                raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
+            path = paths[str(name)]
         if path not in self._cards:
             self._cards[path] = self._read(path)
         return self._cards[path]

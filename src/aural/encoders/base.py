@@ -1,4 +1,4 @@
-"""What every audio encoder is: log-mel in, tokens and one pooled vector out."""
+"""The interface of audio encoders: a log-mel spectrogram in, features out, and the registry of encoders."""
 
 from __future__ import annotations
 
@@ -12,23 +12,31 @@ from aural.core.registry import Registry, build
 
 
 class AudioFeatures(NamedTuple):
-    """`pooled` is (B, D); `tokens` is (B, N, D), in order of time (for encoders with a frequency axis, averaged)."""
+    """The output of an audio encoder.
+
+    pooled: (B, D). tokens: (B, N, D) in order of time, averaged over frequency. mask: (B, N), 1 for valid tokens and 0
+    for padding; None if all are valid. layers: outputs of the inner layers, first to last, in the encoder's own shape;
+    None unless requested with `layers=True`.
+    """
 
     pooled: Tensor
     tokens: Tensor
+    mask: Tensor | None = None
+    layers: tuple[Tensor, ...] | None = None
 
 
 class AudioEncoder(nn.Module):
-    """A network from log-mel (B, N, F) to AudioFeatures. `dim` is D; `max_frames` is the largest N (None: any).
+    """A network from log-mel (B, N, F) to `AudioFeatures`.
 
-    Subclasses set `config_type`, take one config in the constructor and register with `@AUDIO_ENCODERS.register`.
+    `dim` is D. `max_frames` is the largest N; None means any. Subclasses set `config_type`, take one config in the
+    constructor and register with `@AUDIO_ENCODERS.register`.
     """
 
     config_type: ClassVar[type[Config]] = Config
     dim: int
     max_frames: int | None = None
 
-    def forward(self, mel: Tensor) -> AudioFeatures:  # pragma: no cover - interface
+    def forward(self, mel: Tensor, *, layers: bool = False) -> AudioFeatures:  # pragma: no cover - interface
         raise TypeError(f"{type(self).__name__} does not implement forward")
 
 

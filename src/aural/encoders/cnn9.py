@@ -14,13 +14,15 @@ from aural.nn.conv import ConvBlock
 
 
 class Cnn9Config(Config):
+    """`width` is the number of channels of the first block; it doubles in each block."""
+
     n_mels: int = 96
     width: int = 64
 
 
 @AUDIO_ENCODERS.register("cnn9", modality="audio", architecture="convolution", input="log-mel")
 class Cnn9(AudioEncoder):
-    """Log-mel (B, N, F) to AudioFeatures: mean over frequency, maximum over time."""
+    """A 4-block CNN; features are the mean over frequency, pooled by the maximum over time."""
 
     config_type = Cnn9Config
 
@@ -31,11 +33,14 @@ class Cnn9(AudioEncoder):
         for i in range(1, 5):
             self.add_module(f"conv_block{i}", ConvBlock(widths[i - 1], widths[i], pool=2 if i < 4 else 1, kind="max"))
 
-    def forward(self, mel: Tensor) -> AudioFeatures:
+    def forward(self, mel: Tensor, *, layers: bool = False) -> AudioFeatures:
+        """Return the features of log-mel (B, N, F); layers: the maps (B, C, N', F') after each block."""
         if mel.shape[-1] != self.config.n_mels or mel.shape[1] < 8:
-            raise ValueError(f"mel {tuple(mel.shape)}: at least 8 frames of {self.config.n_mels} bands")
+            raise ValueError(f"mel {tuple(mel.shape)}: give at least 8 frames of {self.config.n_mels} bands")
         x = mel[:, None]
+        maps: list[Tensor] = []
         for block in self.children():
             x = block(x)
+            maps.append(x)
         tokens = x.mean(3).transpose(1, 2)  # (B, N / 8, D)
-        return AudioFeatures(tokens.amax(1), tokens)
+        return AudioFeatures(tokens.amax(1), tokens, layers=tuple(maps) if layers else None)

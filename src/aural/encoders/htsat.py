@@ -19,7 +19,10 @@ from aural.nn.window import WindowAttention, shift_mask, window_order
 
 
 class HtsatConfig(Config):
-    """tiny: embed_dim 96, depths 2-2-6-2 (msclap 2023, LAION HTSAT-tiny); base: 128, 2-2-12-2; large: 256, 2-2-12-2."""
+    """Sizes of HTS-AT; the defaults are "tiny".
+
+    tiny: embed_dim 96, depths 2-2-6-2 (msclap 2023, LAION HTSAT-tiny); base: 128, 2-2-12-2; large: 256, 2-2-12-2.
+    """
 
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -35,6 +38,8 @@ class HtsatConfig(Config):
 
 
 class Block(nn.Module):
+    """A Swin block: window attention and an MLP on a token grid (B, H, W, C)."""
+
     def __init__(self, dim: int, heads: int, window: int, shift: int, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
         self.window, self.shift = window, shift
@@ -61,7 +66,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """2 x 2 neighbors become one token of twice the width."""
+    """Merges 2 x 2 neighboring tokens into one of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -74,6 +79,8 @@ class PatchMerging(nn.Module):
 
 
 class Stage(nn.Module):
+    """Swin blocks of one width, followed by a `PatchMerging` except in the last stage."""
+
     def __init__(self, config: HtsatConfig, i: int, drop_path: list[float]) -> None:
         super().__init__()
         dim = config.embed_dim * 2**i
@@ -90,7 +97,7 @@ class Stage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Image (B, 1, S, S) to tokens (B, S / p, S / p, C); with fusion, `local` pieces are joined in where `longer`."""
+    """Embeds an image (B, 1, S, S) as tokens (B, S / p, S / p, C); with fusion, pieces are fused where `longer`."""
 
     def __init__(self, config: HtsatConfig) -> None:
         super().__init__()
@@ -104,7 +111,7 @@ class PatchEmbed(nn.Module):
     def forward(self, image: Tensor, local: Tensor | None, longer: Tensor | None) -> Tensor:
         if self.training and local is None:
             x = self._patches(image)
-            return self.norm(x).to(x.dtype)  # under autocast the blocks add in its narrow type: fewer bytes
+            return self.norm(x).to(x.dtype)  # under autocast, blocks then add in the narrow type and move fewer bytes
         x = self.proj(image)  # (B, C, H, W)
         if local is not None and longer is not None and bool(longer.any()):
             pieces = local[longer].flatten(0, 1)[:, None]  # (B', 3, S, S) -> (3 B', 1, S, S)
@@ -115,7 +122,7 @@ class PatchEmbed(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1))
 
     def _patches(self, image: Tensor) -> Tensor:
-        """proj as one matrix product, (B, H, W, C) as its output lies in memory: both ways faster in training."""
+        """Compute `proj` as one matrix product with output (B, H, W, C); faster forward and backward in training."""
         p = self.proj.kernel_size[0]
         B, _, S, T = image.shape
         patches = image.view(B, S // p, p, T // p, p).transpose(2, 3).flatten(3)  # (B, H, W, p p)
@@ -124,7 +131,7 @@ class PatchEmbed(nn.Module):
 
 @AUDIO_ENCODERS.register("htsat", modality="audio", architecture="windowed transformer", input="log-mel")
 class Htsat(AudioEncoder):
-    """Log-mel (B, N, F), or (B, 4, N, F) with fusion (whole clip shrunk, then three pieces), to AudioFeatures."""
+    """HTS-AT on log-mel (B, N, F), or with fusion on (B, 4, N, F): the shrunk clip and three pieces of it."""
 
     config_type = HtsatConfig
 
@@ -144,7 +151,10 @@ class Htsat(AudioEncoder):
         self.apply(_init)
 
     def image(self, mel: Tensor) -> Tensor:
-        """(B, K, N, F) to (B, K, S, S): bicubic stretch to full length, then pieces of time stacked along frequency."""
+        """Return the image (B, K, S, S) of log-mel (B, K, N, F).
+
+        The log-mel is stretched to full length (bicubic); pieces of time are then stacked along frequency.
+        """
         B, K, N, F = mel.shape
         if N < self.full_frames:
             mel = nn.functional.interpolate(mel, (self.full_frames, F), mode="bicubic", align_corners=True)
@@ -152,8 +162,10 @@ class Htsat(AudioEncoder):
         return mel.permute(0, 1, 2, 4, 3).reshape(B, K, self.pieces * F, -1)
 
     def _image(self, mel: Tensor) -> Tensor:
-        """image(bn0(mel)) for training: the stretch keeps constants, so bn0's scale and offset may follow it, and no
-        gradient runs back through the stretch."""
+        """Return image(bn0(mel)) for training, without a gradient through the stretch.
+
+        The stretch keeps constants, so bn0's scale and offset can be applied after it.
+        """
         bn = self.bn0
         if type(bn) is not nn.BatchNorm2d:  # synchronized over processes
             return self.image(bn(mel.transpose(1, 3)).transpose(1, 3))
@@ -167,18 +179,23 @@ class Htsat(AudioEncoder):
         weight, bias = (p.repeat(self.pieces)[:, None] for p in (bn.weight, bn.bias))
         return image * weight + bias
 
-    def forward(self, mel: Tensor, longer: Tensor | None = None) -> AudioFeatures:
+    def forward(self, mel: Tensor, longer: Tensor | None = None, *, layers: bool = False) -> AudioFeatures:
+        """Return the features; `longer` (B,) marks clips whose pieces are fused, layers: grids (B, H, W, C)."""
         mel = mel[:, None] if mel.ndim == 3 else mel  # (B, K, N, F)
         if mel.shape[2] > self.full_frames or mel.shape[3] != self.config.n_mels:
-            raise ValueError(f"mel {tuple(mel.shape)}: at most {self.full_frames} frames of {self.config.n_mels} bands")
+            raise ValueError(
+                f"mel {tuple(mel.shape)}: give at most {self.full_frames} frames of {self.config.n_mels} bands"
+            )
         image = self.image(self.bn0(mel.transpose(1, 3)).transpose(1, 3)) if not self.training else self._image(mel)
         x = self.patch_embed(image[:, :1], image[:, 1:] if self.config.fusion else None, longer)
+        grids: list[Tensor] = []
         for layer in self.layers:
             x = layer(x)
+            grids.append(x)
         x = self.norm(x)  # (B, H, W, D), H = pieces x rows
         x = x.unflatten(1, (self.pieces, -1))  # (B, r, rows, W, D)
         tokens = x.mean(2).flatten(1, 2)  # (B, r W, D), in order of time
-        return AudioFeatures(tokens.mean(1), tokens)
+        return AudioFeatures(tokens.mean(1), tokens, layers=tuple(grids) if layers else None)
 
 
 def _init(module: nn.Module) -> None:

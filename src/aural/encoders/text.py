@@ -1,7 +1,7 @@
-"""Text towers through transformers: GPT-2, BERT, RoBERTa, MiniLM, and the pooling rule of each published model.
+"""Text encoders through transformers: GPT-2, BERT, RoBERTa and MiniLM, with the pooling rule of each published model.
 
-transformers is imported when a tower is built, never before. The names and shapes of a tower's tensors are known here
-without it (`text_layout`), so that a checkpoint is checked in full when it is opened.
+transformers is imported only when an encoder is built. `text_layout` lists the names and shapes of an encoder's tensors
+without it, so that every checkpoint is checked completely when it is opened.
 
 Legend: B texts, L tokens, D width.
 """
@@ -9,7 +9,7 @@ Legend: B texts, L tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ Pooling = Literal["last-token", "cls", "pooler", "mean"]
 
 
 class TextConfig(Config):
-    """A text tower. The defaults are GPT-2 small as msclap 2023 uses it."""
+    """The sizes, pooling and tokenizer of a text encoder; `TEXT_TOWERS` holds named configs."""
 
     architecture: Architecture = "gpt2"
     dim: int = 768
@@ -36,8 +36,9 @@ class TextConfig(Config):
     token_types: int = 2
     layer_norm_eps: float = 1e-5
     pooling: Pooling = "last-token"
-    """last-token: state of the last real token (msclap 2023); cls: state of the first (msclap 2022); pooler: tanh layer
-    on the first (LAION, transformers); mean: over real tokens (MiniLM)."""
+    """last-token: state of the last token that is not padding (msclap 2023); cls: state of the first token (msclap
+    2022); pooler: tanh layer on the first token (LAION, transformers); mean: over tokens that are not padding
+    (MiniLM)."""
     tokenizer: str = "gpt2"
     special_tokens: SpecialTokens = "none"
     suffix: str = ""
@@ -77,8 +78,21 @@ TEXT_TOWERS.add(
 )  # fmt: skip
 
 
+class TextFeatures(NamedTuple):
+    """The output of a text encoder.
+
+    pooled: (B, D). tokens: last hidden states (B, L, D). mask: (B, L), 1 on the text and 0 on padding. layers: the
+    input embeddings and the output of each layer, depth + 1 tensors (B, L, D); None unless requested.
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+    mask: Tensor
+    layers: tuple[Tensor, ...] | None = None
+
+
 class TextEncoder(nn.Module):
-    """Token ids (B, L) and mask (B, L) to the pooled vector (B, D)."""
+    """A text encoder from token ids (B, L) and a mask (B, L) to `TextFeatures`."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -86,7 +100,7 @@ class TextEncoder(nn.Module):
         self.model = _build(config)
 
     def restore_buffers(self) -> None:
-        """Give the buffers that no checkpoint holds their values again, after a build on the meta device."""
+        """Set the buffers that no checkpoint holds, after the module was built on the meta device."""
         for name, buffer in self.model.named_buffers():
             if not buffer.is_meta:
                 continue
@@ -95,19 +109,25 @@ class TextEncoder(nn.Module):
             size = buffer.shape[-1] if buffer.ndim else 0
             setattr(module, leaf, _BUFFERS[leaf](size))
 
-    def forward(self, ids: Tensor, mask: Tensor, last: Tensor | None = None) -> Tensor:
-        """`last` (B,) overrides the pooled position of "last-token"."""
-        out = self.model(input_ids=ids, attention_mask=mask)
-        if self.config.pooling == "pooler":
-            return out.pooler_output
-        states = out.last_hidden_state  # (B, L, D)
+    def forward(self, ids: Tensor, mask: Tensor, last: Tensor | None = None, *, layers: bool = False) -> TextFeatures:
+        """Return the features of a batch of texts.
+
+        last: (B,), overrides the position that pooling "last-token" takes. layers: also return the inner layers.
+        """
+        options = {"output_hidden_states": True} if layers else {}
+        out = self.model(input_ids=ids, attention_mask=mask, **options)
+        pooled = out.pooler_output if self.config.pooling == "pooler" else self._pool(out.last_hidden_state, mask, last)
+        return TextFeatures(pooled, out.last_hidden_state, mask, tuple(out.hidden_states) if layers else None)
+
+    def _pool(self, states: Tensor, mask: Tensor, last: Tensor | None) -> Tensor:
+        """Pool the last hidden states (B, L, D) to (B, D)."""
         if self.config.pooling == "cls":
             return states[:, 0]
         if self.config.pooling == "mean":
             weight = mask[..., None].to(states.dtype)
             return (states * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
         last = mask.sum(1) - 1 if last is None else last
-        return states[torch.arange(len(ids), device=ids.device), last]
+        return states[torch.arange(len(states), device=states.device), last]
 
 
 _BUFFERS: dict[str, Callable[[int], Tensor]] = {
@@ -137,7 +157,10 @@ def _build(c: TextConfig) -> nn.Module:
 
 
 def text_layout(c: TextConfig, *, pooler: bool | None = None) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the tower, as transformers names them; `pooler` adds or drops its layer."""
+    """Return the name and shape of every tensor of an encoder, as transformers names them.
+
+    pooler: whether the pooling layer is included; by default if the config uses it.
+    """
     d, m = c.dim, c.hidden_dim
     shapes: dict[str, tuple[int, ...]] = {}
     if c.architecture == "gpt2":
@@ -157,7 +180,9 @@ def text_layout(c: TextConfig, *, pooler: bool | None = None) -> dict[str, tuple
         layers |= {f"{at}.attention.self.{name}": (d, d) for name in ("query", "key", "value")}
         layers |= {f"{at}.attention.output.dense": (d, d), f"{at}.attention.output.LayerNorm": (d,)}
         layers |= {f"{at}.intermediate.dense": (m, d), f"{at}.output.dense": (d, m), f"{at}.output.LayerNorm": (d,)}
-    if c.pooling == "pooler" if pooler is None else pooler:
+    if pooler is None:
+        pooler = c.pooling == "pooler"
+    if pooler:
         layers["pooler.dense"] = (d, d)
     for name, shape in layers.items():
         shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}

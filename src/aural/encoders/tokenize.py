@@ -1,4 +1,4 @@
-"""Text to token ids, with the tokenizers library alone: bundled vocabularies, a local folder, or the hub."""
+"""Convert text to token ids with the tokenizers library: bundled vocabularies, a local folder, or the hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SpecialTokens = Literal["bert", "roberta", "none"]
 
 @dataclass(frozen=True)
 class Tokens:
-    """`ids` and `mask` are int64 (B, L); mask is 1 on the text and 0 on padding. `cut` counts shortened texts."""
+    """Token ids of a batch: `ids` and `mask` are int64 (B, L).
+
+    The mask is 1 on the text and 0 on padding. `cut` is the number of texts that were shortened.
+    """
 
     ids: Tensor
     mask: Tensor
@@ -32,35 +35,38 @@ class Tokens:
 
 
 class Tokenizer:
-    """Encodes texts to the ids a tower was trained with.
+    """Encodes texts as the token ids that a text encoder was trained with.
 
-    special="bert": [CLS] text [SEP]; "roberta": <s> text </s>; "none": as it is (GPT-2). A text longer than
-    `max_tokens` loses tokens before its closing special token or `suffix`, which always stays last.
+    special: "bert" adds [CLS] text [SEP], "roberta" adds <s> text </s>, "none" adds nothing (GPT-2). A text longer than
+    `max_tokens` is cut before its closing special token or `suffix`, which always stays last.
     """
 
     def __init__(
         self, backend: RustTokenizer, *, special: SpecialTokens, max_tokens: int, pad_id: int, suffix: str = ""
     ) -> None:
-        self.backend, self.max_tokens, self.pad_id, self.suffix = backend, max_tokens, pad_id, suffix
+        self.backend = backend
         self.special = special
+        self.max_tokens = max_tokens
+        self.pad_id = pad_id
+        self.suffix = suffix
         backend.no_padding()
         backend.no_truncation()
 
     def ids(self, text: str) -> list[int]:
-        """All ids of one text, special tokens and suffix included, not cut."""
+        """Return all ids of one text with special tokens and suffix, without cutting it."""
         return list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        """`padded` as tensors."""
+        """Return `padded` as torch tensors."""
         import torch
 
         ids, mask, cut = self.padded(texts)
         return Tokens(torch.from_numpy(ids), torch.from_numpy(mask), cut)
 
     def padded(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        """Ids (B, L), mask (B, L) and how many texts were cut.
+        """Return ids (B, L), mask (B, L) and the number of texts that were cut.
 
-        Padded to the longest of the batch, which changes no result and saves most of the work on short labels.
+        Rows are padded to the longest text of the batch, which changes no result and saves work on short labels.
         """
         closing = len(self.backend.encode(self.suffix, add_special_tokens=False).ids) if self.suffix else 0
         closing = closing or (1 if self.special != "none" else 0)
@@ -80,7 +86,10 @@ class Tokenizer:
 
 
 def load_backend(name: str, folder: str | Path | None = None, *, offline: bool = False) -> RustTokenizer:
-    """The tokenizer `name`: from `folder` (or a tokenizer.json) where given, else bundled, else from the hub."""
+    """Load the tokenizer `name` from `folder` (or a tokenizer.json) if given, else the bundled one, else the hub's.
+
+    Raises MissingDependencyError when the tokenizer is not on this machine and cannot be downloaded.
+    """
     from tokenizers import Tokenizer as RustTokenizer
 
     if folder is not None:
@@ -94,7 +103,7 @@ def load_backend(name: str, folder: str | Path | None = None, *, offline: bool =
         return RustTokenizer.from_file(str(hub_file(name, "tokenizer.json", offline=offline)))
     except MissingDependencyError as error:
         raise MissingDependencyError(
-            f'the text tower needs the tokenizer "{name}", which is not on this machine: download tokenizer.json (or '
+            f'the text encoder needs the tokenizer "{name}", which is not on this machine: download tokenizer.json (or '
             f"vocab.json and merges.txt) of {name} from the hub into a folder and pass tokenizer=FOLDER ({error})"
         ) from None
 
@@ -121,7 +130,7 @@ def _from_folder(folder: Path) -> RustTokenizer:
 
 
 def _byte_level(vocab: Path, merges: Path) -> RustTokenizer:
-    """GPT-2's byte-level BPE; RoBERTa's closing and opening tokens are added when the vocabulary has them."""
+    """Build GPT-2's byte-level BPE; add RoBERTa's opening and closing tokens if the vocabulary has them."""
     from tokenizers import Tokenizer as RustTokenizer
     from tokenizers import decoders, models, pre_tokenizers, processors
 

@@ -19,7 +19,10 @@ from aural.nn.droppath import DropPath
 
 
 class VitConfig(Config):
-    """AST: patch 16 x 16, stride 10, pool "cls"; BEATs and M2D: patch 16 x 16, stride 16, pool "mean"."""
+    """Sizes of the transformer.
+
+    AST: patch 16 x 16, stride 10, pool "cls". BEATs and M2D: patch 16 x 16, stride 16, pool "mean".
+    """
 
     n_mels: int = 64
     patch_frames: int = 16
@@ -36,7 +39,7 @@ class VitConfig(Config):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and MLP on (B, P, D)."""
+    """A pre-norm transformer block on tokens (B, P, D)."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class TransformerBlock(nn.Module):
 
 @AUDIO_ENCODERS.register("vit", modality="audio", architecture="transformer", input="log-mel")
 class Vit(AudioEncoder):
-    """Log-mel (B, N, F), N <= max_frames, to AudioFeatures; learned positions for time and frequency, added."""
+    """A transformer on patches of log-mel (B, N, F), N <= max_frames, with learned time and frequency positions."""
 
     config_type = VitConfig
 
@@ -82,39 +85,46 @@ class Vit(AudioEncoder):
             nn.init.trunc_normal_(parameter, std=0.02)
 
     def grid(self, frames: int) -> tuple[int, int]:
-        """(T, Q): patches along time and frequency of a clip of `frames` frames."""
+        """Return (T, Q), the numbers of patches along time and frequency of a clip of `frames` frames."""
         c = self.config
         return (frames - c.patch_frames) // c.stride_frames + 1, (c.n_mels - c.patch_mels) // c.stride_mels + 1
 
     def patches(self, mel: Tensor) -> Tensor:
-        """(B, T, Q, D), with positions added."""
+        """Return the embedded patches (B, T, Q, D) with positions added."""
         c = self.config
         if not c.patch_frames <= mel.shape[1] <= c.max_frames or mel.shape[2] != c.n_mels:
             raise ValueError(
-                f"mel {tuple(mel.shape)}: {c.patch_frames} to {c.max_frames} frames of {c.n_mels} bands are read"
+                f"mel {tuple(mel.shape)}: {c.patch_frames} to {c.max_frames} frames of {c.n_mels} bands are accepted"
             )
         x = self.patch_embed(mel[:, None]).permute(0, 2, 3, 1)
         return x + self.time_position[: x.shape[1]] + self.mel_position
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """(B, P, D) through the blocks, class token first: (B, 1 + P, D)."""
+    def encode(self, tokens: Tensor, layers: list[Tensor] | None = None) -> Tensor:
+        """Return tokens (B, P, D) after all blocks, class token first: (B, 1 + P, D).
+
+        layers: a list to which the output of each block (B, 1 + P, D) is appended.
+        """
         x = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.blocks:
             x = block(x)
+            if layers is not None:
+                layers.append(x)
         return self.norm(x)
 
     def encode_visible(self, mel: Tensor, visible: Tensor) -> Tensor:
-        """Masked-input path (M2D, MAE): only the patches in `visible` (B, V) are read; gives (B, 1 + V, D)."""
+        """Encode only the patches with indices `visible` (B, V), as M2D and MAE do; return (B, 1 + V, D)."""
         x = self.patches(mel).flatten(1, 2)
         return self.encode(x.gather(1, visible[..., None].expand(-1, -1, x.shape[-1])))
 
-    def forward(self, mel: Tensor, masked: Tensor | None = None) -> AudioFeatures:
-        """`masked` (B, P) marks patches that are replaced by the mask token (BEATs, BERT style)."""
+    def forward(self, mel: Tensor, masked: Tensor | None = None, *, layers: bool = False) -> AudioFeatures:
+        """Return the features; `masked` (B, P) marks patches to replace by the mask token, as in BEATs and BERT."""
         x = self.patches(mel)
         B, T, Q, D = x.shape
         if masked is not None:
             position = (self.time_position[:T] + self.mel_position).expand(B, T, Q, D)
             x = torch.where(masked.view(B, T, Q, 1), self.mask_token + position, x)
-        y = self.encode(x.flatten(1, 2))
+        outputs: list[Tensor] | None = [] if layers else None
+        y = self.encode(x.flatten(1, 2), outputs)
         tokens = y[:, 1:].view(B, T, Q, D).mean(2)
-        return AudioFeatures(y[:, 0] if self.config.pool == "cls" else tokens.mean(1), tokens)
+        pooled = y[:, 0] if self.config.pool == "cls" else tokens.mean(1)
+        return AudioFeatures(pooled, tokens, layers=None if outputs is None else tuple(outputs))

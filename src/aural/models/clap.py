@@ -1,4 +1,4 @@
-"""Two towers that meet in one space: the contrastive language-audio model.
+"""The contrastive language-audio model: an audio tower and a text tower that map into one joint space.
 
 Legend: B items, T samples, N frames, F mel bands, L tokens, E joint dimensions.
 """
@@ -6,59 +6,97 @@ Legend: B items, T samples, N frames, F mel bands, L tokens, E joint dimensions.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-# Each import registers its encoder by name.
-import aural.encoders.cnn9
-import aural.encoders.cnn14
-import aural.encoders.htsat
-import aural.encoders.vit  # noqa: F401
 from aural.audio.length import Shorter
-from aural.audio.mel import LogMel, MelConfig
+from aural.audio.mel import PRESETS, LogMel, MelConfig
 from aural.core.config import Config
-from aural.encoders.base import AUDIO_ENCODERS, build_audio_encoder
-from aural.encoders.text import TextConfig, TextEncoder
+from aural.core.errors import ConfigError
+from aural.core.registry import Registry
+from aural.encoders.base import build_audio_encoder
+from aural.encoders.builtin import AUDIO_ENCODERS
+from aural.encoders.text import TEXT_TOWERS, TextConfig, TextEncoder, text_layout
 from aural.nn.functional import unit
 from aural.nn.projection import ProjectionKind, projection
 
+N = TypeVar("N", bound=Config)
+
+
+def named(registry: Registry[N], value: Any) -> Any:
+    """Resolve the name of a registered config, or a mapping with the key "preset" that changes one.
+
+    Other values are returned unchanged. Resolved configs are written to disk in full, never by name.
+
+    >>> named(TEXT_TOWERS, "minilm").dim
+    384
+    >>> named(TEXT_TOWERS, {"preset": "minilm", "max_tokens": 64})["max_tokens"]
+    64
+    """
+    changes = dict(value) if isinstance(value, Mapping) and "preset" in value else {}
+    name = changes.pop("preset", value)
+    if not isinstance(name, str):
+        return value
+    try:
+        preset = registry[name]
+    except ConfigError as error:
+        raise ValueError(str(error)) from None  # pydantic adds the key to the message of a ValueError
+    return preset.model_dump() | changes if changes else preset
+
 
 class AudioConfig(Config):
-    """The audio tower: the sound it takes, its front end, its encoder (by registered name) and its projection."""
+    """The audio tower: its input, front end, encoder (by registered name) and projection.
+
+    `mel` may be the name of a preset (`aural.audio.mel.PRESETS`) or {preset: NAME, ...changes}.
+    """
 
     sample_rate_hz: int
     window_s: float
-    """Length of one input; longer sounds are read in windows, shorter ones are filled by `shorter`."""
+    """Length of one input; longer sounds are split into windows, shorter ones are filled as `shorter` says."""
     shorter: Shorter = "repeat"
     mel: MelConfig
     encoder: str
     encoder_options: dict[str, Any] = Field(default_factory=dict)
     projection: ProjectionKind = "mlp"
 
+    @field_validator("mel", mode="before")
+    @classmethod
+    def _named_mel(cls, value: Any) -> Any:
+        return named(PRESETS, value)
+
     @field_validator("encoder")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _registered(cls, name: str) -> str:
         if name not in AUDIO_ENCODERS:
             raise ValueError(f"is not an audio encoder (known: {', '.join(AUDIO_ENCODERS)})")
         return name
 
 
 class ClapConfig(Config):
-    """A whole model. `embed_dim` is E; `fused` models take (B, 4, N, F) when a clip is longer than the window."""
+    """A whole model; `embed_dim` is E.
+
+    `text` may be the name of a text encoder (`aural.encoders.text.TEXT_TOWERS`) or {preset: NAME, ...changes}.
+    """
 
     embed_dim: int
     audio: AudioConfig
     text: TextConfig
     text_projection: ProjectionKind = "mlp"
     logit_bias: bool = False
-    """The learned bias of the sigmoid loss."""
+    """Whether the model has the learned bias of the sigmoid loss."""
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _named_text(cls, value: Any) -> Any:
+        return named(TEXT_TOWERS, value)
 
 
 class AudioTower(nn.Module):
-    """Waveform (B, T) at the model's rate to embeddings (B, E), not normalized."""
+    """The audio tower: waveforms (B, T) at the model's rate to embeddings (B, E), not normalized."""
 
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__()
@@ -71,13 +109,16 @@ class AudioTower(nn.Module):
         return self.embed_mel(self.front_end(wave))
 
     def embed_mel(self, mel: Tensor, longer: Tensor | None = None) -> Tensor:
-        """Log-mel (B, N, F) to (B, E); fused encoders also take (B, 4, N, F) with `longer` (B,) bool."""
+        """Return embeddings (B, E) of log-mel (B, N, F).
+
+        Fused encoders also take (B, 4, N, F) and `longer` (B,), which marks clips that exceed the window.
+        """
         features = self.encoder(mel) if longer is None else self.encoder(mel, longer)
         return self.projection(features.pooled)
 
 
 class TextTower(nn.Module):
-    """Token ids and mask (B, L) to embeddings (B, E), not normalized."""
+    """The text tower: token ids and mask (B, L) to embeddings (B, E), not normalized."""
 
     def __init__(self, config: TextConfig, kind: ProjectionKind, embed_dim: int) -> None:
         super().__init__()
@@ -85,11 +126,11 @@ class TextTower(nn.Module):
         self.projection = projection(kind, config.dim, embed_dim)
 
     def forward(self, ids: Tensor, mask: Tensor, last: Tensor | None = None) -> Tensor:
-        return self.projection(self.encoder(ids, mask, last))
+        return self.projection(self.encoder(ids, mask, last).pooled)
 
 
 class Clap(nn.Module):
-    """Both towers, the learned temperature (as a log) and, for sigmoid losses, the learned bias."""
+    """Both towers, the logarithm of the learned scale and, for sigmoid losses, the learned bias."""
 
     def __init__(self, config: ClapConfig) -> None:
         super().__init__()
@@ -101,7 +142,7 @@ class Clap(nn.Module):
             self.logit_bias = nn.Parameter(torch.tensor(-10.0))
 
     def forward(self, wave: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Unit embeddings (B, E) of both sides, the scale (not its log) and the bias if there is one."""
+        """Return the unit embeddings (B, E) of both towers, the scale (not its log) and the bias if there is one."""
         out = {
             "audio_emb": unit(self.audio(wave)),
             "text_emb": unit(self.text(ids, mask)),
@@ -111,25 +152,23 @@ class Clap(nn.Module):
 
 
 def audio_layout(config: ClapConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the audio tower, without allocating it."""
+    """Return the name and shape of every tensor of the audio tower, without allocating memory."""
     with torch.device("meta"):
         tower = AudioTower(config.audio, config.embed_dim)
     return {name: tuple(tensor.shape) for name, tensor in tower.state_dict().items()}
 
 
-def text_side_layout(config: ClapConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the text side, without importing transformers."""
-    from aural.encoders.text import text_layout
-
+def text_tower_layout(config: ClapConfig) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every tensor of the text tower, without importing transformers."""
     head = projection(config.text_projection, config.text.dim, config.embed_dim)
     names = {f"encoder.model.{name}": shape for name, shape in text_layout(config.text).items()}
     return names | {f"projection.{name}": tuple(tensor.shape) for name, tensor in head.state_dict().items()}
 
 
 def layout(config: ClapConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of `Clap(config)`."""
+    """Return the name and shape of every tensor of `Clap(config)`."""
     shapes: dict[str, tuple[int, ...]] = {"logit_scale": ()}
     if config.logit_bias:
         shapes["logit_bias"] = ()
     shapes |= {f"audio.{name}": shape for name, shape in audio_layout(config).items()}
-    return shapes | {f"text.{name}": shape for name, shape in text_side_layout(config).items()}
+    return shapes | {f"text.{name}": shape for name, shape in text_tower_layout(config).items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from aural.audio.mel import mel_filters
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.encoders.convert.base import htsat_constants
-from aural.encoders.convert.transformers import foreign_name, qkv_names
+from aural.encoders.convert.transformers import clapmodel_name, qkv_names
 from aural.encoders.htsat import HtsatConfig
 from aural.models.clap import ClapConfig
 from aural.models.format import make_folder
@@ -36,7 +36,7 @@ def export_transformers(
     check_fits(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
     folder = make_folder(target)
-    save_file(foreign_tensors(tensors, htsat, config), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(clapmodel_tensors(tensors, htsat, config), folder / "model.safetensors", metadata={"format": "pt"})
     files = {"config.json": clap_config(config, htsat), "preprocessor_config.json": extractor_config(config, htsat)}
     for name, values in files.items():
         (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -75,7 +75,7 @@ def check_fits(config: ClapConfig, tensors: dict[str, Tensor], source: str) -> N
         raise ConfigError(f"{source}: its mel filters differ from those that ClapFeatureExtractor computes")
 
 
-def foreign_tensors(tensors: dict[str, Tensor], htsat: HtsatConfig, config: ClapConfig) -> dict[str, Tensor]:
+def clapmodel_tensors(tensors: dict[str, Tensor], htsat: HtsatConfig, config: ClapConfig) -> dict[str, Tensor]:
     """Return the tensors under the names of ClapModel, with the constants that it stores."""
     audio = "audio_model.audio_encoder."
     renamed: dict[str, Tensor] = {"logit_scale_t": tensors["logit_scale"].clone()}
@@ -89,7 +89,7 @@ def foreign_tensors(tensors: dict[str, Tensor], htsat: HtsatConfig, config: Clap
         if "attn.qkv." in name:
             renamed |= dict(zip(qkv_names(name), tensor.chunk(3), strict=True))
         else:
-            renamed[foreign_name(name)] = tensor
+            renamed[clapmodel_name(name)] = tensor
     return {name: tensor.clone().contiguous() for name, tensor in renamed.items()}
 
 

@@ -14,7 +14,7 @@ from aural.core.errors import CheckpointError, ConfigError, near_miss
 from aural.core.hub import hub_file
 from aural.core.weights import WeightCard, weight_card, weight_cards
 from aural.models.checkpoint import Checkpoint
-from aural.models.foreign import IN_FOLDERS, open_published, open_transformers
+from aural.models.external import IN_FOLDERS, open_published, open_transformers
 from aural.models.format import open_own
 from aural.models.weight_files import read_pickle, read_safetensors
 

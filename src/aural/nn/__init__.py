@@ -1,1 +1,1 @@
-"""Parts of networks that have no name of their own: window attention, patches, projections, stochastic depth."""
+"""Building blocks of networks: convolution blocks, window attention, projections, stochastic depth."""

@@ -1,4 +1,4 @@
-"""The convolution block that PANNs and its descendants share."""
+"""The convolution block of PANNs and the encoders derived from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ConvBlock(nn.Module):
-    """(B, C_in, N, F) to (B, C_out, N / pool, F / pool): twice 3 x 3 convolution, BatchNorm and ReLU, then pooling."""
+    """Two times 3 x 3 convolution, BatchNorm and ReLU, then pooling: (B, C_in, N, F) to (B, C_out, N / p, F / p)."""
 
     def __init__(self, c_in: int, c_out: int, pool: int, kind: Literal["avg", "max"]) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ConvBlock(nn.Module):
         return self.reduce(x, self.pool) if self.pool > 1 else x
 
     def fold(self) -> None:
-        """For inference: each BatchNorm into its convolution, channels last, as oneDNN computes them fastest."""
+        """Fold each BatchNorm into its convolution, channels last, for faster inference with oneDNN."""
         for conv, norm in (("conv1", "bn1"), ("conv2", "bn2")):
             folded = fuse_conv_bn_eval(getattr(self, conv), getattr(self, norm))
             setattr(self, conv, folded.to(memory_format=torch.channels_last))

@@ -18,7 +18,7 @@ def _squeeze(channels: int, inner: int, pooled: bool) -> nn.Sequential:
 
 
 class AttentionalFusion(nn.Module):
-    """2 g x + 2 (1 - g) y for maps (B, C, H, W), with gate g = sigmoid(local(x + y) + global(x + y))."""
+    """Fuses maps x and y (B, C, H, W): 2 g x + 2 (1 - g) y with g = sigmoid(local(x + y) + global(x + y))."""
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()

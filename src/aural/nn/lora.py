@@ -1,6 +1,6 @@
-"""Low-rank updates of frozen matrices (LoRA; Hu et al. 2021, arXiv 2106.09685): W + B A, of which A and B learn.
+"""Low-rank updates of frozen matrices (LoRA; Hu et al. 2021, arXiv 2106.09685): W + B A, where A and B are trained.
 
-B is zero at first, so that a tower begins as it was. No dropout, no scale: the rate of learning does its work.
+B starts at zero, so the initial outputs are unchanged. No dropout and no alpha scaling; tune the learning rate instead.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 
 class LowRank:
-    """What a layer with a matrix `weight` gains; its tensors keep their names, lora_a and lora_b stand beside them."""
+    """Mixin for a layer with a matrix `weight`: adds the parameters lora_a and lora_b; existing names do not change."""
 
     @property
     def weight(self) -> Tensor:
-        found: dict[str, Any] = self.__dict__["_parameters"]
-        updated: Tensor = found["weight"] + found["lora_b"] @ found["lora_a"]
+        parameters: dict[str, Any] = self.__dict__["_parameters"]
+        updated: Tensor = parameters["weight"] + parameters["lora_b"] @ parameters["lora_a"]
         return updated
 
 
 def add_low_rank(module: nn.Module, rank: int) -> int:
-    """Give every layer with a matrix such an update (embedding tables and norms have none); how many got one."""
+    """Add a low-rank update to every linear layer of a module and return the number of updated layers."""
     layers = [m for m in module.modules() if _is_matrix(m)]
     for layer in layers:
         rows, columns = layer._parameters["weight"].shape  # type: ignore[union-attr]
@@ -35,13 +35,13 @@ def add_low_rank(module: nn.Module, rank: int) -> int:
 
 
 def learn_low_rank(module: nn.Module) -> None:
-    """Let the updates of a frozen module learn."""
+    """Make the low-rank updates of a frozen module trainable."""
     for name, parameter in module.named_parameters():
         if name.endswith((".lora_a", ".lora_b")):
             parameter.requires_grad_(True)
 
 
 def _is_matrix(module: nn.Module) -> bool:
-    from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer, its matrix turned
+    from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer, with a transposed matrix
 
     return isinstance(module, nn.Linear | Conv1D)

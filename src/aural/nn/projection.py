@@ -1,4 +1,4 @@
-"""Projection heads from a tower's pooled vector (B, D) to the joint space (B, E), by the names of their sources."""
+"""Projection heads from the pooled vector (B, D) of an encoder to the joint space (B, E)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Mlp(nn.Module):
 
 
 class LogLinear(nn.Linear):
-    """W log(1 + x) + b for features x >= 0, whose long tails the logarithm shortens."""
+    """W log(1 + x) + b for features x >= 0; the logarithm shortens their long tails."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.clamp_min(0).log1p())
 
 
 def projection(kind: ProjectionKind, d_in: int, d_out: int) -> nn.Module:
-    """The head `kind`; "none" passes (B, D) through, so D must equal E."""
+    """Return the head `kind`; "none" returns its input (B, D), so D must equal E."""
     if kind == "residual":
         return Residual(d_in, d_out)
     if kind == "mlp":

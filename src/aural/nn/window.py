@@ -1,6 +1,6 @@
 """Window attention on a token grid (Swin): partition, cyclic shift, relative position bias. Liu et al. (2021).
 
-Legend: B images, H x W token grid, C channels, w window side, L = w^2 tokens a window, G windows an image, h heads.
+Legend: B images, H x W token grid, C channels, w window side, L = w^2 tokens per window, G windows per image, h heads.
 """
 
 from __future__ import annotations
@@ -17,24 +17,27 @@ R = TypeVar("R")
 
 
 def constant(make: Callable[P, R]) -> Callable[P, R]:
-    """Cache tensors that depend on numbers alone, as ordinary tensors on the CPU wherever they are first asked for:
-    one made under inference_mode could never take part in training."""
+    """Cache a function that computes tensors from numbers only.
+
+    The tensors are created on the CPU and outside inference_mode, because one created inside it cannot be used in
+    training.
+    """
 
     @lru_cache(maxsize=64)
     @wraps(make)
-    def made(*args: P.args, **options: P.kwargs) -> R:
+    def cached(*args: P.args, **options: P.kwargs) -> R:
         with torch.inference_mode(False), torch.device("cpu"):
             return make(*args, **options)
 
-    return made  # type: ignore[return-value]
+    return cached  # type: ignore[return-value]
 
 
 @constant
 def window_order(H: int, W: int, w: int, shift: int) -> tuple[Tensor, Tensor]:
-    """Token order of the windows of a grid shifted cyclically by `shift`, and its inverse, each (H * W,).
+    """Return the token order of the windows of a grid shifted cyclically by `shift`, and its inverse, each (H * W,).
 
-    tokens[order] lists the grid window by window, row by row: shift and partition in one gather; tokens[inverse] puts
-    them back.
+    tokens[order] lists the grid window by window, row by row: shift and partition in one gather. tokens[inverse]
+    restores the grid.
     """
     grid = torch.arange(H * W).view(H, W).roll((-shift, -shift), (0, 1))
     order = grid.view(H // w, w, W // w, w).transpose(1, 2).flatten()
@@ -43,7 +46,7 @@ def window_order(H: int, W: int, w: int, shift: int) -> tuple[Tensor, Tensor]:
 
 @constant
 def relative_position_index(w: int) -> Tensor:
-    """(L, L): for each pair of tokens, the row of the bias table ((2w - 1)^2 rows) of their offset."""
+    """Return (L, L): for each pair of tokens, the row of their offset in the bias table of (2w - 1)^2 rows."""
     row, column = torch.arange(w * w) // w, torch.arange(w * w) % w
     d_row, d_column = row[:, None] - row[None], column[:, None] - column[None]
     return (d_row + w - 1) * (2 * w - 1) + d_column + w - 1
@@ -51,7 +54,7 @@ def relative_position_index(w: int) -> Tensor:
 
 @constant
 def shift_mask(H: int, W: int, w: int, shift: int) -> Tensor:
-    """(G, L, L): -100 between tokens that the cyclic shift brought together from far apart, 0 elsewhere."""
+    """Return (G, L, L): -100 between tokens that are neighbors only because of the cyclic shift, else 0."""
 
     def region(size: int) -> Tensor:
         at = torch.arange(size)
@@ -75,7 +78,7 @@ class WindowAttention(nn.Module):
         self.kernel: Callable[..., Tensor] | None = None  # see use_kernels
 
     def on_grid(self, x: Tensor, shift: int) -> Tensor:
-        """The whole token grid (B, H, W, C) at once through the kernel, the grid shifted cyclically by `shift`."""
+        """Compute attention on the token grid (B, H, W, C), shifted cyclically by `shift`, with the Triton kernel."""
         B, H, W, C = x.shape
         w = self.window
         table = self.relative_position_bias_table
@@ -85,19 +88,19 @@ class WindowAttention(nn.Module):
         chosen = offset.flatten()[:, None] == torch.arange(len(table), device=table.device)
         bias = (
             (chosen.to(table.dtype) @ table).view(w * w, w * w, -1).permute(2, 0, 1)
-        )  # a product: its backward is one
+        )  # a matrix product, because its backward pass is one too
         assert self.kernel is not None
         out = self.kernel(self.qkv(x.flatten(1, 2)), bias.contiguous(), H, W, w, shift)
         return self.proj(out).view(B, H, W, C)
 
     def position_bias(self) -> Tensor:
-        """(h, L, L)."""
+        """Return the position bias (h, L, L)."""
         table = self.relative_position_bias_table
         index = relative_position_index(self.window).to(table.device)
         return table[index.view(-1)].view(*index.shape, -1).permute(2, 0, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`mask` is (G, L, L), added for the windows of a shifted grid."""
+        """Return the attention output (B * G, L, C); `mask` (G, L, L) is added for the windows of a shifted grid."""
         N, L, C = x.shape
         q, k, v = self.qkv(x).view(N, L, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.position_bias()[None]  # (1, h, L, L)
@@ -108,7 +111,7 @@ class WindowAttention(nn.Module):
 
 
 def use_kernels(model: nn.Module) -> bool:
-    """Let every window attention of a model on CUDA train through the Triton kernels; False where Triton is not."""
+    """Use the Triton kernels for every window attention of a model on CUDA; return False if Triton is missing."""
     try:
         from aural.nn.window_kernels import window_attention
     except ImportError:

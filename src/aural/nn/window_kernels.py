@@ -1,10 +1,10 @@
-"""Window attention in one Triton kernel each way: windows are read where they lie in the token grid.
+"""Window attention in one Triton kernel per direction, which reads windows directly from the token grid.
 
-No copy of a shifted or partitioned grid is made, the scores never leave the chip, and the backward pass computes them
-again. The gradient of the position bias is summed over windows inside each program, then over programs: no atomics, so
-results repeat bit for bit.
+No shifted or partitioned copy of the grid is made. The attention scores stay on the chip; the backward pass computes
+them again. The gradient of the position bias is summed over the windows of each program and then over programs, without
+atomics, so results are bit-identical between runs.
 
-Legend: B images, H x W token grid, w window side, L = w^2 tokens a window, h heads, d = C / h features a head.
+Legend: B images, H x W token grid, w window side, L = w^2 tokens per window, h heads, d = C / h features per head.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -15,12 +15,12 @@ import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
 
-PROGRAMS = 2048  # of the backward pass, over all heads: a few for each multiprocessor
+PROGRAMS = 2048  # programs of the backward pass over all heads: a few per multiprocessor
 
 
 @torch.library.custom_op("aural::window_attention", mutates_args=())
 def window_attention(qkv: Tensor, bias: Tensor, H: int, W: int, w: int, shift: int) -> Tensor:
-    """(B, H W, 3 C) and position bias (h, L, L) to (B, H W, C), the grid shifted cyclically by `shift`."""
+    """Return (B, H W, C) for qkv (B, H W, 3 C) and position bias (h, L, L), the grid shifted cyclically by `shift`."""
     B, _, C3 = qkv.shape
     h, C = bias.shape[0], C3 // 3
     out = qkv.new_empty(B, H * W, C)
@@ -76,7 +76,7 @@ def _padded(d: int) -> int:
 
 @triton.jit
 def _places(window, H, W, w: tl.constexpr, shift):
-    """Token numbers (L,) of a window in the whole batch, and which region of the shifted grid each came from."""
+    """Return the token numbers (L,) of a window in the batch and the region of the shifted grid of each token."""
     a_row = W // w
     an_image = (H // w) * a_row
     image = window // an_image
@@ -93,7 +93,7 @@ def _places(window, H, W, w: tl.constexpr, shift):
 
 @triton.jit
 def _attend(q, k, bias, region, scale):
-    """Probabilities (L, L), float32."""
+    """Return the attention probabilities (L, L) in float32."""
     scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale + bias
     scores = tl.where(region[:, None] == region[None, :], scores, scores - 100.0)
     scores = tl.exp(scores - tl.max(scores, 1)[:, None])
@@ -107,15 +107,15 @@ def _forward(qkv, bias, out, H, W, C, scale, w: tl.constexpr, shift, d: tl.const
     place, region = _places(window, H, W, w, shift)
     feature = tl.arange(0, D)
     real = (feature < d)[None, :]
-    own = head * d + feature[None, :]
-    rows = place[:, None] * (3 * C) + own
+    columns = head * d + feature[None, :]
+    rows = place[:, None] * (3 * C) + columns
     q = tl.load(qkv + rows, mask=real, other=0.0)
     k = tl.load(qkv + rows + C, mask=real, other=0.0)
     v = tl.load(qkv + rows + 2 * C, mask=real, other=0.0)
     pair = tl.arange(0, L)[:, None] * L + tl.arange(0, L)[None, :]
     p = _attend(q, k, tl.load(bias + head * L * L + pair).to(tl.float32), region, scale)
     o = tl.dot(p.to(v.dtype), v, input_precision="ieee")
-    tl.store(out + place[:, None] * C + own, o.to(v.dtype), mask=real)
+    tl.store(out + place[:, None] * C + columns, o.to(v.dtype), mask=real)
 
 
 @triton.jit
@@ -126,17 +126,17 @@ def _backward(
     L: tl.constexpr = w * w
     feature = tl.arange(0, D)
     real = (feature < d)[None, :]
-    own = head * d + feature[None, :]
+    columns = head * d + feature[None, :]
     pair = tl.arange(0, L)[:, None] * L + tl.arange(0, L)[None, :]
     b = tl.load(bias + head * L * L + pair).to(tl.float32)
     total = tl.zeros((L, L), tl.float32)
     for window in range(first, windows, tl.num_programs(1)):
         place, region = _places(window, H, W, w, shift)
-        rows = place[:, None] * (3 * C) + own
+        rows = place[:, None] * (3 * C) + columns
         q = tl.load(qkv + rows, mask=real, other=0.0)
         k = tl.load(qkv + rows + C, mask=real, other=0.0)
         v = tl.load(qkv + rows + 2 * C, mask=real, other=0.0)
-        g = tl.load(grad + place[:, None] * C + own, mask=real, other=0.0)
+        g = tl.load(grad + place[:, None] * C + columns, mask=real, other=0.0)
         p = _attend(q, k, b, region, scale)
         d_v = tl.dot(tl.trans(p.to(g.dtype)), g, input_precision="ieee")
         d_p = tl.dot(g, tl.trans(v), input_precision="ieee")

@@ -32,7 +32,7 @@ from aural.train.config import DataConfig, SourceConfig
 from aural.train.draw import ORDER, generator, permutation
 
 CHECKED_FILES = 200_000
-EMPTY_ROW: Mapping[str, Any] = asdict(Row(path="", source="", split=""))
+EMPTY_ROW: dict[str, Any] = asdict(Row(path="", source="", split=""))
 
 
 @dataclass

@@ -16,7 +16,7 @@ import soundfile
 
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.data.leaks import leaks
-from aural.data.libre.build import build, build_source
+from aural.data.libre.build import Place, build, build_source
 from aural.data.libre.cards import SourceCard, source_cards, taxonomy
 from aural.data.libre.debian import Copyright, spdx, unpack
 from aural.data.libre.show import counts, write_page
@@ -165,7 +165,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, debs: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     build(CARDS, whole, debs=debs)
     (out / "state").mkdir(parents=True)
-    build_source(CARDS[0], out, debs)  # killed after the first source, in the midst of the second
+    build_source(CARDS[0], Place(out, debs))  # killed after the first source, in the midst of the second
     done = {p.name: p.stat().st_mtime_ns for p in (out / "state").glob("*.parquet")}
     (out / ".unpacked-two-abc/usr").mkdir(parents=True)
     (out / "clips/two/dog").mkdir(parents=True)

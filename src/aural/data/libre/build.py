@@ -57,6 +57,15 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a build reads and writes: the corpus folder, a folder of .deb files, and the length of stored clips."""
+
+    out: Path
+    debs: Path | None = None
+    longest_s: float = MAX_S
+
+
+@dataclass(frozen=True)
 class _Done:
     state: Path
     notes: list[str]
@@ -68,6 +77,7 @@ def build(
     *,
     jobs: int = 1,
     debs: Path | None = None,
+    longest_s: float = MAX_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Build or complete the corpus in `out`; the result depends on cards and packages alone, not on `jobs`."""
@@ -77,13 +87,14 @@ def build(
     (out / "state").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _clear(out)
-        return _build(cards, out, jobs, debs, say)
+        return _build(cards, Place(out, debs, longest_s), jobs, say)
 
 
-def _build(cards: list[SourceCard], out: Path, jobs: int, debs: Path | None, say: Callable[[str], None]) -> Report:
+def _build(cards: list[SourceCard], place: Place, jobs: int, say: Callable[[str], None]) -> Report:
+    out = place.out
     done: dict[str, _Done] = {}
     missing: dict[str, str] = {}
-    for name, result in _finished(cards, out, jobs, debs):
+    for name, result in _finished(cards, place, jobs):
         try:
             done[name] = result()
             say(f"{name}: {len(read_manifest(done[name].state))} sounds")
@@ -100,18 +111,16 @@ def _build(cards: list[SourceCard], out: Path, jobs: int, debs: Path | None, say
     return Report(path, len(kept), dropped, dict(sorted(missing.items())), notes)
 
 
-def _finished(
-    cards: list[SourceCard], out: Path, jobs: int, debs: Path | None
-) -> Iterator[tuple[str, Callable[[], _Done]]]:
+def _finished(cards: list[SourceCard], place: Place, jobs: int) -> Iterator[tuple[str, Callable[[], _Done]]]:
     """(source, its result) as one after the other is finished."""
     if jobs == 1:
         for card in cards:
-            yield card.name, partial(build_source, card, out, debs)
+            yield card.name, partial(build_source, card, place)
         return
     parent = os.getpid()
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with, initargs=(parent,))
     try:
-        work = {pool.submit(build_source, card, out, debs): card.name for card in cards}
+        work = {pool.submit(build_source, card, place): card.name for card in cards}
         for future in as_completed(work):
             yield work[future], future.result
     finally:
@@ -129,10 +138,11 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def build_source(card: SourceCard, out: Path, debs: Path | None = None) -> _Done:
-    """Fetch, unpack and read one source; returns at once where its state is up to date."""
+def build_source(card: SourceCard, place: Place) -> _Done:
+    """Fetch, unpack and read one source; return at once when its state is up to date."""
     from aural.data.libre import soundfont  # noqa: F401
 
+    out, debs = place.out, place.debs
     paths = {name: fetch(name, package, out / "debs", debs) for name, package in card.packages.items()}
     sums = {name: file_sha256(path) for name, path in paths.items()}
     notes = [
@@ -140,13 +150,14 @@ def build_source(card: SourceCard, out: Path, debs: Path | None = None) -> _Done
         for name, package in card.packages.items()
         if package.sha256 and package.sha256 != sums[name]
     ]
-    key = hashlib.sha256(json.dumps([BUILDER, _content(card), sums], sort_keys=True).encode()).hexdigest()[:16]
+    content = [BUILDER, _content(card), sums, *([place.longest_s] if place.longest_s != MAX_S else [])]
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     state = out / "state" / f"{card.name}.{key}.parquet"
     if not state.is_file():
         with tempfile.TemporaryDirectory(dir=out, prefix=f"{UNPACKED}{card.name}-") as part:
             for path in paths.values():
                 unpack(path, Path(part))
-            rows, skipped = _read_source(card, Path(part), out, deb_version(next(iter(paths.values()))))
+            rows, skipped = _read_source(card, Path(part), place, deb_version(next(iter(paths.values()))))
         for old in (out / "state").glob(f"{card.name}.*.parquet"):
             if old.name.split(".")[0] == card.name:
                 old.unlink(missing_ok=True)
@@ -161,15 +172,15 @@ def _content(card: SourceCard) -> dict[str, object]:
     return card.model_dump(exclude={"notes", "split", "held_out", "cap"}) | {"families": sorted(table.families.items())}
 
 
-def _read_source(card: SourceCard, unpacked: Path, out: Path, version: str) -> tuple[list[Row], dict[str, int]]:
+def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -> tuple[list[Row], dict[str, int]]:
     """The rows of all sounds that the card's rules give a meaning, their clips written; and why others were skipped."""
     skipped: Counter[str] = Counter()
     rows: dict[str, Row] = {}
     copyright_file = Copyright.of(unpacked)
-    folder = out / "clips" / card.name
+    folder = place.out / "clips" / card.name
     for found, said in _chosen(card, unpacked, skipped):
         try:
-            clip = _clip(found)
+            clip = _clip(found, place.longest_s)
         except AudioError:
             skipped["cannot be decoded"] += 1
             continue
@@ -228,15 +239,15 @@ def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tup
     return [keep[rank] for rank in dict.fromkeys(order) if rank in keep]
 
 
-def _clip(found: Found) -> Clip:
-    """The sound as it is stored: at most 30 s and 48 kHz, one channel where both are equal."""
+def _clip(found: Found, longest_s: float) -> Clip:
+    """Return the sound as it is stored: at most `longest_s` and 48 kHz, one channel where both are equal."""
     if isinstance(found.sound, Clip):
         clip = found.sound
     elif callable(found.sound):
         clip = found.sound()
     else:
-        clip = read(found.sound, duration_s=MAX_S)
-    samples = clip.samples[:, : round(MAX_S * clip.sample_rate_hz)]
+        clip = read(found.sound, duration_s=longest_s)
+    samples = clip.samples[:, : round(longest_s * clip.sample_rate_hz)]
     rate = clip.sample_rate_hz
     if rate > MAX_RATE_HZ:
         samples, rate = resample(samples, rate, MAX_RATE_HZ), MAX_RATE_HZ

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import os
-import struct
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from aural.audio.io import read
-from aural.audio.resample import resample
 from aural.core.errors import AudioError
+from aural.core.files import atomic_write
+from aural.data.listen import spectrogram_png
 from aural.data.manifest import SPLITS, Manifest, Row
 
 WIDTH, HEIGHT = 120, 40  # of a spectrogram, in pixels
@@ -88,10 +84,8 @@ def _table(rows: list[Row], columns: tuple[str, ...]) -> str:
 
 def write_page(manifest: Manifest, path: Path, *, most_per_class: int = 0) -> Path:
     """The listening page: self-contained but for the sounds, which are linked relative to it."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as out:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         out.writelines(_page(manifest, path.parent, most_per_class))
-    os.replace(part, path)
     return path
 
 
@@ -112,7 +106,8 @@ def _page(manifest: Manifest, folder: Path, most: int) -> Iterator[str]:
 def _figure(row: Row, file: Path, folder: Path) -> str:
     link = html.escape(Path(os.path.relpath(file, folder)).as_posix().replace("%", "%25").replace("#", "%23"))
     try:
-        picture = f'<img loading=lazy alt="" src="data:image/png;base64,{spectrogram_png(file)}">'
+        pixels = spectrogram_png(read(file, mono=True), WIDTH, HEIGHT)
+        picture = f'<img loading=lazy alt="" src="data:image/png;base64,{pixels}">'
     except AudioError as error:
         picture = f"<p>{html.escape(str(error))}</p>"
     words = html.escape(row.transcript or row.caption_short)
@@ -121,30 +116,3 @@ def _figure(row: Row, file: Path, folder: Path) -> str:
         f'<figure>{picture}<audio controls preload=none src="{link}"></audio>'
         f"<figcaption>{words}<br><small>{about}<br>{html.escape(row.path)}</small></figcaption></figure>\n"
     )
-
-
-def spectrogram_png(file: Path) -> str:
-    """A small spectrogram (log frequency up to 8 kHz, 60 dB) as base64 of a grey PNG."""
-    clip = read(file, mono=True)
-    mono = resample(clip.samples, clip.sample_rate_hz, 16_000)[0]
-    mono = np.pad(mono, (256, max(256, 1024 - len(mono))))
-    starts = np.linspace(0, len(mono) - 512, WIDTH).astype(int)
-    frames = np.stack([mono[a : a + 512] for a in starts]) * np.hanning(512)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
-    bins = np.unique(np.geomspace(2, 256, HEIGHT + 1).round()).astype(int)
-    bands = np.add.reduceat(power, bins[:-1], axis=1) / np.diff(bins, append=257)[: len(bins) - 1]
-    decibels = 10 * np.log10(bands / max(float(bands.max()), 1e-20) + 1e-9)
-    grey = 255 - np.clip((decibels + 60) / 60 * 255, 0, 255).astype(np.uint8)
-    return base64.b64encode(_png(np.ascontiguousarray(grey.T[::-1]))).decode()
-
-
-def _png(grey: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    height, width = grey.shape
-    raw = b"".join(b"\0" + row.tobytes() for row in grey)
-    parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(raw, 9)),
-        (b"IEND", b""),
-    ]
-    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

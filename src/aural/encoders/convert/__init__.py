@@ -1,1 +1,1 @@
-"""Foreign state dicts to ours: one pure description per publisher, checked key by key."""
+"""Convert the state dicts of other packages: one description per publisher, checked key by key."""

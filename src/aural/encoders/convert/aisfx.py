@@ -10,14 +10,14 @@ from torch import Tensor
 from aural.core.errors import CheckpointError
 from aural.encoders.cnn9 import Cnn9, Cnn9Config
 
-HEADS = "fc."  # nine class heads over commercial libraries' categories, whose names are not in the file
+HEADS = "fc."  # nine class heads for categories of commercial libraries; the file does not name the categories
 
 
 def read_encoder(path: str | Path) -> dict[str, Tensor]:
-    """The encoder's tensors as `Cnn9` names them, from the package's checkpoint.
+    """Read the encoder's tensors from the package's checkpoint, named as in `Cnn9`.
 
-    The file pickles (state dict, {library: (index, classes)}) with numpy integers; only those few harmless types are
-    allowed besides tensors.
+    The file pickles (state dict, {library: (index, classes)}) with numpy integers; apart from tensors, only these
+    harmless types are allowed.
     """
     import numpy as np
 
@@ -33,5 +33,5 @@ def read_encoder(path: str | Path) -> dict[str, Tensor]:
     names = {f"embedding_net.{name}": name for name in expected}
     if set(state) != set(names):
         odd = sorted(set(state) ^ set(names))[0]
-        raise CheckpointError(f'{path}: "{odd}" is missing or surplus; it is not the checkpoint of aisfx 0.1.2')
+        raise CheckpointError(f'{path}: "{odd}" is missing or unexpected; this is not the checkpoint of aisfx 0.1.2')
     return {names[name]: t for name, t in state.items()}

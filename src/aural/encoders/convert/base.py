@@ -1,8 +1,8 @@
-"""Translate a publisher's state dict to ours, strictly: every key accounted for, every shape right, or nothing.
+"""Translate the state dict of another package to aural's, with every key and shape checked.
 
-A publisher's file is described by a `Publisher`: how it names each of our tensors, which of its tensors we do not use
-(class heads; they must be there and have their shape all the same), which are constants that can be checked, and which
-leftovers of old library versions may or may not be there.
+A `Publisher` describes a file: the name that it gives each of aural's tensors, the tensors that aural does not use
+(such as class heads; they must still be present with the expected shape), and the constants whose values can be
+checked. Leftovers of old library versions are optional.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from aural.core.errors import CheckpointError, near_miss
 
 Shape = tuple[int, ...]
-# Buffers that old versions of transformers wrote and that hold nothing that was learned: the only surplus allowed.
+# Buffers that old versions of transformers wrote. They hold nothing learned and are the only unexpected keys allowed.
 LEFTOVERS = re.compile(r"(^|\.)(h\.\d+\.attn\.(bias|masked_bias)|embeddings\.(position_ids|token_type_ids))$")
 
 
 class Piece(NamedTuple):
-    """Where one of our tensors comes from: foreign names with their shapes, and how they join."""
+    """The origin of one tensor: the publisher's tensor names with their shapes, and the function that joins them."""
 
     parts: dict[str, Shape]
     join: Callable[[list[Tensor]], Tensor] = lambda tensors: tensors[0]
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Publisher:
-    """One publisher's file. `piece(name, shape)` says where our tensor `name` of `shape` comes from."""
+    """The description of a publisher's file; `piece(name, shape)` returns the origin of aural's tensor `name`."""
 
     piece: Callable[[str, Shape], Piece]
     unused: Mapping[str, Shape] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Publisher:
 
 
 def stacked(names: list[str], shape: Shape) -> Piece:
-    """A tensor that the publisher keeps as equal parts along the first dimension (query, key, value)."""
+    """Return the origin of a tensor stored as equal parts along the first dimension (query, key, value)."""
     part = (shape[0] // len(names), *shape[1:])
     return Piece(dict.fromkeys(names, part), lambda tensors: torch.cat(tensors))
 
@@ -47,7 +47,11 @@ def stacked(names: list[str], shape: Shape) -> Piece:
 def translate(
     state: Mapping[str, Tensor], ours: Mapping[str, Shape], publisher: Publisher, where: str
 ) -> dict[str, Tensor]:
-    """Our tensors from a foreign state dict; CheckpointError names the first keys missing, surplus or misshaped."""
+    """Return aural's tensors from a publisher's state dict.
+
+    ours: name and shape of every tensor to return. where: path for error messages. Raises CheckpointError with the
+    first keys that are missing, unexpected or misshaped, and with constants that differ.
+    """
     pieces = {name: publisher.piece(name, shape) for name, shape in ours.items()}
     expected: dict[str, Shape] = dict(publisher.unused)
     expected |= {name: tuple(tensor.shape) for name, tensor in publisher.constants.items()}
@@ -61,15 +65,13 @@ def translate(
 
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Shape], where: str) -> None:
-    """Exactly the expected keys and shapes, but for the known leftovers."""
+    """Raise CheckpointError unless the keys and shapes are the expected ones; known leftovers are allowed."""
     missing = [key for key in expected if key not in state]
     if missing:
         raise CheckpointError(f"{where}: {_few(missing)} missing; the file is not the checkpoint it claims to be")
-    surplus = [key for key in state if key not in expected and not LEFTOVERS.search(key)]
-    if surplus:
-        raise CheckpointError(
-            f"{where}: {_few(surplus)} not part of this architecture ({near_miss(surplus[0], expected)})"
-        )
+    extra = [key for key in state if key not in expected and not LEFTOVERS.search(key)]
+    if extra:
+        raise CheckpointError(f"{where}: {_few(extra)} not part of this architecture ({near_miss(extra[0], expected)})")
     for key, shape in expected.items():
         if tuple(state[key].shape) != shape:
             raise CheckpointError(f'{where}: "{key}" has shape {tuple(state[key].shape)}, expected {shape}')
@@ -82,18 +84,18 @@ def _few(keys: list[str]) -> str:
 
 
 def htsat_constants(prefix: str, depths: tuple[int, ...], window: int, side: int, masks: bool) -> dict[str, Tensor]:
-    """The index tables and shift masks that publishers store with their window attention."""
+    """Return the index tables and shift masks that publishers store with their window attention."""
     from aural.nn.window import relative_position_index, shift_mask
 
-    found: dict[str, Tensor] = {}
+    constants: dict[str, Tensor] = {}
     for stage, depth in enumerate(depths):
         grid = side // 2**stage
         for block in range(depth):
             at = f"{prefix}layers.{stage}.blocks.{block}."
             if not masks:
-                found[f"{at}attention.self.relative_position_index"] = relative_position_index(window)
+                constants[f"{at}attention.self.relative_position_index"] = relative_position_index(window)
                 continue
-            found[f"{at}attn.relative_position_index"] = relative_position_index(window)
+            constants[f"{at}attn.relative_position_index"] = relative_position_index(window)
             if block % 2 and grid > window:
-                found[f"{at}attn_mask"] = shift_mask(grid, grid, window, window // 2)
-    return found
+                constants[f"{at}attn_mask"] = shift_mask(grid, grid, window, window // 2)
+    return constants

@@ -12,7 +12,10 @@ LINEARS = {"linear1": "0", "linear2": "2"}
 
 
 def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int = 1024, n_mels: int = 64) -> Publisher:
-    """`htsat` is None for PANN-14. Fused models compute their mel outside the network: its front end is unused."""
+    """Describe a LAION CLAP file; `htsat` is None for PANN-14.
+
+    Fused models compute their mel outside the network, so the front end in the file is unused.
+    """
     audio = "audio_branch."
     kernels = [f"{audio}spectrogram_extractor.stft.conv_{part}.weight" for part in ("real", "imag")]
     kernel_shape, filters = (n_fft // 2 + 1, 1, n_fft), f"{audio}logmel_extractor.melW"
@@ -20,7 +23,7 @@ def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int
     def piece(name: str, shape: Shape) -> Piece:
         if name.startswith("audio.front_end."):
             if fused:
-                return Piece({}, lambda _: _own_front_end(name))
+                return Piece({}, lambda _: _default_front_end(name))
             if name.endswith("window"):
                 return Piece(dict.fromkeys(kernels, kernel_shape), lambda pair: window_from_kernels(*pair))
             return Piece({filters: shape})
@@ -49,7 +52,7 @@ def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int
     return Publisher(piece, unused | {audio + name: shape for name, shape in heads.items()}, constants)
 
 
-def _own_front_end(name: str) -> Tensor:
+def _default_front_end(name: str) -> Tensor:
     from aural.audio.mel import PRESETS, LogMel
 
     return LogMel(PRESETS["laion-fused"]).state_dict()[name.removeprefix("audio.front_end.")]

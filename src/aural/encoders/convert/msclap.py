@@ -8,7 +8,7 @@ from aural.encoders.htsat import HtsatConfig
 
 
 def publisher(htsat: bool, n_fft: int = 1024, n_mels: int = 64) -> Publisher:
-    """2023 (`htsat`) or 2022 (CNN14). Our own names follow this publisher's inside the towers."""
+    """Describe the file of 2023 (`htsat`) or of 2022 (CNN14). Inside the towers, aural uses the same tensor names."""
     audio = "audio_encoder.base.htsat." if htsat else "audio_encoder.base."
 
     def piece(name: str, shape: Shape) -> Piece:
@@ -16,15 +16,15 @@ def publisher(htsat: bool, n_fft: int = 1024, n_mels: int = 64) -> Publisher:
             kernel = (n_fft // 2 + 1, 1, n_fft)
             names = [f"{audio}spectrogram_extractor.stft.conv_{part}.weight" for part in ("real", "imag")]
             return Piece(dict.fromkeys(names, kernel), lambda kernels: window_from_kernels(*kernels))
-        for ours, theirs in (
+        for prefix, published in (
             ("audio.front_end.filters", f"{audio}logmel_extractor.melW"),
             ("audio.encoder.", audio),
             ("audio.projection.", "audio_encoder.projection."),
             ("text.encoder.model.", "caption_encoder.base."),
             ("text.projection.", "caption_encoder.projection."),
         ):
-            if name.startswith(ours):
-                return Piece({theirs + name.removeprefix(ours): shape})
+            if name.startswith(prefix):
+                return Piece({published + name.removeprefix(prefix): shape})
         return Piece({name: shape})  # logit_scale
 
     if htsat:
