@@ -32,6 +32,7 @@ from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.files import atomic_write, write_text
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
+from aural.data.libre.mini import cache_folder
 from aural.data.manifest import Manifest, Row, read_manifest, write_manifest
 from aural.data.simulate import Scene, SceneConfig, SceneSimulator
 from aural.data.simulate.caption import Negative
@@ -101,7 +102,12 @@ def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, job
 def corpus_folder(data: Path | None, out: Path) -> Path:
     """Return the folder of the corpus: as given, the toy corpus for "toys", or libre-mini in the cache."""
     if data is None:
-        raise ConfigError("--data is missing: name the folder of libre-mini, or write --data toys for synthetic sounds")
+        if not (cache_folder() / "manifest.parquet").is_file():
+            raise ConfigError(
+                "libre-mini is not in the cache: build it with `aural corpus build libre-mini`, name its folder with "
+                "--data, or write --data toys for synthetic sounds"
+            )
+        return cache_folder()
     return toy_corpus(out / "worlds" / "toys") if str(data) == "toys" else data
 
 

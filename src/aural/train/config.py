@@ -257,6 +257,8 @@ class TaskConfig(Config):
 
 
 class TrackConfig(Config):
+    curves: bool = True
+    """Draw curves.png when the run ends."""
     tensorboard: bool = False
     wandb: str = ""
     """Name of a Weights & Biases project; empty: none."""
