@@ -33,7 +33,7 @@ from aural.reproduce import effect
 from aural.reproduce.card import PLACEHOLDER, RESERVED, ClaimCard
 from aural.reproduce.pool import Task, run_all
 
-SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0", "loop.save_every=2")
+SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0", "loop.save_every=1000")
 SMOKE_SEEDS: Final = 2
 EFFECT: Final = "effect.json"
 DONE: Final = "done.json"
