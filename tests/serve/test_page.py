@@ -1,4 +1,4 @@
-"""The page in headless Chromium: search, play, drop a sound, subtract, filter and use the map, by mouse and by keyboard."""
+"""The page in headless Chromium: search, play, drop a sound, subtract, filter, use the map; by mouse and keyboard."""
 
 from __future__ import annotations
 
