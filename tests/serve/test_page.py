@@ -13,9 +13,9 @@ import pytest
 from live import live_server
 
 import aural.serve
+from aural.search.filters import parse_filter
 from aural.search.library import Library
 from aural.search.query import combine
-from aural.search.where import parse
 from aural.serve.settings import Settings
 from sketch import SketchEmbedder
 
@@ -92,7 +92,7 @@ def expected(
     """What the library itself answers."""
     vectors = [library.vector(file) for file in like or []]
     query = combine(words, vectors, minus, SketchEmbedder().embed_text)
-    hits = library.search(query, 30, parse(where) if where else None)
+    hits = library.search(query, 30, parse_filter(where) if where else None)
     return [hit.path.rsplit("/", 1)[1] for hit in hits]
 
 
@@ -136,7 +136,7 @@ def test_hear_on_click_hover_and_by_key(page: Any, served: Library) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector(".hit:nth-child(2):not(.on)")
     name = names(page)[1]
-    file = next(held.file for held in served.held().values() if held.path.endswith(name))
+    file = next(held.file for held in served.files().values() if held.path.endswith(name))
     page.keyboard.press("m")
     wait_for(page, expected(served, ["rain"], [], like=[file]))
     assert page.inner_text("#example-name") == name
@@ -163,7 +163,7 @@ def test_sound_starts_at_the_place_of_the_hit(page: Any, served: Library) -> Non
 
 
 def test_drop_record_and_choose_a_sound(page: Any, served: Library) -> None:
-    held = next(held for held in served.held().values() if held.path.endswith("07.wav"))
+    held = next(held for held in served.files().values() if held.path.endswith("07.wav"))
     page.evaluate(DROP, held.file)
     page.wait_for_selector(".hit")
     assert (names(page)[0], page.inner_text("#example-name")) == ("07.wav", "mine.wav")

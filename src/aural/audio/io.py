@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from aural.audio.decode import MAX_RATE_HZ, MIN_RATE_HZ, AudioInfo, open_decoder, source_name
+from aural.audio.decode import MAX_RATE_HZ, MIN_RATE_HZ, AudioInfo, Decoder, open_decoder, source_name
 from aural.audio.resample import QUALITY, resample
 from aural.core.errors import AudioError
-from aural.core.types import AudioSource, Clip, FloatArray
+from aural.core.types import AudioSource, Clip, FloatArray, Source
 
 READ_FRAMES = 1 << 18
 
@@ -28,7 +28,7 @@ def info(source: AudioSource) -> AudioInfo:
     if isinstance(source, Clip | tuple):
         clip = as_clip(source)
         return AudioInfo("array", "array", clip.sample_rate_hz, clip.channels, clip.frames)
-    with contextlib.closing(open_decoder(source)) as decoder:
+    with _decoder(source) as decoder:
         return decoder.info
 
 
@@ -150,6 +150,17 @@ def _label(source: AudioSource) -> str:
     return "array" if isinstance(source, Clip | tuple) else source_name(source)
 
 
+@contextlib.contextmanager
+def _decoder(source: AudioSource) -> Iterator[Decoder]:
+    """Open a decoder and close it, with the file of a stored `Source`, at the end."""
+    if isinstance(source, Source):
+        with source.decoder_input() as opened, contextlib.closing(open_decoder(opened)) as decoder:
+            yield decoder
+        return
+    with contextlib.closing(open_decoder(source)) as decoder:
+        yield decoder
+
+
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
     """Blocks at the source's own rate and channels, each checked for NaN and infinity."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
@@ -164,7 +175,7 @@ def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None
         if part.shape[1]:
             yield Clip(_finite(part, "array", first), clip.sample_rate_hz)
         return
-    with contextlib.closing(open_decoder(source)) as decoder:
+    with _decoder(source) as decoder:
         rate = decoder.info.sample_rate_hz
         at = round(start_s * rate)
         left = None if duration_s is None else round(duration_s * rate)

@@ -47,13 +47,14 @@ def windows(
     window_s: float,
     *,
     longer: Longer = "windows",
-    shorter: Shorter = "repeat",
+    shorter: Shorter | None = "repeat",
     generator: random.Random | None = None,
 ) -> Iterator[Window]:
     """A sound as windows of `window_s` seconds, mono at `sample_rate_hz`; read in blocks, so memory stays bounded.
 
     longer="windows": successive windows over the whole sound; the last one ends with the sound, overlapping the one
     before, so that no window is padded. "first", "center", "random" (needs a generator): a single window.
+    shorter=None keeps a sound that is shorter than the window at its length.
     """
     if longer == "random" and generator is None:
         raise AudioError('longer="random" needs a generator, so that the choice can be repeated')
@@ -69,10 +70,10 @@ def windows(
         end_s, start_s, fresh_s = (at + have) / sample_rate_hz, at / sample_rate_hz, have / sample_rate_hz
         if have < length and previous is None:
             _long_enough(samples, sample_rate_hz, source)
-            samples = fit_shorter(samples, length, shorter)
+            samples = samples if shorter is None else fit_shorter(samples, length, shorter)
         elif have < length and previous is not None:
             samples = np.concatenate([previous, samples])[-length:]
-            start_s = end_s - window_s
+            start_s = (at + have - length) / sample_rate_hz
         previous = samples
         yield Window(samples, start_s, end_s, fresh_s, not samples.any())
         if longer == "first":
@@ -83,7 +84,12 @@ def windows(
 
 
 def _single(
-    source: AudioSource, rate: int, length: int, longer: Longer, shorter: Shorter, generator: random.Random | None
+    source: AudioSource,
+    rate: int,
+    length: int,
+    longer: Longer,
+    shorter: Shorter | None,
+    generator: random.Random | None,
 ) -> Window:
     """The center or a random window: the sound is counted in a first pass and cut in a second, in bounded memory."""
     if hasattr(source, "read") and not source.seekable():  # type: ignore[union-attr]
@@ -102,7 +108,7 @@ def _single(
     fresh = samples.shape[0]
     if fresh < length:
         _long_enough(samples, rate, source)
-        samples = fit_shorter(samples, length, shorter)
+        samples = samples if shorter is None else fit_shorter(samples, length, shorter)
     return Window(samples, start / rate, (start + fresh) / rate, fresh / rate, not samples.any())
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from aural.audio.io import is_tensor
 from aural.core.errors import ConfigError, DataError
-from aural.core.types import AudioSource, Clip
+from aural.core.types import AudioSource, Clip, Source
 
 
 def as_sources(clips: Any) -> Iterable[AudioSource]:
     """What was given as sounds, as an iterable of sources: one source alone is a list of one."""
     pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
-    alone = (str, PathLike, bytes, bytearray, memoryview, Clip, np.ndarray)
+    alone = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray)
     if pair or isinstance(clips, alone) or is_tensor(clips) or hasattr(clips, "read"):
         return [clips]
     if not isinstance(clips, Iterable):

@@ -42,7 +42,7 @@ class HeadsConfig(SystemConfig):
         return Plan(fields, gives_loss=True, audio=self.audio)
 
 
-@SYSTEMS.register("heads")
+@SYSTEMS.register("heads", architecture="encoder and heads", training="discriminative")
 class Heads(System):
     """An audio encoder with a head per task. A batch gives "loss" and each task's sums."""
 
