@@ -26,7 +26,7 @@ from aural.data.shards import ShardConfig, write_shards
 
 
 def tars(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*.tar"))}
 
 
 def test_flac_shards_hold_the_samples_and_the_row(tmp_path: Path) -> None:
