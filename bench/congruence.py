@@ -53,14 +53,15 @@ def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict
     import httpx
 
     import aural
-    from aural.search.library import Library, best_windows
+    from aural.search.filters import parse_filter
+    from aural.search.index import best_per_file
+    from aural.search.library import Library
     from aural.search.query import combine
-    from aural.search.where import parse
 
     library = Library(folder)
     model: Any = aural.load(library.card.model)
     oracle, draw = library.store.exact(), random.Random(seed)
-    files = sorted(one.file for one in library.held().values())
+    files = sorted(one.file for one in library.files().values())
     found: dict[str, Any] = {"embedded": 0, "served": 0, "hits": 0, "wanted": 0, "filtered": 0, "some": 0}
     with httpx.Client(base_url=address, timeout=60) as client:
         tags = list(client.get("/v1/library").json()["tags"])
@@ -69,9 +70,9 @@ def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict
             minus = [draw.choice(WORDS)] if draw.random() < 0.3 else []
             like = [draw.choice(files)] if draw.random() < 0.3 else []
             source = random_filter(draw, tags) if draw.random() < 0.8 else None
-            where = None if source is None else parse(source)
+            where = None if source is None else parse_filter(source)
             query = combine(words, [library.vector(file) for file in like], minus, model.embed_text)
-            want = best_windows(lambda rows, q=query, w=where: oracle.search(q, rows, w), top)  # type: ignore[misc]
+            want = best_per_file(lambda rows, q=query, w=where: oracle.search(q, rows, w), top)  # type: ignore[misc]
             here = library.search(query, top, where)
             body = {"words": words, "minus": minus, "like": like, "where": source, "top": top}
             answer = client.post("/v1/search", json=body)

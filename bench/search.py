@@ -71,7 +71,7 @@ def fill(store: Any, vectors: Rows) -> float:
     """Append all rows in chunks; seconds."""
     import pyarrow as pa
 
-    from aural.search.store import schema
+    from aural.search.lance import schema
 
     names, began = schema(vectors.shape[1]), time.perf_counter()
     for at in range(0, len(vectors), CHUNK):
@@ -118,8 +118,8 @@ def row(name: str, build_s: float | None, size_mb: float | None, found: tuple[fl
 
 
 def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]], kinds: list[str], keep: bool) -> None:
-    from aural.search.store import LanceStore
-    from aural.search.where import parse
+    from aural.search.filters import parse_filter
+    from aural.search.lance import LanceStore
 
     store = LanceStore(folder, vectors.shape[1], create=True)
     if not keep:
@@ -153,7 +153,7 @@ def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]]
         keep = duration < limit
         kept = truth(vectors, queries[:few], keep)
         name = f"aural, as set, where duration < {limit} ({100 * keep.mean():.1f}% of rows)"
-        row(name, None, None, measure(asked(where=parse(f"duration < {limit}")), queries[:few], kept))
+        row(name, None, None, measure(asked(where=parse_filter(f"duration < {limit}")), queries[:few], kept))
 
 
 def bench_faiss(vectors: Rows, queries: Rows, want: list[set[int]], threads: int, hnsw_too: bool) -> None:

@@ -1,4 +1,4 @@
-"""Sounds, and a store of random vectors with random metadata, for the tests of search and serving."""
+"""Create sounds, libraries, and tables of random vectors with random metadata, for the tests of search and serving."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from aural.search.store import LanceStore, table_of
-from aural.search.where import COLUMNS
-from sketch import DIM
+from aural.search.filters import COLUMNS
+from aural.search.lance import LanceStore, table_of
+from aural.search.library import Library
+from sketch import DIM, SketchEmbedder
 
 RATE_HZ = 8000
 
 
 def write_sound(path: Path, seconds: float, seed: int, rate_hz: int = RATE_HZ) -> Path:
-    """A tone with noise, another one for every seed."""
+    """Write a tone with noise that depends on the seed."""
     draw = np.random.default_rng(seed)
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     wave = 0.3 * np.sin(2 * np.pi * draw.uniform(60, 3000) * t) + 0.02 * draw.standard_normal(t.size)
@@ -25,8 +26,24 @@ def write_sound(path: Path, seconds: float, seed: int, rate_hz: int = RATE_HZ) -
     return path
 
 
+def build_library(folder: Path, seconds: list[float], silent: str) -> Library:
+    """Return a library of one sound per duration in two folders and a silent one; windows of 5 s."""
+    for i, duration_s in enumerate(seconds):
+        write_sound(folder / "sounds" / ("ambience" if i % 2 else "Effects") / f"{i:02}.wav", duration_s, i)
+    soundfile.write(folder / "sounds" / silent, np.zeros(4000, np.float32), RATE_HZ)
+    return add_all(folder)
+
+
+def add_all(folder: Path) -> Library:
+    """Return the library `folder`/library with all files below `folder`/sounds."""
+    embedder = SketchEmbedder()
+    library = Library.create(folder / "library", embedder, model="sketch", window_s=5.0)
+    list(library.add(sorted((folder / "sounds").rglob("*.*")), embedder, roots=[folder / "sounds"]))
+    return library
+
+
 def random_store(folder: Path, files: int, seed: int = 0) -> LanceStore:
-    """A store of random unit vectors and random metadata: 1 to 4 windows a file."""
+    """Return a table of random unit vectors and random metadata: 1 to 4 windows per file."""
     draw = np.random.default_rng(seed)
     rows = []
     for i in range(files):
@@ -46,7 +63,7 @@ def random_store(folder: Path, files: int, seed: int = 0) -> LanceStore:
 
 
 def random_filter(draw: random.Random, depth: int = 0) -> str:
-    """A filter over the columns of the test library that often keeps some rows."""
+    """Return a filter over the columns of the random table that often keeps some rows."""
     if depth < 3 and draw.random() < 0.5:
         joined = [random_filter(draw, depth + 1) for _ in range(draw.randrange(2, 4))]
         text = f" {draw.choice(['and', 'or'])} ".join(joined)
@@ -59,6 +76,7 @@ def random_filter(draw: random.Random, depth: int = 0) -> str:
             f"path {draw.choice(['like', 'not like', 'ilike'])} '%{draw.choice('0123456789eR')}%'",
             f"name like '{draw.choice(['a_%', '%_.wav', '1%', 'B%'])}'",
             f"window in ({draw.randrange(4)}, 2)",
+            random_comparison(draw),
             f"tags has '{draw.choice(['rain', 'wind', 'nothing'])}'",
             f"start {draw.choice(['<', '>='])} {draw.randrange(20)}",
             draw.choice(["silent", "not silent", "silent = true"]),
@@ -67,4 +85,15 @@ def random_filter(draw: random.Random, depth: int = 0) -> str:
             "modified > '2020-01-01'",
             "size > 0",
         ]
+    )
+
+
+def random_comparison(draw: random.Random) -> str:
+    """Return a comparison of a number column with a number of any size or fraction."""
+    exponent = draw.randrange(-3, 19)
+    number = draw.choice([draw.randrange(3), draw.randrange(6) / 2, 10**exponent, draw.uniform(-1, 1) * 10**exponent])
+    column = draw.choice(["window", "sample_rate", "channels", "size", "duration", "end"])
+    sign = draw.choice(["=", "!=", "<", "<=", ">", ">="])
+    return draw.choice(
+        [f"{column} {sign} {number!r}", f"{column} in (1, {number!r})", f"{column} not between {number!r} and 48000.5"]
     )

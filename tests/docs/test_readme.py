@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from printed import assert_same_output
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import pytest
 from run_library import WideEmbedder
 
 from aural.search.check import check
+from aural.search.filters import one_of
 from aural.search.library import Library
-from aural.search.where import any_of
 from library_toys import write_sound
 
 SCRIPT = Path(__file__).with_name("run_library.py")
@@ -76,7 +76,7 @@ def whole(folder: Path) -> Library:
 
 def as_on_disk(library: Library, sounds: Path) -> None:
     """The library holds the files on disk, each with the vectors that a fresh library would hold."""
-    assert sorted(library.held()) == sorted(map(str, sounds.glob("*.wav")))
+    assert sorted(library.files()) == sorted(map(str, sounds.glob("*.wav")))
     embedder = WideEmbedder()
     fresh = Library.create(library.folder.parent / f"fresh{time.monotonic_ns()}", embedder, model="s", window_s=1.0)
     list(fresh.add(sorted(sounds.glob("*.wav")), embedder))
@@ -99,18 +99,18 @@ def kill_many(tmp_path: Path, kills: dict[str, int], seed: int) -> dict[str, int
             run_and_kill("add", folder, sounds, None)
         if what == "update":
             change_sounds(sounds, draw)
-        before = whole(folder).held() if folder.exists() else {}
+        before = whole(folder).files() if folder.exists() else {}
         told, was_cut = run_and_kill(what, folder, sounds, draw.uniform(0.0, 3.0 if what == "compact" else 1.2))
         cut[what] += was_cut
         if (folder / "library.json").exists():
-            held = whole(folder).held()
+            held = whole(folder).files()
             done = [line.split(" ", 1) for line in told if line not in ("ready", "end")]
             assert {path for status, path in done if status != "removed"} <= held.keys(), "told as done, but lost"
             assert held.keys() >= {path for path in before if Path(path).exists()}, "lost what was held"
         run_and_kill("add" if what == "add" else "update", folder, sounds, None)
         library = whole(folder)
         as_on_disk(library, sounds)
-        assert library.store.count(any_of("file", ["none"])) == 0
+        assert library.store.count(one_of("file", ["none"])) == 0
         assert library.store.stats()["index"] == "IvfRq"
         for query in library.store.exact().vectors[::60]:
             found, want = (library.store.search(query, 10, exact=exact) for exact in (False, True))

@@ -1,16 +1,14 @@
-"""A library and a client of its server; the server's own code runs, only the socket is left out."""
+"""A library and a client of its server. All code of the server runs except the socket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
-import soundfile
 
 from aural.search.library import Library
 from aural.search.tag import tag
-from library_toys import RATE_HZ, write_sound
+from library_toys import build_library
 from sketch import SketchEmbedder
 
 for package in ("lancedb", "fastapi", "httpx", "prometheus_client", "python_multipart"):
@@ -19,16 +17,11 @@ for package in ("lancedb", "fastapi", "httpx", "prometheus_client", "python_mult
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """40 files of 0.3 to 24 s with tags; windows of 5 s."""
+    """Return a library of 40 files of 0.3 to 24 s with tags; windows of 5 s."""
     folder = tmp_path_factory.mktemp("served")
-    for i in range(39):
-        write_sound(folder / "sounds" / ("ambience" if i % 2 else "Effects") / f"{i:02}.wav", 0.3 + i * 0.6, i)
-    soundfile.write(folder / "sounds" / "silent.flac", np.zeros(4000, np.float32), RATE_HZ)
+    library = build_library(folder, [0.3 + i * 0.6 for i in range(39)], "silent.flac")
     (folder / "secret.wav").write_bytes((folder / "sounds" / "Effects" / "00.wav").read_bytes())
-    embedder = SketchEmbedder()
-    library = Library.create(folder / "library", embedder, model="sketch", window_s=5.0)
-    list(library.add(sorted((folder / "sounds").rglob("*.*")), embedder, roots=[folder / "sounds"]))
-    tag(library, embedder, ["rain", "wind", "dog"])
+    tag(library, SketchEmbedder(), ["rain", "wind", "dog"])
     return library
 
 

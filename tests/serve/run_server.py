@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from aural.core.types import FloatArray
 from aural.search.library import Library
-from aural.serve import engine
+from aural.serve import service
 from aural.serve.run import serve
 from aural.serve.settings import Settings
 from sketch import SketchEmbedder
@@ -28,7 +28,7 @@ class SlowWords(SketchEmbedder):
 
 
 if __name__ == "__main__":
-    engine.INDEX_FROM_ROWS = 256  # above, the store is asked and not the index in memory
+    service.INDEX_FROM_ROWS = 256  # from here on the table is searched, not the index in memory
     embedder = SlowWords()
     embedder.seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     serve(Library(sys.argv[1]), embedder, Settings(port=int(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""The server's answers: equal to the library's own, by every route; ids, ranges, metrics, tokens, refusals."""
+"""Answers of the server equal those of the library on every route; ids, ranges, metrics, tokens, error messages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from aural.core.errors import ConfigError
-from aural.search.library import Library, best_windows
-from aural.search.query import Weights, combine
-from aural.search.where import parse
+from aural.search.filters import parse_filter
+from aural.search.index import best_per_file
+from aural.search.library import Library
+from aural.search.query import QueryWeights, combine
 from aural.serve.app import create_app
 from aural.serve.run import serve
 from aural.serve.settings import Settings
@@ -37,7 +38,7 @@ def wav(seconds: float = 1.0, seed: int = 0, rate_hz: int = RATE_HZ) -> bytes:
 def test_embedded_served_and_exact_agree_on_200_queries(client: TestClient, served: Library) -> None:
     """One question three ways: the library in this process, over HTTP, and by comparing every row in memory."""
     draw, embedder, oracle, some = random.Random(7), SketchEmbedder(), served.store.exact(), 0
-    ids = [held.file for held in served.held().values()]
+    ids = [held.file for held in served.files().values()]
     for _ in range(200):
         body: dict[str, Any] = {
             "words": draw.sample(WORDS, draw.randrange(1, 3)),
@@ -47,12 +48,12 @@ def test_embedded_served_and_exact_agree_on_200_queries(client: TestClient, serv
             "top": draw.randrange(1, 30),
             "minus_weight": round(draw.uniform(0, 0.9), 2),
         }
-        where = parse(body["where"]) if body["where"] else None
+        where = parse_filter(body["where"]) if body["where"] else None
         like = [served.vector(file) for file in body["like"]]
-        weights = Weights(minus=body["minus_weight"])
+        weights = QueryWeights(minus=body["minus_weight"])
         query = combine(body["words"], like, body["minus"], embedder.embed_text, weights)
         embedded = served.search(query, body["top"], where)
-        exact = best_windows(lambda rows, q=query, w=where: oracle.search(q, rows, w), body["top"])  # type: ignore[misc]
+        exact = best_per_file(lambda rows, q=query, w=where: oracle.search(q, rows, w), body["top"])  # type: ignore[misc]
         answer = client.post("/v1/search", json=body)
         assert answer.status_code == 200, answer.text
         got = answer.json()["hits"]
@@ -66,7 +67,7 @@ def test_embedded_served_and_exact_agree_on_200_queries(client: TestClient, serv
 
 
 def test_an_uploaded_sound_finds_itself(client: TestClient, served: Library) -> None:
-    path = next(path for path in served.held() if path.endswith("07.wav"))
+    path = next(path for path in served.files() if path.endswith("07.wav"))
     answer = client.post("/v1/similar", files={"sound": Path(path).read_bytes()}, data={"top": 3})
     hits = answer.json()["hits"]
     assert (answer.status_code, hits[0]["path"], len(hits)) == (200, path, 3)
@@ -74,8 +75,12 @@ def test_an_uploaded_sound_finds_itself(client: TestClient, served: Library) -> 
     form = {"top": 5, "words": ["rain"], "minus": ["wind", "dog"], "where": "name != '07.wav'", "like_weight": 2}
     hits = client.post("/v1/similar", files={"sound": Path(path).read_bytes()}, data=form).json()["hits"]
     embedder = SketchEmbedder()
-    query = combine(["rain"], [embedder.embed_audio([path])[0]], ["wind", "dog"], embedder.embed_text, Weights(like=2))
-    assert [hit["id"] for hit in hits] == [hit.file for hit in served.search(query, 5, parse("name != '07.wav'"))]
+    query = combine(
+        ["rain"], [embedder.embed_audio([path])[0]], ["wind", "dog"], embedder.embed_text, QueryWeights(like=2)
+    )
+    assert [hit["id"] for hit in hits] == [
+        hit.file for hit in served.search(query, 5, parse_filter("name != '07.wav'"))
+    ]
 
 
 def test_embed_and_classify(client: TestClient) -> None:
@@ -97,7 +102,7 @@ def test_embed_and_classify(client: TestClient) -> None:
 
 
 def test_sounds_whole_and_in_part(client: TestClient, served: Library) -> None:
-    held = next(one for one in served.held().values() if one.path.endswith("38.wav"))
+    held = next(one for one in served.files().values() if one.path.endswith("38.wav"))
     content = Path(held.path).read_bytes()
     whole = client.get(f"/v1/audio/{held.file}")
     assert (whole.status_code, whole.content, whole.headers["content-type"]) == (200, content, "audio/wav")
@@ -136,7 +141,7 @@ def test_a_file_that_was_exchanged_is_not_read(tmp_path: Path) -> None:
     embedder = SketchEmbedder()
     library = Library.create(tmp_path / "library", embedder, model="sketch")
     list(library.add([tmp_path / "a.wav", tmp_path / "b.wav"], embedder))
-    ids = {Path(one.path).name: one.file for one in library.held().values()}
+    ids = {Path(one.path).name: one.file for one in library.files().values()}
     (tmp_path / "a.wav").unlink()
     (tmp_path / "a.wav").symlink_to(tmp_path / "secret")
     (tmp_path / "b.wav").unlink()
@@ -171,21 +176,21 @@ def test_request_ids_and_logs(client: TestClient, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({}, "nothing to search for"),
-        ({"minus": ["rain"]}, "leave them out of"),
+        ({"minus": ["rain"]}, "to be subtracted from"),
         ({"words": ["rain"], "where": "duraton < 5"}, 'did you mean "duration"'),
-        ({"words": ["rain"], "like": ["0" * 16]}, "holds no such file"),
+        ({"words": ["rain"], "like": ["0" * 16]}, "contains no such file"),
         ({"words": ["rain"], "top": 0}, "top"),
         ({"words": ["rain"], "minus": ["rain"], "minus_weight": 1}, "cancel out"),
         ({"wards": ["rain"]}, "wards"),
     ],
 )
-def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], told: str) -> None:
+def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], message: str) -> None:
     answer = client.post("/v1/search", json=body)
     assert answer.status_code == (404 if "like" in body else 422)
-    assert told in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_door(served: Library) -> None:
@@ -211,7 +216,7 @@ def test_other_host_names_are_refused_on_loopback(client: TestClient) -> None:
 
 
 def test_open_addresses_need_a_token_and_models_must_fit(served: Library) -> None:
-    with pytest.raises(ConfigError, match="give --token"):
+    with pytest.raises(ConfigError, match="set --token"):
         serve(served, SketchEmbedder(), Settings(host="0.0.0.0"))
     with pytest.raises(ConfigError, match="use --model sketch"):
         create_app(served, SketchEmbedder(seed=3))

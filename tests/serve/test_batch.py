@@ -21,7 +21,7 @@ def rows(items: list[str]) -> FloatArray:
 
 def batcher(executor: ThreadPoolExecutor, seen: list[int], **options: float) -> Batcher[str]:
     values = {"size": 8, "wait_s": 0.05, "max_waiting": 20} | options
-    return Batcher(rows, executor, seen=seen.append, **values)  # type: ignore[arg-type]
+    return Batcher(rows, executor, on_batch=seen.append, **values)  # type: ignore[arg-type]
 
 
 def test_requests_share_calls_and_keep_their_rows() -> None:

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: type, see, hear, drop a sound, subtract, filter, wander, by mouse and by keyboard."""
+"""The page in headless Chromium: search, play, drop a sound, subtract, filter, use the map; by mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from live import live_server
 
 import aural.serve
+from aural.search.filters import parse_filter
 from aural.search.library import Library
 from aural.search.query import combine
-from aural.search.where import parse
 from aural.serve.settings import Settings
 from sketch import SketchEmbedder
 
@@ -60,7 +60,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.on("pageerror", lambda error: failures.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith((address, "blob:", "data:")) else elsewhere.append(r.url))
     page.goto(address)
-    page.wait_for_selector("#held:not(:empty)")
+    page.wait_for_selector("#library:not(:empty)")
     yield page
     context.close()
     assert (failures, elsewhere) == ([], [])
@@ -92,7 +92,7 @@ def expected(
     """What the library itself answers."""
     vectors = [library.vector(file) for file in like or []]
     query = combine(words, vectors, minus, SketchEmbedder().embed_text)
-    hits = library.search(query, 30, parse(where) if where else None)
+    hits = library.search(query, 30, parse_filter(where) if where else None)
     return [hit.path.rsplit("/", 1)[1] for hit in hits]
 
 
@@ -114,7 +114,7 @@ def test_type_subtract_and_filter(page: Any, served: Library) -> None:
     page.wait_for_selector("#problem:not([hidden])")
     assert 'did you mean "duration"' in page.inner_text("#problem")
     page.fill("#where", "duration > 1000")
-    until(page, "document.getElementById('told').textContent.includes('Nothing fits')")
+    until(page, "document.getElementById('status').textContent.includes('No sounds match')")
 
 
 def test_hear_on_click_hover_and_by_key(page: Any, served: Library) -> None:
@@ -136,7 +136,7 @@ def test_hear_on_click_hover_and_by_key(page: Any, served: Library) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector(".hit:nth-child(2):not(.on)")
     name = names(page)[1]
-    file = next(held.file for held in served.held().values() if held.path.endswith(name))
+    file = next(held.file for held in served.files().values() if held.path.endswith(name))
     page.keyboard.press("m")
     wait_for(page, expected(served, ["rain"], [], like=[file]))
     assert page.inner_text("#example-name") == name
@@ -163,7 +163,7 @@ def test_sound_starts_at_the_place_of_the_hit(page: Any, served: Library) -> Non
 
 
 def test_drop_record_and_choose_a_sound(page: Any, served: Library) -> None:
-    held = next(held for held in served.held().values() if held.path.endswith("07.wav"))
+    held = next(held for held in served.files().values() if held.path.endswith("07.wav"))
     page.evaluate(DROP, held.file)
     page.wait_for_selector(".hit")
     assert (names(page)[0], page.inner_text("#example-name")) == ("07.wav", "mine.wav")
@@ -182,14 +182,14 @@ def test_drop_record_and_choose_a_sound(page: Any, served: Library) -> None:
     assert "not a sound file" in page.inner_text("#problem")
 
 
-def test_wander_through_the_map(page: Any) -> None:
+def test_the_map(page: Any) -> None:
     page.fill("#words", "rain")
     page.click("#tab-map")
-    until(page, "document.getElementById('map-told').textContent.includes('40 sounds')")
+    until(page, "document.getElementById('map-status').textContent.includes('40 sounds')")
     page.focus("#map")
     for key in ("ArrowRight", "ArrowRight", "+", "ArrowLeft"):
         page.keyboard.press(key)
-    chosen = page.inner_text("#map-told strong")
+    chosen = page.inner_text("#map-status strong")
     assert chosen.endswith((".wav", ".flac"))
     page.keyboard.press("m")
     page.wait_for_selector(".hit")
@@ -224,7 +224,7 @@ def test_a_token_is_asked_for(browser: Any, served: Library) -> None:
         page.wait_for_selector("#door-problem:not([hidden])")
         page.fill("#token", "long-enough-token")
         page.keyboard.press("Enter")
-        page.wait_for_selector("#held:not(:empty)")
+        page.wait_for_selector("#library:not(:empty)")
         page.fill("#words", "rain")
         page.wait_for_selector(".hit")
         context.close()

@@ -169,20 +169,20 @@ def test_random_damage_never_fails_the_server(client: TestClient) -> None:
 
 
 def test_a_decoder_that_is_killed_or_stalls_is_replaced(client: TestClient, tmp_path: Path) -> None:
-    engine = client.app.state.engine  # type: ignore[attr-defined]
+    service = client.app.state.service  # type: ignore[attr-defined]
     assert client.portal is not None
-    ended = engine.decoders.ended
+    ended = service.decoders.ended
     os.mkfifo(tmp_path / "stalls.wav")  # opening it waits for a writer that never comes
 
     async def stall() -> None:
-        await engine.decoders.decode(str(tmp_path / "stalls.wav"), sample_rate_hz=None, most_s=1.0)
+        await service.decoders.decode(str(tmp_path / "stalls.wav"), sample_rate_hz=None, max_s=1.0)
 
     with pytest.raises(Exception, match="took longer than 5 s"):
         client.portal.call(stall)
-    assert engine.decoders.ended == ended + 1
+    assert service.decoders.ended == ended + 1
     path = write_sound(tmp_path / "fine.wav", 1.0, 1)
 
     async def fine() -> int:
-        return int((await engine.decoders.decode(str(path), sample_rate_hz=None, most_s=2.0)).frames)
+        return int((await service.decoders.decode(str(path), sample_rate_hz=None, max_s=2.0)).frames)
 
     assert [client.portal.call(fine) for _ in range(3)] == [RATE_HZ] * 3

@@ -1,4 +1,4 @@
-"""`aural evaluate` and `aural compare`: any model on the task cards, and several results beside each other."""
+"""`aural evaluate` and `aural compare`: score a model on task cards, and compare several results."""
 
 from __future__ import annotations
 
@@ -29,49 +29,57 @@ def evaluate(
         ),
     ] = DEFAULT_MODEL,
     data: Annotated[
-        Several, typer.Option("--data", help="The folder that holds each data set by its name; or NAME=DIR for one.")
+        Several, typer.Option("--data", help="Folder that holds each data set by its name; or NAME=DIR for one.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where scores, predictions and embeddings go.")] = Path("scores"),
-    suite: Annotated[Several, typer.Option("--suite", help="A list of tasks; --list tells which there are.")] = None,
-    task: Annotated[Several, typer.Option("--task", help="One task, by name or as a .toml file of your own.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for scores, predictions and embeddings.")] = Path("scores"),
+    suite: Annotated[Several, typer.Option("--suite", help="Score a suite of tasks; --list prints all suites.")] = None,
+    task: Annotated[Several, typer.Option("--task", help="Score one task, by name or as a .toml file.")] = None,
     method: Annotated[Several, typer.Option("--method", help=f"{', '.join(METHODS)}; default: zero-shot.")] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Also score changed sounds and words.")] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="Embeddings and built scenes, shared by several --out folders.")
+        Path | None, typer.Option(help="Folder for embeddings and built scenes, shared by several --out folders.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of intervals, few-shot draws and probes.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="How many for all but zero-shot: mean and spread are told.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of intervals, few-shot draws and probes.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Number of seeds for probes, few-shot and fine-tuning; mean and standard deviation are reported.",
+        ),
+    ] = 1,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning.")] = 10,
     listing: Annotated[bool, typer.Option("--list", help="Print suites and tasks, and score nothing.")] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Print which abilities the tasks measure, and score nothing.")
+    ] = False,
     device: DeviceOption = AUTO_DEVICE,
     precision: PrecisionOption = "fp32",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Score a model on task cards: 95% intervals, published scores beside; a killed run goes on where it was."""
+    """Score a model on task cards, with 95% intervals and published scores. An interrupted run resumes."""
     from aural.evaluate import cards
-    from aural.evaluate.adapters.embedders import open_embedder
-    from aural.evaluate.data_root import DataRoot
-    from aural.evaluate.run import evaluate as run
-    from aural.evaluate.tuning import FineTune
+    from aural.evaluate.dimensions import coverage_report
 
     if listing:
         print("\n".join(f"{name}: {', '.join(tasks)}" for name, tasks in cards.suites().items()))
         return
     chosen = cards.choose(suite or ([] if task else ["all"]), task or [])
-    folders = dict(item.split("=", 1) for item in data or [] if "=" in item)
-    roots = [item for item in data or [] if "=" not in item]
-    if len(roots) > 1:
-        raise ConfigError("--data was given two folders; give one, and NAME=DIR for data sets that lie elsewhere")
-    for name in method or []:
-        if name not in METHODS:
-            raise ConfigError(f'--method "{name}" is not known; use {", ".join(METHODS)}')
-    root = DataRoot(roots[0] if roots else ".", folders)
-    sys.path.insert(0, "")  # "module:attribute" may lie in the working folder
+    if coverage:
+        print(coverage_report(chosen))
+        return
+    from aural.evaluate.adapters.embedders import open_embedder
+    from aural.evaluate.data_root import parse_data_root
+    from aural.evaluate.run import evaluate as run
+    from aural.evaluate.tuning import FineTune
+
+    _check_methods(method or [])
+    root = parse_data_root(data or [])
+    sys.path.insert(0, "")  # "module:attribute" may be a module in the working folder
     if any(card.dataset == SCENES for card in chosen):
         _build_scenes(root, cache or out)
     embedder: Any = open_embedder(model, lambda name: open_model(name, device, precision, tokenizer, offline))
-    done = run(
+    result = run(
         embedder,
         chosen,
         root,
@@ -88,13 +96,23 @@ def evaluate(
         from aural.evaluate.robust.curves import robustness as curves
 
         curves(embedder, chosen, root, out, cache=cache, seed=seed, say=print)
-    print(f"{out}: {len(done.scores)} scored, {len(done.missing)} not", file=sys.stderr)
-    if not done.scores:
+    print(f"{out}: {len(result.scores)} scored, {len(result.missing)} not scored", file=sys.stderr)
+    if not result.scores:
         raise typer.Exit(2)
 
 
+def _check_methods(methods: list[str]) -> None:
+    """Raise ConfigError for a method that no task kind has."""
+    from aural.evaluate.runners import KINDS
+
+    available = dict.fromkeys([*METHODS, *(method for kind in KINDS for method in KINDS[kind].runners)])
+    for name in methods:
+        if name not in available:
+            raise ConfigError(f'unknown --method "{name}"; use {", ".join(available)}')
+
+
 def _build_scenes(root: Any, folder: Path) -> None:
-    """The scenes from the free corpus, where it is there and they are not; a run without either names them missing."""
+    """Build the scenes from the free corpus if they are missing and the corpus is there."""
     from aural.core.errors import DataError
     from aural.data.manifest import read_manifest
     from aural.evaluate.scenes import build_scenes
@@ -102,26 +120,26 @@ def _build_scenes(root: Any, folder: Path) -> None:
     try:
         root.folder(SCENES)
     except DataError:
-        built = folder / SCENES
+        scenes = folder / SCENES
         try:
-            if not built.is_dir():
-                print(f"building {built} from the free corpus", file=sys.stderr)
+            if not scenes.is_dir():
+                print(f"building {scenes} from the free corpus", file=sys.stderr)
                 folder.mkdir(parents=True, exist_ok=True)
-                build_scenes(read_manifest(root.folder("libre")), built)
-            root.folders[SCENES] = built
+                build_scenes(read_manifest(root.folder("libre")), scenes)
+            root.folders[SCENES] = scenes
         except DataError as error:
             print(f"note: no scenes; {error}", file=sys.stderr)
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that `aural evaluate` wrote.", metavar="DIR...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page.")] = Path("compare.html"),
-    seed: Annotated[int, typer.Option(help="Of the paired tests.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page to write.")] = Path("compare.html"),
+    seed: Annotated[int, typer.Option(help="Seed of the paired tests.")] = 0,
 ) -> None:
-    """Put runs beside each other and beside published scores: a table here, everything in one HTML page."""
+    """Compare runs with each other and with published scores: print a table and write one HTML page."""
     from aural.evaluate.report.compare import read_runs, table
     from aural.evaluate.report.page import write_page
 
-    found = read_runs(runs)
-    print(table(found, seed), end="")
-    print(write_page(found, out, seed))
+    results = read_runs(runs)
+    print(table(results, seed), end="")
+    print(write_page(results, out, seed))

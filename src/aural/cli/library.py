@@ -1,14 +1,14 @@
-"""`aural library`: keep a folder's sounds searchable; tag, compare, map, export and check them."""
+"""`aural library`: add a folder's sounds to a library, and tag, compare, map, export and check them."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,25 +27,40 @@ from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel
-    from aural.search.library import Done, Engine, Library
+    from aural.search.embed import FileEmbedder
+    from aural.search.library import FileResult, Library
     from aural.search.plan import Plan
 
 RUNNERS = ("local", "ray")
 
-app = typer.Typer(help="A searchable library of the sounds on your disks.", no_args_is_help=True)
+app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
 
-LibraryModelOption = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Default: the library's own, or libre-small for a new one.", metavar="M"),
-]
 LocationsArgument = Annotated[
     list[str],
     typer.Argument(
         help="Sound files, folders, tars of sounds (shards), or URLs of any of them (s3://...).", metavar="LOCATIONS..."
     ),
 ]
-RunnerOption = Annotated[str, typer.Option("--runner", help="local, or ray for many processes and machines.")]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Ray workers, each with one model.")]
+WindowOption = Annotated[
+    float | None, typer.Option("--window", help="Window in seconds of a new library (default: about 10).")
+]
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The options of the commands that embed files."""
+
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Default: the library's model; libre-small for a new one.", metavar="M"),
+    ] = None
+    batch_size: BatchOption = None
+    runner: Annotated[str, typer.Option("--runner", help="local, or ray to use several processes or machines.")] = (
+        "local"
+    )
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of Ray workers, each with a model.")] = 2
+    strict: StrictOption = False
+    as_json: JsonOption = False
 
 
 @app.command()
@@ -54,27 +69,21 @@ def add(
     *,
     sounds: LocationsArgument,
     library: LibraryOption,
-    window: Annotated[
-        float | None, typer.Option("--window", help="Seconds of a window, for a new library (default: about 10).")
-    ] = None,
-    model: LibraryModelOption = None,
+    window: WindowOption = None,
     options: ModelOptions,
-    batch_size: BatchOption = None,
-    runner: RunnerOption = "local",
-    workers: WorkersOption = 2,
-    strict: StrictOption = False,
-    as_json: JsonOption = False,
+    embed: EmbedOptions,
 ) -> None:
-    """Take files, folders, tars and object stores into the library; what it holds already is not read again."""
+    """Add files, folders, tars and object stores to the library. Files that it already contains are not read again."""
     from aural.search.folder import CARD, read_card
     from aural.search.library import Library
 
-    runner, options = _check_runner(runner, options)
-    name = _model_name(model or (read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL))
-    loaded = options.open(name)
-    held = Library.create(library, loaded, model=name, window_s=window or whole_windows(loaded.window_s))
-    work = _embed_with(runner, held, loaded, options, workers, batch_size)
-    _run(held, lambda planned: held.add(sounds, loaded, roots=sounds, engine=work, planned=planned), strict, as_json)
+    embed, options = _check_runner(embed, options)
+    stored_model = read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL
+    name = _model_name(embed.model or stored_model)
+    model = options.open(name)
+    target = Library.create(library, model, model=name, window_s=window or whole_windows(model.window_s))
+    work = _file_embedder(target, model, embed, options)
+    _run(target, lambda plan: target.add(sounds, model, roots=sounds, embed_with=work, on_plan=plan), embed)
 
 
 @app.command()
@@ -82,24 +91,18 @@ def add(
 def update(
     *,
     library: LibraryOption,
-    prune: Annotated[bool, typer.Option("--prune", help="Drop the files of folders that are gone, too.")] = False,
-    model: LibraryModelOption = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Also delete the files of missing or empty folders.")] = False,
     options: ModelOptions,
-    batch_size: BatchOption = None,
-    runner: RunnerOption = "local",
-    workers: WorkersOption = 2,
-    strict: StrictOption = False,
-    as_json: JsonOption = False,
+    embed: EmbedOptions,
 ) -> None:
-    """Look through the library's folders: read new and changed files, drop vanished ones."""
+    """Add new and changed files of the library's folders and delete vanished ones."""
     from aural.search.library import Library
 
-    runner, options = _check_runner(runner, options)
-    held = Library(library)
-    name = _model_name(model or held.card.model)
-    loaded = options.open(name)
-    work = _embed_with(runner, held, loaded, options, workers, batch_size)
-    _run(held, lambda planned: held.update(loaded, prune=prune, engine=work, planned=planned), strict, as_json)
+    embed, options = _check_runner(embed, options)
+    target = Library(library)
+    model = options.open(_model_name(embed.model or target.card.model))
+    work = _file_embedder(target, model, embed, options)
+    _run(target, lambda plan: target.update(model, prune=prune, embed_with=work, on_plan=plan), embed)
 
 
 @app.command()
@@ -107,18 +110,19 @@ def update(
 def tag(
     *,
     library: LibraryOption,
-    labels_file: Annotated[Path, typer.Option("--labels-file", help="One label a line.")],
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Most labels for a file.")] = 3,
+    labels_file: Annotated[Path, typer.Option("--labels-file", help="Text file with one label per line.")],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Largest number of labels per file.")] = 3,
     template: Annotated[str, typer.Option("--template", "-t", help="Prompt; {} is the label.")] = DEFAULT_TEMPLATE,
     options: ModelOptions,
 ) -> None:
-    """Give every file words from a list; filters can ask for them: --where "tags has 'rain'"."""
+    """Tag every file with labels of a list, for filters such as --where "tags has 'rain'"."""
     from aural.search.library import Library
-    from aural.search.tag import tag as give
+    from aural.search.tag import tag as tag_files
 
-    labels, held = read_lines(labels_file, "labels"), Library(library)
-    loaded = options.open(held.card.model)
-    counts = give(held, loaded, labels, top=top, template=template)
+    labels = read_lines(labels_file, "labels")
+    target = Library(library)
+    model = options.open(target.card.model)
+    counts = tag_files(target, model, labels, top=top, template=template)
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         print(f"{count:>7}  {label}")
 
@@ -126,10 +130,10 @@ def tag(
 @app.command()
 def duplicates(
     library: LibraryOption,
-    near: Annotated[float, typer.Option("--near", help="Least cosine of files that sound the same.")] = 0.99,
+    near: Annotated[float, typer.Option("--near", help="Least cosine of files with the same sound.")] = 0.99,
     as_json: JsonOption = False,
 ) -> None:
-    """Groups of files with the same bytes, or that sound the same and are equally long."""
+    """List groups of files with the same bytes, or with nearly the same sound and length."""
     from aural.search.duplicates import duplicates as find
     from aural.search.library import Library
 
@@ -146,17 +150,17 @@ def duplicates(
 @app.command("map")
 def draw_map(
     library: LibraryOption,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it as .csv, .parquet or .svg.")] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Draw it again even if no file came or went.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .svg file to write.")] = None,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Compute the map even if no file changed.")] = False,
 ) -> None:
-    """Lay all files out in the plane, alike sounds side by side; the page of `aural serve` shows it."""
+    """Compute a map of all files with similar sounds close together; the page of `aural serve` shows it."""
     from aural.search.library import Library
-    from aural.search.overview import overview, write_map
+    from aural.search.sound_map import sound_map, write_map
 
-    found = overview(Library(library), anew=anew)
+    drawn = sound_map(Library(library), redraw=redraw)
     if out is not None:
-        write_map(found, out)
-    print(f"{len(found.files)} sounds on the map ({found.method}){f', written to {out}' if out else ''}")
+        write_map(drawn, out)
+    print(f"{len(drawn.files)} sounds on the map ({drawn.method}){f', written to {out}' if out else ''}")
 
 
 @app.command()
@@ -164,24 +168,24 @@ def export(
     library: LibraryOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .csv or .parquet file to write.")],
     where: WhereOption = None,
-    vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="The vectors, too (parquet).")] = True,
+    vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="Include the vectors (parquet).")] = True,
 ) -> None:
-    """Write the library as a table, one row a window."""
+    """Write the library as a table with one row per window."""
     from aural.search.export import export as write
+    from aural.search.filters import parse_filter
     from aural.search.library import Library
-    from aural.search.where import parse
 
-    rows = write(Library(library), out, where=parse(where) if where else None, vectors=vectors)
+    rows = write(Library(library), out, where=parse_filter(where) if where else None, vectors=vectors)
     print(f"{out}: {rows} rows")
 
 
 @app.command()
 def check(
     library: LibraryOption,
-    hashes: Annotated[bool, typer.Option("--hashes", help="Read every file's content.")] = False,
-    show: Annotated[int, typer.Option("--show", min=0, help="Lines of each kind to print.")] = 20,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Also read and hash the content of every file.")] = False,
+    show: Annotated[int, typer.Option("--show", min=0, help="Number of lines per kind to print.")] = 20,
 ) -> None:
-    """Account for every file and vector; exit code 1 when the library is not whole."""
+    """Check every file and vector; exit code 1 if there is a problem."""
     from aural.search.check import check as run
     from aural.search.library import Library
 
@@ -201,94 +205,87 @@ def check(
 def optimize(
     library: LibraryOption,
     index_from: Annotated[
-        int, typer.Option("--index-from", help="Build the approximate index from this many rows.")
+        int, typer.Option("--index-from", help="Number of rows from which the approximate index is built.")
     ] = (20_000),
 ) -> None:
-    """Join small pieces and bring the approximate index up to date (`add` and `update` do so, too)."""
+    """Compact the table and bring the approximate index up to date, as `add` and `update` also do."""
     from aural.search.library import Library
 
-    held = Library(library)
-    built = held.optimize(build_from=index_from)
-    stats = held.store.stats()
-    index = f"index {stats['index']}" if stats["index"] else "no index: every row is compared"
+    target = Library(library)
+    built = target.optimize(build_from=index_from)
+    stats = target.store.stats()
+    index = f"index {stats['index']}" if stats["index"] else "no index; every row is compared"
     print(f"{stats['rows']} windows, {stats['bytes'] / 1e6:.1f} MB, {index}{' (built now)' if built else ''}")
 
 
-def _run(held: Library, start: Any, strict: bool, as_json: bool) -> None:
-    """Carry a plan out with progress, then compact and report."""
-    batch, counts, begun = Batch(strict), Counter[str](), time.monotonic()
+def _run(target: Library, start: Callable[[Callable[[Plan], None]], Iterator[FileResult]], embed: EmbedOptions) -> None:
+    """Run an add or update with a progress line, then compact the table and print a summary."""
+    batch = Batch(embed.strict)
+    counts = Counter[str]()
+    started = time.monotonic()
     plans: list[Plan] = []
+    results = start(plans.append)
+    first = next(results, None)  # the plan is known from here on
 
-    def told() -> Iterator[Done]:
-        yield from start(plans.append)
-
-    stream = told()
-    first = next(stream, None)
-    total = len(plans[0].todo) + len(plans[0].vanished) + len(plans[0].unreadable)
-
-    def rest() -> Iterator[Done]:
+    def all_results() -> Iterator[FileResult]:
         if first is not None:
             yield first
-            yield from stream
+            yield from results
 
-    for done in progress(rest(), total, "adding"):
-        counts[done.status] += 1
-        if done.error is not None:
-            batch.skip(done.error)
+    for result in progress(all_results(), plans[0].size, "adding"):
+        counts[result.status] += 1
+        if result.error is not None:
+            batch.skip(result.error)
         else:
             batch.done += 1
-            batch.silent += done.silent
-        if as_json:
-            values = {"path": done.path, "status": done.status, "windows": done.windows}
-            print(json_line(values | ({"error": str(done.error)} if done.error else {})))
+            batch.silent += result.silent
+        if embed.as_json:
+            values = {"path": result.path, "status": result.status, "windows": result.windows}
+            print(json_line(values | ({"error": str(result.error)} if result.error else {})))
     for note in plans[0].notes:
         print(f"note: {note}", file=sys.stderr)
-    held.optimize()
-    if not as_json:
-        what = ", ".join(f"{counts[name]} {name}" for name in ("added", "changed", "copied", "touched", "removed"))
-        windows = held.store.count()
-        seconds = time.monotonic() - begun
-        print(f"{what}, {plans[0].unchanged} unchanged; {windows} windows in the library; {seconds:.1f} s")
+    target.optimize()
+    if not embed.as_json:
+        changes = ", ".join(f"{counts[name]} {name}" for name in ("added", "changed", "copied", "touched", "removed"))
+        windows = target.store.count()
+        seconds = time.monotonic() - started
+        print(f"{changes}, {plans[0].unchanged} unchanged; {windows} windows in the library; {seconds:.1f} s")
     code = batch.close()
-    raise typer.Exit(0 if plans[0].unchanged and not strict else code)
+    raise typer.Exit(0 if plans[0].unchanged and not embed.strict else code)
 
 
 def whole_windows(model_s: float, about_s: float = 10.0) -> float:
-    """The multiple of the model's own window that is nearest to `about_s`: no part of a sound is embedded twice."""
+    """Return the multiple of the model's window that is nearest to `about_s`, so that no part is embedded twice."""
     return model_s * max(1, round(about_s / model_s))
 
 
-def _check_runner(runner: str, options: ModelOptions) -> tuple[str, ModelOptions]:
+def _check_runner(embed: EmbedOptions, options: ModelOptions) -> tuple[EmbedOptions, ModelOptions]:
     """Check the runner; `--engine local` and `--engine ray` are former spellings of `--runner`."""
     if options.engine in RUNNERS:
         print(f"note: --engine {options.engine} is now --runner {options.engine}", file=sys.stderr)
-        runner, options = options.engine, replace(options, engine="auto")
-    if runner not in RUNNERS:
-        raise ConfigError(f'runner "{runner}" is not known; use {" or ".join(RUNNERS)}')
-    return runner, options
+        embed = replace(embed, runner=options.engine)
+        options = replace(options, engine="auto")
+    if embed.runner not in RUNNERS:
+        raise ConfigError(f'runner "{embed.runner}" is unknown; use {" or ".join(RUNNERS)}')
+    return embed, options
 
 
-def _embed_with(
-    runner: str,
-    held: Library,
-    loaded: EmbeddingModel,
-    options: ModelOptions,
-    workers: int,
-    batch_size: int | None,
-) -> Engine:
-    from aural.search.embed import BATCH, embed_files
+def _file_embedder(target: Library, model: EmbeddingModel, embed: EmbedOptions, options: ModelOptions) -> FileEmbedder:
+    """Return the function that embeds files with the chosen runner."""
+    from aural.search.embed import BATCH_WINDOWS, embed_files
 
-    on_gpu = str(loaded.device).startswith("cuda")
-    size = batch_size or (64 if on_gpu else BATCH)
-    if runner == "local":
-        return lambda works: embed_files(works, loaded, held.card.window_s, batch=size)
-    from aural.search.ray_engine import ray_engine
+    on_gpu = str(model.device).startswith("cuda")
+    window_s = target.card.window_s
+    size = embed.batch_size or (64 if on_gpu else BATCH_WINDOWS)
+    if embed.runner == "local":
+        return lambda jobs: embed_files(jobs, model, window_s, batch=size)
+    from aural.search.ray_workers import ray_workers
 
-    name, local = loaded.name, replace(options, offline=True)
+    name, local = model.name, replace(options, offline=True)
     gpus = 1.0 if on_gpu else 0.0
-    return ray_engine(lambda: local.open(name), held.card.window_s, workers=workers, gpus=gpus, batch=size)
+    return ray_workers(lambda: local.open(name), window_s, workers=embed.workers, gpus=gpus, batch=size)
 
 
 def _model_name(name: str) -> str:
-    """A model given as a path is remembered by its absolute path."""
+    """Return the name that is stored in the library: an absolute path for a model given as a path."""
     return str(Path(name).absolute()) if Path(name).exists() else name

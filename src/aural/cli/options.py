@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
@@ -51,7 +51,7 @@ WhereOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a command opens its model: the options that `with_model_options` adds to a command."""
+    """The options with which a command opens its model; `with_model_options` adds them to a command."""
 
     device: DeviceOption = AUTO_DEVICE
     precision: PrecisionOption = "fp32"
@@ -77,29 +77,28 @@ class ModelOptions:
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace a command's parameter of type `ModelOptions` by one option per field.
+    """Replace each parameter of a dataclass type, such as `ModelOptions`, by one option per field.
 
-    Typer reads options from the signature; this writes the shared ones once for all commands.
+    Typer reads options from the signature; a dataclass defines options that several commands share.
     """
     signature = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(ModelOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(ModelOptions)
-    ]
     parameters: list[inspect.Parameter] = []
-    target = ""
+    groups: dict[str, type] = {}
     for parameter in signature.parameters.values():
-        if parameter.annotation is ModelOptions:
-            target = parameter.name
-            parameters += shared
-        else:
+        if not is_dataclass(parameter.annotation):
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = cast("type", parameter.annotation)
+        hints = get_type_hints(parameter.annotation, include_extras=True)
+        for field in fields(parameter.annotation):
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]))
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        options = ModelOptions(**{one.name: values.pop(one.name) for one in shared})
-        command(**values, **{target: options})
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,4 +1,4 @@
-"""`aural search`: find sounds by words, by example, and by what they are not."""
+"""`aural search`: find sounds by words, by example sounds, and without unwanted words."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 def search(
     *,
     library: LibraryOption,
-    words: Annotated[list[str] | None, typer.Argument(help='What it sounds like: "rain on a tin roof".')] = None,
-    like: Annotated[list[Path] | None, typer.Option("--like", help="A sound that it resembles (repeat).")] = None,
-    minus: Annotated[list[str] | None, typer.Option("--not", help="Words that it must not resemble (repeat).")] = None,
+    words: Annotated[list[str] | None, typer.Argument(help='Words, such as "rain on a tin roof".')] = None,
+    like: Annotated[list[Path] | None, typer.Option("--like", help="An example sound; may be repeated.")] = None,
+    minus: Annotated[list[str] | None, typer.Option("--not", help="Unwanted words; may be repeated.")] = None,
     where: WhereOption = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, max=10_000, help="Files to show.")] = 20,
-    words_weight: Annotated[float, typer.Option("--words-weight", help="How much words count.")] = 1.0,
-    like_weight: Annotated[float, typer.Option("--like-weight", help="How much sounds count.")] = 1.0,
-    not_weight: Annotated[float, typer.Option("--not-weight", help="How much unwanted words count.")] = 0.5,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare every window, index or not.")] = False,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=10_000, help="Number of files to print.")] = 20,
+    words_weight: Annotated[float, typer.Option("--words-weight", help="Weight of words.")] = 1.0,
+    like_weight: Annotated[float, typer.Option("--like-weight", help="Weight of example sounds.")] = 1.0,
+    not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a library by words, an example sound, or both; each file with the place where it fits best."""
+    """Search a library by words, example sounds, or both. Prints each file with the best matching window."""
+    from aural.search.filters import parse_filter
     from aural.search.library import Library
-    from aural.search.query import Weights, combine
-    from aural.search.where import parse
+    from aural.search.query import QueryWeights, combine
 
-    condition = parse(where) if where else None
-    weights = Weights(words_weight, like_weight, not_weight)
-    held = Library(library)
-    model = options.open(held.card.model)
+    condition = parse_filter(where) if where else None
+    weights = QueryWeights(words_weight, like_weight, not_weight)
+    target = Library(library)
+    model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
-    for hit in held.search(query, top, condition, exact=exact):
+    for hit in target.search(query, top, condition, exact=exact):
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}
             values: dict[str, Any] = {"path": hit.path, "score": round(hit.score, 6)}
@@ -60,7 +60,11 @@ def search(
 
 
 def clock(seconds: float) -> str:
-    """12:40, or 1:02:03 from an hour on."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+    """Format seconds as minutes and seconds, with hours if there are any.
+
+    >>> clock(760), clock(3723)
+    ('12:40', '1:02:03')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""`aural serve`: the library over HTTP, with its page."""
+"""`aural serve`: serve a library and its web page over HTTP."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ def serve(
     *,
     library: LibraryOption,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free port.")] = 8765,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 selects a free one.")] = 8765,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="AURAL_TOKEN", help="Asked of every caller; 8 signs or more.")
+        str | None,
+        typer.Option("--token", envvar="AURAL_TOKEN", help="Token of the clients; 8 characters or more."),
     ] = None,
-    max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload.")] = 32.0,
-    max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest upload in seconds.")] = 300.0,
+    max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload in MiB.")] = 32.0,
+    max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest sound in seconds.")] = 300.0,
     options: ModelOptions,
 ) -> None:
-    """Serve a library: search in the browser and over HTTP; see /openapi.json."""
+    """Serve a library for search in the browser and over HTTP; /openapi.json describes the API."""
     from aural.search.library import Library
     from aural.serve.settings import Settings
 
@@ -36,10 +37,10 @@ def serve(
         raise MissingDependencyError(f'the server needs the package {error.name}; pip install "aural[serve]"') from None
     from aural.serve.run import serve as run
 
-    held = Library(library)
-    model = options.open(held.card.model)
+    target = Library(library)
+    model = options.open(target.card.model)
     values = {"host": host, "port": port, "token": token, "max_duration_s": max_duration}
     values["max_upload_bytes"] = round(max_upload_mib * 2**20)
     settings = Settings.parse(values, "aural serve")
-    model.embed_text(["ready"])  # the towers are built before the first request
-    run(held, model, settings)
+    model.embed_text(["ready"])  # build the model before the first request
+    run(target, model, settings)

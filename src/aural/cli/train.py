@@ -20,6 +20,14 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe the run; train nothing.")] = False,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="Folder that holds the data sets of the recipe's evaluation tasks by name; or NAME=DIR for one.",
+            metavar="DIR",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N or auto.", metavar="D")] = "auto",
 ) -> None:
     """Train a model from a recipe; on several devices start it with torchrun."""
@@ -39,4 +47,11 @@ def train(
         raise ConfigError("--out is missing: name a folder for the run")
     from aural.train.loop import train as run
 
-    print(run(loaded, out, resume=resume, device=device))
+    tasks = [name for name in loaded.evaluators if name != "retrieval"]
+    evaluators = {}
+    if tasks:
+        from aural.evaluate.data_root import parse_data_root
+        from aural.evaluate.in_training import task_evaluators
+
+        evaluators = task_evaluators(tasks, parse_data_root(data or []), seed=loaded.seed)
+    print(run(loaded, out, resume=resume, device=device, evaluators=evaluators))

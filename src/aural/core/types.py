@@ -1,9 +1,10 @@
-"""Types and protocols that the parts share."""
+"""Types and protocols that all packages share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
@@ -15,7 +16,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Decoded sound: `samples` is float32 of shape (C, T), full scale at 1.0; rate in Hz."""
+    """A decoded sound: `samples` is float32 (C, T) with full scale 1.0; the rate is in Hz."""
 
     samples: FloatArray
     sample_rate_hz: int
@@ -33,9 +34,35 @@ class Clip:
         return self.frames / self.sample_rate_hz
 
 
-# A sound as users hand it over: a path, encoded bytes, an open binary file, a decoded clip,
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A stored sound that can be opened again and again, wherever its bytes are.
+
+    Whoever knows where a sound is stored (a file, an object in a store, a member of a tar) creates a Source once; every
+    reader after that calls `open` and never asks what kind of place it is. `aural.search.locations` creates them.
+
+    name: what error messages call the sound.
+    open: returns a context manager over the bytes as a seekable binary file. It raises AudioError if the sound is
+        missing or unreadable. It must be picklable, so that a Source can be sent to another process.
+    path: the file on this machine that holds exactly these bytes, if there is one. Decoders read it directly.
+
+    >>> import io
+    >>> Source("rain.wav", lambda: io.BytesIO(b"RIFF")).name
+    'rain.wav'
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[BinaryIO]] = field(compare=False, repr=False)
+    path: str | None = None
+
+    def decoder_input(self) -> AbstractContextManager[str | BinaryIO]:
+        """Return a context manager over what a decoder opens: the path if there is one, else the open file."""
+        return self.open() if self.path is None else nullcontext(self.path)
+
+
+# A sound as users pass it: a path, encoded bytes, an open binary file, a decoded clip, a stored source,
 # or (samples, rate in Hz) where samples is a numpy array or torch tensor of shape (T,) or (C, T).
-AudioSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Clip | tuple[Any, int]"
+AudioSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Clip | Source | tuple[Any, int]"
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.core.errors import DataError
+from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource
 from aural.data import cards as datasets
 from aural.data.collect import Facts, row
@@ -24,7 +24,7 @@ PART: Final = 32  # clips that are embedded by one call
 
 @dataclass(frozen=True)
 class Corpus:
-    """All clips of some splits of one data set that are on this disk."""
+    """The clips of some splits of one data set that are on this disk."""
 
     dataset: str
     version: str
@@ -134,6 +134,19 @@ class DataRoot:
             how = datasets.card(name).get if name in datasets.names() else "rebuild its manifest"
             raise DataError(f"{folder}: holds no sound of {name} in split {', '.join(splits)}; {how}")
         return corpus
+
+
+def parse_data_root(values: Iterable[str]) -> DataRoot:
+    """Return the data root of --data options: one folder that holds the data sets by name, and NAME=DIR for others.
+
+    Without a folder, data sets are looked for in the working folder. Raises ConfigError if two folders are given.
+    """
+    options = list(values)
+    folders = dict(item.split("=", 1) for item in options if "=" in item)
+    roots = [item for item in options if "=" not in item]
+    if len(roots) > 1:
+        raise ConfigError("--data was given two folders; give one, and NAME=DIR for data sets in other places")
+    return DataRoot(roots[0] if roots else ".", folders)
 
 
 def _ordered(manifest: Manifest, splits: Sequence[str]) -> list[Row]:

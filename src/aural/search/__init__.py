@@ -1,1 +1,1 @@
-"""Search your sounds: an index of unit vectors, its exact oracle, and the library of sound files around it."""
+"""Search sound files: vector indexes, the exact index they are compared with, and the library of sound files."""

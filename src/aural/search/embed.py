@@ -1,117 +1,126 @@
-"""Files to rows: cut into windows, embedded in batches that files share, told file by file when whole.
+"""Split files into windows, embed them in batches that may span files, and yield each file once it is complete.
 
 Legend: W windows of a file, E joint dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from aural.audio.io import info
+from aural.audio.length import Window
 from aural.core.errors import AuralError
-from aural.core.types import Embedder, FloatArray
-from aural.search.cut import Cut, Piece, stream
-from aural.search.source import Found, opened
+from aural.core.types import Clip, Embedder, FloatArray
+from aural.search.locations import FoundFile
+from aural.search.window_stream import FileEnd, window_stream
 
-BATCH: Final = 16  # windows embedded at once
+BATCH_WINDOWS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A file to embed, and the hash of its content."""
+class FileJob:
+    """A file to embed and the hash of its content."""
 
-    found: Found
+    file: FoundFile
     hash: str
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """A file's rows with their vectors (W, E), or the error that it met."""
+class EmbeddedFile:
+    """The rows of a file (one per window) with their vectors (W, E), or the error that stopped it."""
 
-    work: Work
+    job: FileJob
     rows: list[dict[str, Any]]
     vectors: FloatArray
     error: AuralError | None = None
 
     @property
     def silent(self) -> bool:
+        """True if every window is digital silence."""
         return all(row["silent"] for row in self.rows)
 
 
-@dataclass(slots=True)
-class _Open:
-    """What is known so far of a file whose windows are being embedded."""
+FileEmbedder: TypeAlias = Callable[[Sequence[FileJob]], Iterable[EmbeddedFile]]
+"""A function that embeds files: in this process (`embed_files`) or in others (`aural.search.ray_workers`)."""
 
-    places: list[dict[str, Any]] = field(default_factory=list)
+
+@dataclass(slots=True)
+class _OpenFile:
+    """The windows embedded so far of the file that is being read."""
+
+    windows: list[dict[str, Any]] = field(default_factory=list)
     vectors: list[FloatArray] = field(default_factory=list)
 
 
 def embed_files(
-    works: Sequence[Work], embedder: Embedder, window_s: float, *, batch: int = BATCH
-) -> Iterator[Embedded]:
-    """Every file in order, as soon as it is whole; the sounds are read ahead while the model computes."""
-    cut = stream([work.found.path for work in works], embedder.sample_rate_hz, window_s, ahead=batch)
-    group: list[tuple[int, Piece] | Cut] = []
-    waiting, opened = 0, _Open()
-    for item in cut:
+    jobs: Sequence[FileJob], embedder: Embedder, window_s: float, *, batch: int = BATCH_WINDOWS
+) -> Iterator[EmbeddedFile]:
+    """Yield every file in order, as soon as all its windows are embedded.
+
+    Sounds are decoded ahead while the model computes. batch: windows per call of the model.
+    """
+    sources = [job.file.source for job in jobs]
+    stream = window_stream(sources, embedder.sample_rate_hz, window_s, ahead=batch)
+    group: list[tuple[int, Window] | FileEnd] = []
+    waiting = 0
+    current = _OpenFile()
+    for item in stream:
         group.append(item)
         waiting += isinstance(item, tuple)
         if waiting < batch and (waiting or isinstance(item, tuple)):
             continue
-        yield from _flush(group, works, embedder, opened)
+        yield from _embed_group(group, jobs, embedder, current)
         waiting = 0
-    yield from _flush(group, works, embedder, opened)
+    yield from _embed_group(group, jobs, embedder, current)
 
 
-def _flush(
-    group: list[tuple[int, Piece] | Cut], works: Sequence[Work], embedder: Embedder, opened: _Open
-) -> Iterator[Embedded]:
-    """Embed the windows of a group at once and tell the files that end in it."""
-    clips = [item[1].clip for item in group if isinstance(item, tuple)]
+def _embed_group(
+    group: list[tuple[int, Window] | FileEnd], jobs: Sequence[FileJob], embedder: Embedder, current: _OpenFile
+) -> Iterator[EmbeddedFile]:
+    """Embed the windows of a group in one call, yield the files that end in it, and empty the group."""
+    clips = [Clip(item[1].samples[None], embedder.sample_rate_hz) for item in group if isinstance(item, tuple)]
     vectors = iter(embedder.embed_audio(clips) if clips else ())
     for item in group:
-        if isinstance(item, tuple):
-            piece = item[1]
-            place = {"window": len(opened.places), "start": piece.start_s, "end": piece.end_s, "silent": piece.silent}
-            opened.places.append(place)
-            opened.vectors.append(next(vectors))
+        if isinstance(item, FileEnd):
+            yield _close(jobs[item.number], current, item.error)
+            current.windows, current.vectors = [], []
             continue
-        yield _closed(works[item.number], opened, item.error)
-        opened.places, opened.vectors = [], []
+        _, window = item
+        columns = {"window": len(current.windows), "start": window.start_s, "end": window.end_s}
+        current.windows.append(columns | {"silent": window.silent})
+        current.vectors.append(next(vectors))
     group.clear()
 
 
-def _closed(work: Work, opened: _Open, error: AuralError | None) -> Embedded:
+def _close(job: FileJob, current: _OpenFile, error: AuralError | None) -> EmbeddedFile:
     rows: list[dict[str, Any]] = []
     if error is None:
         try:
-            rows = _rows(work, opened.places)
-        except AuralError as gone:  # since it was read
-            error = gone
-    return Embedded(work, rows, np.array(opened.vectors if rows else [], np.float32), error)
+            rows = _rows(job, current.windows)
+        except AuralError as late:  # the file was deleted after its windows were read
+            error = late
+    return EmbeddedFile(job, rows, np.array(current.vectors if rows else [], np.float32), error)
 
 
-def _rows(work: Work, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = work.found
-    with opened(found.path) as source:
-        header = info(source)
-    shared = named(found) | {
-        "hash": work.hash,
-        "duration": places[-1]["end"],
+def _rows(job: FileJob, windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    header = info(job.file.source)
+    shared = file_columns(job.file) | {
+        "hash": job.hash,
+        "duration": windows[-1]["end"],
         "sample_rate": header.sample_rate_hz,
         "channels": header.channels,
         "tags": [],
     }
-    return [shared | place for place in places]
+    return [shared | window for window in windows]
 
 
-def named(found: Found) -> dict[str, Any]:
-    """The columns that follow from a file's place and date alone."""
-    path = Path(found.path)
-    names = {"file": found.file, "path": found.path, "name": path.name, "format": path.suffix[1:].lower()}
-    return names | {"size": found.size, "mtime_ns": found.mtime_ns, "modified": found.modified}
+def file_columns(file: FoundFile) -> dict[str, Any]:
+    """Return the columns that follow from a file's address, size and time."""
+    path = Path(file.path)
+    names = {"file": file.file, "path": file.path, "name": path.name, "format": path.suffix[1:].lower()}
+    return names | {"size": file.size, "mtime_ns": file.mtime_ns, "modified": file.modified}

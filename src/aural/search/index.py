@@ -1,11 +1,11 @@
-"""What every index can do, and the exact one in memory: the oracle that the store is held to.
+"""Define what every index does, and the exact index in memory that the others are compared with.
 
-Legend: N rows (one row = one window of a file), E joint dimensions.
+Legend: N rows (one per window of a file), E joint dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from aural.core.errors import DataError
 from aural.core.types import FloatArray
-from aural.search.where import COLUMNS, Condition
+from aural.search.filters import COLUMNS, Filter
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One window of one file and how near it lies: `score` is the cosine with the query; times in seconds."""
+    """A window of a file with its score: the cosine between the window and the query. Times are in seconds."""
 
     file: str
     path: str
@@ -34,19 +34,22 @@ class Hit:
 
 @runtime_checkable
 class Index(Protocol):
-    """Rows that can be searched by a vector; the same questions get the same answers from every index."""
+    """Rows that can be searched by a vector. Every index gives the same answers to the same queries."""
 
-    def search(self, query: FloatArray, top: int, where: Condition | None = None) -> list[Hit]:
-        """The `top` rows nearest to the unit vector `query` (E,) that meet `where`, best first."""
+    def search(self, query: FloatArray, top: int, where: Filter | None = None) -> list[Hit]:
+        """Return the `top` rows nearest to the unit vector `query` (E,) that meet `where`, best first."""
         ...
 
-    def count(self, where: Condition | None = None) -> int:
-        """Rows that meet `where`."""
+    def count(self, where: Filter | None = None) -> int:
+        """Return the number of rows that meet `where`."""
         ...
 
 
 class ExactIndex:
-    """All rows in memory, every row compared: `vectors` (N, E) unit rows and `columns`, one (N,) array a column."""
+    """An index in memory that compares every row.
+
+    vectors: (N, E) unit rows. columns: one (N,) array per name in `COLUMNS`.
+    """
 
     def __init__(self, vectors: FloatArray, columns: Mapping[str, NDArray[Any]]) -> None:
         missing = sorted(set(COLUMNS) - set(columns))
@@ -55,24 +58,28 @@ class ExactIndex:
         self._vectors = np.ascontiguousarray(vectors, np.float32)
         self._columns = dict(columns)
         files = np.array([str(file) for file in columns["file"]], object)
-        self._rank = np.empty(len(files), np.int64)
-        self._rank[np.lexsort((columns["window"], files))] = np.arange(len(files))  # ties are told in this order
+        self._rank = np.empty(len(files), np.int64)  # order of rows with equal scores
+        self._rank[np.lexsort((columns["window"], files))] = np.arange(len(files))
 
     @property
     def vectors(self) -> FloatArray:
-        """(N, E) unit rows."""
+        """The unit rows (N, E)."""
         return self._vectors
 
-    def search(self, query: FloatArray, top: int, where: Condition | None = None) -> list[Hit]:
-        """See `Index`. Rows equally near are told in the order of file and window."""
+    def search(self, query: FloatArray, top: int, where: Filter | None = None) -> list[Hit]:
+        """Return the nearest rows; see `Index`. Rows with equal scores are ordered by file and window."""
         query = unit_query(query, self._vectors.shape[1])
-        rows = np.arange(len(self._vectors)) if where is None else np.flatnonzero(where.mask(self._columns))
-        scores = self._vectors[rows] @ query
+        if where is None:
+            rows = np.arange(len(self._vectors))
+            scores = self._vectors @ query  # indexing with `rows` would copy the matrix
+        else:
+            rows = np.flatnonzero(where.mask(self._columns))
+            scores = self._vectors[rows] @ query
         order = np.lexsort((self._rank[rows], -scores))[:top]
         return [self._hit(int(rows[i]), float(scores[i])) for i in order]
 
-    def count(self, where: Condition | None = None) -> int:
-        """See `Index`."""
+    def count(self, where: Filter | None = None) -> int:
+        """Return the number of rows that meet `where`; see `Index`."""
         return len(self._vectors) if where is None else int(where.mask(self._columns).sum())
 
     def _hit(self, row: int, score: float) -> Hit:
@@ -90,12 +97,28 @@ class ExactIndex:
         )
 
 
+def best_per_file(search: Callable[[int], list[Hit]], top: int) -> list[Hit]:
+    """Return the best window of each of the `top` best files.
+
+    search: returns that many windows, best first. It is called with more rows until `top` files are found.
+    """
+    rows = 2 * top + 8
+    while True:
+        hits = search(rows)
+        best: dict[str, Hit] = {}
+        for hit in hits:
+            best.setdefault(hit.file, hit)
+        if len(best) >= top or len(hits) < rows or rows >= 100_000:
+            return list(best.values())[:top]
+        rows *= 4
+
+
 def unit_query(query: FloatArray, dim: int) -> FloatArray:
-    """A query checked: (E,) float32, finite, of length 1."""
+    """Return a query as (E,) float32 of length 1. Raises DataError if its shape is wrong or it is not finite."""
     query = np.asarray(query, np.float32)
     if query.shape != (dim,):
-        raise DataError(f"query: a vector of shape {query.shape}; this library holds vectors of {dim} numbers")
+        raise DataError(f"query: a vector of shape {query.shape}; this library stores vectors of {dim} numbers")
     norm = float(np.linalg.norm(query))
     if not np.isfinite(norm) or norm < 1e-6:
-        raise DataError("query: its parts cancel out or are not numbers; change the words or weights")
+        raise DataError("query: its parts cancel out or are not finite; change the words or weights")
     return query / np.float32(norm)

@@ -1,13 +1,13 @@
-"""A library of sounds: files on disk, their windows' vectors in the store, and search over both.
+"""A library of sound files: the vectors of their windows in a table, and search over both.
 
-Every file is added in one commit with all its windows, so that a reader never sees half a file and a stopped add loses
-nothing that was told as done. What the embedder is, the library does not know: see `aural.core.types.Embedder`.
+A file is added in one commit with all its windows. A reader therefore never sees part of a file, and an interrupted add
+loses no file that was reported. The library works with any `aural.core.types.Embedder`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,26 +16,35 @@ import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.types import Embedder, FloatArray
-from aural.search.embed import Embedded, Work, embed_files, named
-from aural.search.folder import LibraryCard, check_model, probe, read_card, write_card, writer_lock
-from aural.search.index import Hit
-from aural.search.plan import Held, Plan, plan_paths, plan_roots
-from aural.search.source import Found, address_of, content_hash
-from aural.search.store import LanceStore, column_of, table_of, vectors_of
-from aural.search.where import COLUMNS, Condition, any_of
+from aural.core.vectors import unit_rows
+from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
+from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
+from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
+from aural.search.index import Hit, best_per_file
+from aural.search.lance import LanceStore, column_of, table_of, vectors_of
+from aural.search.locations import FoundFile, address_of, content_hash
+from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK_FILES: Final = 1024  # hashed, then embedded together
-COMMIT_FILES, COMMIT_S = 256, 5.0
-Engine = Callable[[Sequence[Work]], Iterable[Embedded]]
+CHUNK_FILES: Final = 1024
+"""Number of files that are hashed and then embedded together."""
+
+COMMIT_FILES: Final = 256
+COMMIT_S: Final = 5.0
+"""A commit follows after this many files or seconds, whichever comes first."""
+
 Status = Literal["added", "changed", "touched", "copied", "removed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """One file as it is in the library now; told after its commit."""
+class FileResult:
+    """The result of an add or update for one file; it is yielded after the commit.
+
+    status: "touched" means that only size or time differ; "copied" means that the vectors of a file with the same
+    content are used. error: the reason why the file was skipped.
+    """
 
     path: str
     status: Status
@@ -45,91 +54,81 @@ class Done:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """Files that are whole and wait for the next commit."""
+class _PendingCommit:
+    """Complete files that wait for the next commit."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     vectors: list[FloatArray] = field(default_factory=list)
-    done: list[Done] = field(default_factory=list)
+    results: list[FileResult] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     since: float = field(default_factory=time.monotonic)
 
 
 class Library:
-    """A library in a folder, open for reading; its writing methods take the writer's lock for as long as they run."""
+    """A library in a folder, open for reading. Its writing methods hold the writer's lock while they run."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
-        self._checked: Embedder | None = None  # known to be the library's model
+        self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
     def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float = 10.0) -> Library:
-        """Open the library in `folder`, or make it for this embedder; `model` is the name to load it by again."""
-        folder, made = Path(folder), False
-        if not (folder / "library.json").is_file():
-            if not 0.1 <= window_s <= 600:
-                raise ConfigError(f"window_s is {window_s}; it must lie in 0.1 to 600 seconds")
-            if folder.is_file():
-                raise ConfigError(f"{folder}: is a file; name a folder for the library")
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
-            with writer_lock(folder):
-                if not (folder / "library.json").is_file():
-                    card = LibraryCard(
-                        model=model,
-                        sample_rate_hz=embedder.sample_rate_hz,
-                        embed_dim=embedder.embed_dim,
-                        window_s=window_s,
-                        probe=tuple(round(float(x), 6) for x in probe(embedder)),
-                    )
-                    LanceStore(folder, card.embed_dim, create=True)
-                    write_card(folder, card)
-                    made = True
+        """Open the library in `folder`, or create it for this embedder.
+
+        model: the name that loads the model again. Raises ConfigError if the folder cannot be created or its library
+        belongs to another model.
+        """
+        folder = Path(folder)
+        created = not (folder / CARD).is_file() and _create(folder, embedder, model, window_s)
         library = cls(folder)
-        library._check(embedder, made)
+        if created:
+            library._checked = embedder
+        library._check_model(embedder)
         return library
 
-    def _check(self, embedder: Embedder, known: bool = False) -> None:
-        """Refuse another model; one that was checked is not asked again."""
-        if not known and self._checked is not embedder:
+    def _check_model(self, embedder: Embedder) -> None:
+        """Raise ConfigError for another model; the same embedder is checked once."""
+        if self._checked is not embedder:
             check_model(self.card, embedder, self.folder)
         self._checked = embedder
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     def search(
-        self, query: FloatArray, top: int = 20, where: Condition | None = None, *, exact: bool = False
+        self, query: FloatArray, top: int = 20, where: Filter | None = None, *, exact: bool = False
     ) -> list[Hit]:
-        """The `top` nearest files, best first, each with its nearest window.
+        """Return the `top` nearest files, best first, each with its nearest window.
 
-        query: a unit vector (E,). exact=True compares every window even where there is an approximate index.
+        query: a unit vector (E,). exact=True compares every window even if there is an approximate index.
         """
         if not 1 <= top <= 10_000:
-            raise ConfigError(f"top is {top}; it must lie in 1 to 10000")
-        return best_windows(lambda rows: self.store.search(query, rows, where, exact=exact), top)
+            raise ConfigError(f"top is {top}; it must be between 1 and 10000")
+        return best_per_file(lambda rows: self.store.search(query, rows, where, exact=exact), top)
 
-    def held(self) -> dict[str, Held]:
-        """Every file of the library by its path."""
+    def files(self) -> dict[str, StoredFile]:
+        """Return every file of the library by its path."""
         names = ["file", "path", "size", "mtime_ns", "hash"]
-        rows = self.store.rows(names, any_window_zero()).to_pydict()
-        held = (Held(*values) for values in zip(*(rows[name] for name in names), strict=True))
-        return {one.path: one for one in held}
+        rows = self.store.rows(names, FIRST_WINDOWS).to_pydict()
+        stored = (StoredFile(*values) for values in zip(*(rows[name] for name in names), strict=True))
+        return {one.path: one for one in stored}
 
     def windows(self, file: str) -> pa.Table:
-        """All columns of one file's windows, in order; no rows if the library does not hold it."""
-        rows = self.store.rows([*COLUMNS, "mtime_ns", "vector"], any_of("file", [file]))
+        """Return all columns of a file's windows, in order; no rows if the library does not contain the file."""
+        rows = self.store.rows([*COLUMNS, "mtime_ns", "vector"], one_of("file", [file]))
         return rows.sort_by("window")
 
     def vector(self, file: str) -> FloatArray:
-        """(E,) the mean of a file's windows, each weighted by the sound that it alone brings; of length 1."""
+        """Return the vector (E,) of a file; see `file_vectors`. Raises DataError for an unknown file."""
         rows = self.windows(file)
         if not rows.num_rows:
-            raise DataError(f"{file}: the library holds no such file; take the id from a search")
+            raise DataError(f"{file}: the library contains no such file; use the id from a search")
         return file_vectors(rows, self.card.embed_dim)[1][0]
+
+    def all_file_vectors(self) -> tuple[list[str], FloatArray]:
+        """Return the ids of all files and their vectors (F, E); see `file_vectors`."""
+        return file_vectors(self.store.rows(["file", "window", "end", "vector"]), self.card.embed_dim)
 
     # Writing -------------------------------------------------------------------------------------------------------
 
@@ -139,145 +138,164 @@ class Library:
         embedder: Embedder,
         *,
         roots: Iterable[str | Path] = (),
-        engine: Engine | None = None,
-        planned: Callable[[Plan], None] = lambda plan: None,
-    ) -> Iterator[Done]:
-        """Take in the sounds of these files, folders, tars and object stores (see `aural.search.source`).
+        embed_with: FileEmbedder | None = None,
+        on_plan: Callable[[Plan], None] = lambda plan: None,
+    ) -> Iterator[FileResult]:
+        """Add the sounds of files, folders, tars and object stores (see `aural.search.locations`).
 
-        roots: the locations that later updates look through.
-        engine: what embeds files (default: this process, with `embedder`). planned: is told the plan before the work.
+        roots: the locations that later updates look through. embed_with: what embeds files (default: this process, with
+        `embedder`). on_plan: receives the plan before the work starts.
         """
         with writer_lock(self.folder):
-            self._remember(roots)
-            plan = plan_paths(locations, self.held())
-            planned(plan)
-            yield from self._carry_out(plan, embedder, engine)
+            self._store_roots(roots)
+            plan = plan_locations(locations, self.files())
+            on_plan(plan)
+            yield from self._carry_out(plan, embedder, embed_with)
 
     def update(
         self,
         embedder: Embedder,
         *,
         prune: bool = False,
-        engine: Engine | None = None,
-        planned: Callable[[Plan], None] = lambda plan: None,
-    ) -> Iterator[Done]:
-        """Take in what is new or changed below the library's roots, and drop what vanished; else like `add`."""
+        embed_with: FileEmbedder | None = None,
+        on_plan: Callable[[Plan], None] = lambda plan: None,
+    ) -> Iterator[FileResult]:
+        """Add new and changed files below the library's roots and delete vanished ones; otherwise like `add`.
+
+        prune: also delete the files of roots that are missing or empty.
+        """
         with writer_lock(self.folder):
             self.card = read_card(self.folder)
-            plan = plan_roots(self.card.roots, self.held(), prune=prune)
-            planned(plan)
-            yield from self._carry_out(plan, embedder, engine)
+            plan = plan_roots(self.card.roots, self.files(), prune=prune)
+            on_plan(plan)
+            yield from self._carry_out(plan, embedder, embed_with)
 
     def optimize(self, **options: Any) -> bool:
-        """Join small pieces of the table and bring the approximate index up to date; see `LanceStore.optimize`."""
+        """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
         with writer_lock(self.folder):
             return self.store.optimize(**options)
 
-    def _remember(self, roots: Iterable[str | Path]) -> None:
+    def _store_roots(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
-        given = [address_of(root) for root in roots]
-        merged = tuple(dict.fromkeys([*self.card.roots, *given]))
+        merged = tuple(dict.fromkeys([*self.card.roots, *(address_of(root) for root in roots)]))
         if merged != self.card.roots:
             self.card = self.card.model_copy(update={"roots": merged})
             write_card(self.folder, self.card)
 
-    def _carry_out(self, plan: Plan, embedder: Embedder, engine: Engine | None) -> Iterator[Done]:
-        self._check(embedder)
-        engine = engine or (lambda works: embed_files(works, embedder, self.card.window_s))
-        for error in plan.unreadable:
-            yield Done(str(error).partition(": ")[0], "skipped", error=error)
-        held = self.held()
-        by_hash = {one.hash: one.file for one in held.values()}
-        replaces = {found.file for found in plan.changed}
-        pending = _Pending()
-        for at in range(0, len(plan.todo), CHUNK_FILES):
-            works: list[Work] = []
-            for found in plan.todo[at : at + CHUNK_FILES]:
+    def _carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None) -> Iterator[FileResult]:
+        self._check_model(embedder)
+        embed = embed_with or (lambda jobs: embed_files(jobs, embedder, self.card.window_s))
+        for error in plan.errors:
+            yield FileResult(str(error).partition(": ")[0], "skipped", error=error)
+        stored = self.files()
+        by_hash = {one.hash: one.file for one in stored.values()}
+        changed = {file.file for file in plan.changed}
+        pending = _PendingCommit()
+        for start in range(0, len(plan.to_read), CHUNK_FILES):
+            jobs: list[FileJob] = []
+            for file in plan.to_read[start : start + CHUNK_FILES]:
                 try:
-                    work = Work(found, content_hash(found.path))
+                    job = FileJob(file, content_hash(file.source))
                 except AuralError as error:
-                    yield Done(found.path, "skipped", error=error)
+                    yield FileResult(file.path, "skipped", error=error)
                     continue
-                if found.path in held and held[found.path].hash == work.hash:
-                    self.store.revise(_stamp(found))
-                    yield Done(found.path, "touched")
-                elif work.hash in by_hash:
-                    copy = self._copied(work, by_hash[work.hash])
-                    yield from self._take(pending, copy, "copied", copy.work.found.file in replaces)
+                if file.path in stored and stored[file.path].hash == job.hash:
+                    self.store.revise(_size_and_time(file))
+                    yield FileResult(file.path, "touched")
+                elif job.hash in by_hash:
+                    copy = self._copy(job, by_hash[job.hash])
+                    yield from self._take(pending, copy, "copied", file.file in changed)
                 else:
-                    works.append(work)
-            for one in engine(works):
-                changed = one.work.found.file in replaces
-                if one.error is not None:
-                    yield Done(one.work.found.path, "skipped", error=one.error)
+                    jobs.append(job)
+            for embedded in embed(jobs):
+                file = embedded.job.file
+                if embedded.error is not None:
+                    yield FileResult(file.path, "skipped", error=embedded.error)
                     continue
-                by_hash[one.work.hash] = one.work.found.file
-                yield from self._take(pending, one, "changed" if changed else "added", changed)
+                by_hash[embedded.job.hash] = file.file
+                status: Status = "changed" if file.file in changed else "added"
+                yield from self._take(pending, embedded, status, file.file in changed)
             yield from self._commit(pending)
         if plan.vanished:
             self.store.remove([one.file for one in plan.vanished])
-            yield from (Done(one.path, "removed") for one in plan.vanished)
+            yield from (FileResult(one.path, "removed") for one in plan.vanished)
 
-    def _copied(self, work: Work, source: str) -> Embedded:
-        """The rows of a file whose content the library holds under another name."""
-        table = self.windows(source)
-        rows = [row | named(work.found) for row in table.drop_columns(["vector"]).to_pylist()]
-        return Embedded(work, rows, vectors_of(table, self.card.embed_dim))
+    def _copy(self, job: FileJob, original: str) -> EmbeddedFile:
+        """Return the rows of a file whose content the library has as file `original`."""
+        table = self.windows(original)
+        rows = [row | file_columns(job.file) for row in table.drop_columns(["vector"]).to_pylist()]
+        return EmbeddedFile(job, rows, vectors_of(table, self.card.embed_dim))
 
-    def _take(self, pending: _Pending, one: Embedded, status: Status, replaces: bool) -> Iterator[Done]:
-        pending.rows += one.rows
-        pending.vectors.append(one.vectors)
-        pending.done.append(Done(one.work.found.path, status, len(one.rows), one.silent))
+    def _take(
+        self, pending: _PendingCommit, embedded: EmbeddedFile, status: Status, replaces: bool
+    ) -> Iterator[FileResult]:
+        """Add a file to the pending commit, and commit if it is time."""
+        pending.rows += embedded.rows
+        pending.vectors.append(embedded.vectors)
+        pending.results.append(FileResult(embedded.job.file.path, status, len(embedded.rows), embedded.silent))
         if replaces:
-            pending.replaced.append(one.work.found.file)
-        if len(pending.done) >= COMMIT_FILES or time.monotonic() - pending.since > COMMIT_S:
+            pending.replaced.append(embedded.job.file.file)
+        if len(pending.results) >= COMMIT_FILES or time.monotonic() - pending.since > COMMIT_S:
             yield from self._commit(pending)
 
-    def _commit(self, pending: _Pending) -> Iterator[Done]:
+    def _commit(self, pending: _PendingCommit) -> Iterator[FileResult]:
+        """Write the pending files in one commit, yield their results, and empty `pending`."""
         if pending.rows:
             table = table_of(pending.rows, np.concatenate(pending.vectors), self.card.embed_dim)
             if pending.replaced:
                 self.store.replace(pending.replaced, table)
             else:
                 self.store.append(table)
-        yield from pending.done
-        pending.rows, pending.vectors, pending.done, pending.replaced = [], [], [], []
+        yield from pending.results
+        pending.rows, pending.vectors, pending.results, pending.replaced = [], [], [], []
         pending.since = time.monotonic()
 
 
-def best_windows(search: Callable[[int], list[Hit]], top: int) -> list[Hit]:
-    """The best window of each of the `top` best files; `search(rows)` gives that many windows, best first."""
-    rows = 2 * top + 8
-    while True:
-        hits = search(rows)
-        best: dict[str, Hit] = {}
-        for hit in hits:
-            best.setdefault(hit.file, hit)
-        if len(best) >= top or len(hits) < rows or rows >= 100_000:
-            return list(best.values())[:top]
-        rows *= 4
-
-
-def any_window_zero() -> Condition:
-    """The first window of every file: one row a file."""
-    return Condition("window = 0", "`window` = 0", lambda columns: columns["window"] == 0)
+def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bool:
+    """Create the table and card of a new library; returns False if another process did so first."""
+    if not 0.1 <= window_s <= 600:
+        raise ConfigError(f"window_s is {window_s}; it must be between 0.1 and 600 seconds")
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file; name a folder for the library")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
+    with writer_lock(folder):
+        if (folder / CARD).is_file():
+            return False
+        card = LibraryCard(
+            model=model,
+            sample_rate_hz=embedder.sample_rate_hz,
+            embed_dim=embedder.embed_dim,
+            window_s=window_s,
+            probe=tuple(round(float(x), 6) for x in reference_vector(embedder)),
+        )
+        LanceStore(folder, card.embed_dim, create=True)
+        write_card(folder, card)
+    return True
 
 
 def file_vectors(table: pa.Table, embed_dim: int) -> tuple[list[str], FloatArray]:
-    """Files and their unit vectors (F, E): windows summed by the sound that each alone brings."""
+    """Return the ids of the files of a table and their unit vectors (F, E).
+
+    A file's vector is the sum of its windows' vectors, each weighted by the seconds that no earlier window contains,
+    scaled to length 1. The table needs the columns file, window, end and vector.
+    """
     table = table.sort_by([("file", "ascending"), ("window", "ascending")])
-    files, ends = column_of(table, "file"), table["end"].to_numpy()
+    files = column_of(table, "file")
+    ends = table["end"].to_numpy()
     if not len(files):
         return [], np.empty((0, embed_dim), np.float32)
     firsts = np.flatnonzero(np.r_[True, files[1:] != files[:-1]])
     fresh = np.diff(ends, prepend=0.0)
     fresh[firsts] = ends[firsts]
     sums = np.add.reduceat(vectors_of(table, embed_dim) * fresh[:, None].astype(np.float32), firsts, axis=0)
-    return [str(name) for name in files[firsts]], sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return [str(name) for name in files[firsts]], unit_rows(sums)
 
 
-def _stamp(found: Found) -> pa.Table:
+def _size_and_time(file: FoundFile) -> pa.Table:
     import pyarrow as pa
 
-    values = named(found)
+    values = file_columns(file)
     return pa.table({name: [values[name]] for name in ("file", "size", "mtime_ns", "modified")})

@@ -1,7 +1,7 @@
-"""What has to be done so that a library holds what its folders hold: new, changed, moved and vanished files.
+"""Plan what an add or update has to do: find new, changed, moved and vanished files.
 
-A file whose size and time are as before is taken as unchanged. One whose size or time differs is hashed: with the same
-content only its time is noted. A new file with the content of one that is held takes over its vectors.
+A file with the size and time that the library stores is unchanged. If size or time differ, the file is hashed: with the
+same content only its time is updated. A new file with the content of a stored one takes over its vectors.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aural.core.errors import AudioError
-from aural.search.source import Found, is_below, listing
+from aural.search.locations import FoundFile, is_below, listing
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the library knows of a file."""
+class StoredFile:
+    """A file of the library as it was when it was added."""
 
     file: str
     path: str
@@ -28,67 +28,76 @@ class Held:
 
 @dataclass(slots=True)
 class Plan:
-    """Files to read, files that are gone, and what was told on the way."""
+    """The files to read, the files that vanished, and the errors and notes of the listing."""
 
-    new: list[Found] = field(default_factory=list)
-    changed: list[Found] = field(default_factory=list)
-    vanished: list[Held] = field(default_factory=list)
+    new: list[FoundFile] = field(default_factory=list)
+    changed: list[FoundFile] = field(default_factory=list)
+    vanished: list[StoredFile] = field(default_factory=list)
     unchanged: int = 0
-    unreadable: list[AudioError] = field(default_factory=list)
+    errors: list[AudioError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def todo(self) -> list[Found]:
+    def to_read(self) -> list[FoundFile]:
+        """The new and the changed files."""
         return [*self.new, *self.changed]
 
+    @property
+    def size(self) -> int:
+        """Number of results that carrying out the plan yields."""
+        return len(self.new) + len(self.changed) + len(self.vanished) + len(self.errors)
 
-def plan_paths(locations: Iterable[str | Path], held: Mapping[str, Held]) -> Plan:
-    """The plan for the sounds of these locations alone; nothing vanishes."""
+
+def plan_locations(locations: Iterable[str | Path], stored: Mapping[str, StoredFile]) -> Plan:
+    """Return the plan for the sounds of these locations; no file counts as vanished."""
     plan = Plan()
-    locations = list(locations)
-    listings = [listing(location) for location in locations]
-    _compare(plan, {found.path: found for told in listings for found in told.found}.values(), held)
-    plan.unreadable += [error for told in listings for error in told.unreadable]
-    for location, told in zip(locations, listings, strict=True):
-        if not told.found and not told.unreadable:
-            plan.unreadable.append(AudioError(f"{location}: holds no sound files"))
+    files: dict[str, FoundFile] = {}
+    empty: list[AudioError] = []
+    for location in locations:
+        result = listing(location)
+        files |= {file.path: file for file in result.files}
+        plan.errors += result.errors
+        if not result.files and not result.errors:
+            empty.append(AudioError(f"{location}: contains no sound files"))
+    plan.errors += empty
+    _compare(plan, files.values(), stored)
     return plan
 
 
-def plan_roots(roots: Sequence[str], held: Mapping[str, Held], *, prune: bool = False) -> Plan:
-    """The plan for everything that the library was given.
+def plan_roots(roots: Sequence[str], stored: Mapping[str, StoredFile], *, prune: bool = False) -> Plan:
+    """Return the plan for all roots of the library.
 
-    A folder that is gone or empty may be a disk that is not mounted: its sounds are kept, and said so, unless `prune`.
-    Those of a damaged tar are kept as well.
+    A folder that is missing or empty may be a disk that is not mounted: its sounds are kept, with a note, unless
+    `prune`. The sounds of a damaged tar are kept too.
     """
-    inside: dict[str, Found] = {}
-    kept: list[str] = []
     plan = Plan()
+    files: dict[str, FoundFile] = {}
+    kept: list[str] = []
     for root in roots:
-        told = listing(root)
-        below = sum(1 for path in held if is_below(path, root))
-        gone = not told.found and not told.damaged
-        if gone and below and not prune:
-            why = "holds no sounds any more" if os.path.isdir(root) else "is not there any more"
-            plan.notes.append(f"{root}: {why}; {below} of its files are kept in the library (--prune drops them)")
+        result = listing(root)
+        count = sum(1 for path in stored if is_below(path, root))
+        missing = not result.files and not result.damaged_tars
+        if missing and count and not prune:
+            reason = "contains no sounds any more" if os.path.isdir(root) else "does not exist any more"
+            plan.notes.append(f"{root}: {reason}; {count} of its files are kept in the library (--prune deletes them)")
             kept.append(root)
-        if not gone:
-            plan.unreadable += told.unreadable
-        kept += told.damaged
-        inside |= {found.path: found for found in told.found}
-    _compare(plan, inside.values(), held)
-    for name, known in held.items():
-        if name not in inside and not any(is_below(name, place) for place in kept):
-            plan.vanished.append(known)
+        if not missing:
+            plan.errors += result.errors
+        kept += result.damaged_tars
+        files |= {file.path: file for file in result.files}
+    _compare(plan, files.values(), stored)
+    for path, entry in stored.items():
+        if path not in files and not any(is_below(path, location) for location in kept):
+            plan.vanished.append(entry)
     return plan
 
 
-def _compare(plan: Plan, sounds: Iterable[Found], held: Mapping[str, Held]) -> None:
-    for found in sounds:
-        known = held.get(found.path)
-        if known is None:
-            plan.new.append(found)
-        elif (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
-            plan.changed.append(found)
+def _compare(plan: Plan, files: Iterable[FoundFile], stored: Mapping[str, StoredFile]) -> None:
+    for file in files:
+        entry = stored.get(file.path)
+        if entry is None:
+            plan.new.append(file)
+        elif (entry.size, entry.mtime_ns) != (file.size, file.mtime_ns):
+            plan.changed.append(file)
         else:
             plan.unchanged += 1

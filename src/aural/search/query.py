@@ -1,7 +1,7 @@
-"""A query: words, example sounds and what to leave out, as one unit vector.
+"""Combine words, example sounds and unwanted words into one query vector.
 
-The vector is the weighted sum of the unit vectors of its parts less the weighted sum of the parts that are not wanted,
-scaled to length 1. Legend: E joint dimensions.
+The vector is the weighted sum of the unit vectors of the wanted parts minus the weighted sum of those of the unwanted
+texts, scaled to length 1. Legend: E joint dimensions.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 from aural.core.errors import ConfigError
 from aural.core.types import FloatArray
 
-NOT_WEIGHT: Final = 0.5  # a whole minus would turn most queries round
+NOT_WEIGHT: Final = 0.5
+"""Default weight of unwanted texts. A weight of 1 would reverse most queries."""
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """How much each kind of part counts."""
+class QueryWeights:
+    """The weight of each kind of part of a query, 0 to 100."""
 
     words: float = 1.0
     like: float = 1.0
@@ -29,7 +30,7 @@ class Weights:
     def __post_init__(self) -> None:
         for name, value in (("words", self.words), ("like", self.like), ("not", self.minus)):
             if not 0 <= value <= 100:
-                raise ConfigError(f"the weight of {name} is {value}; it must lie in 0 to 100")
+                raise ConfigError(f"the weight of {name} is {value}; it must be between 0 and 100")
 
 
 def combine(
@@ -37,19 +38,20 @@ def combine(
     like: Sequence[FloatArray],
     minus: Sequence[str],
     embed_text: Callable[[Sequence[str]], FloatArray],
-    weights: Weights | None = None,
+    weights: QueryWeights | None = None,
 ) -> FloatArray:
-    """(E,) unit vector of texts `words`, sounds' vectors `like` and texts `minus`; texts are embedded in one call.
+    """Return the unit query vector (E,) of the texts `words`, the sound vectors `like` and the unwanted texts `minus`.
 
-    Raises ConfigError when nothing is asked for, a text is blank, or the parts cancel out.
+    All texts are embedded in one call. Raises ConfigError if nothing is wanted, a text is blank, or the parts cancel
+    out.
     """
-    weights = weights or Weights()
+    weights = weights or QueryWeights()
     if not words and not len(like):
-        hint = "words to leave out need words or a sound to leave them out of" if minus else "give words or a sound"
+        hint = "unwanted words need words or a sound to be subtracted from" if minus else "give words or a sound"
         raise ConfigError(f"nothing to search for; {hint}")
     for text in (*words, *minus):
         if not text.strip():
-            raise ConfigError("a text to search for is blank; leave it out or write words")
+            raise ConfigError("a text to search for is blank; remove it or write words")
     texts = embed_text([*words, *minus]) if words or minus else np.empty((0, 0), np.float32)
     parts: list[FloatArray] = []
     if words:

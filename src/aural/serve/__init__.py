@@ -1,1 +1,1 @@
-"""The server: a library's search, classification and embedding over HTTP, and the page in front of it."""
+"""Serve a sound library over HTTP: search, classification, embedding, and the web page."""

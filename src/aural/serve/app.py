@@ -1,4 +1,4 @@
-"""The application: routes, errors as sentences, the page, and what lives as long as the server does."""
+"""Create the ASGI application: routes, error messages, the web page, and the service behind them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 import aural
 from aural.core.errors import AuralError
 from aural.core.types import Embedder
+from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
-from aural.search.library import Library, any_window_zero
-from aural.serve.engine import ChangedError, Engine, NotHeldError
+from aural.search.library import Library
 from aural.serve.guard import COOKIE, Guard, Metrics
-from aural.serve.routes import REFUSALS, router
+from aural.serve.routes import ERRORS, router
 from aural.serve.sandbox import OverloadedError
 from aural.serve.schemas import Health, Problem, SessionRequest
+from aural.serve.service import ChangedError, InferenceService, UnknownFileError
 from aural.serve.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
@@ -34,52 +35,57 @@ PAGE_POLICY = (
 
 
 def create_app(library: Library, embedder: Embedder, settings: Settings | None = None) -> FastAPI:
-    """An ASGI application that serves one library with one embedder; ConfigError if they do not belong together."""
+    """Return an ASGI application that serves one library with one embedder.
+
+    Raises ConfigError if the library was created with another model.
+    """
     settings = settings or Settings()
     check_model(library.card, embedder, library.folder)
     metrics = Metrics()
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.engine = Engine(library, embedder, settings, metrics)
-        metrics.files.set(library.store.count(any_window_zero()))
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = InferenceService(library, embedder, settings, metrics)
+        metrics.files.set(library.store.count(FIRST_WINDOWS))
         yield
-        await app.state.engine.close()
+        await app.state.service.close()
 
     app = FastAPI(
         title="aural",
         version=aural.__version__,
-        summary="Search a library of sounds by words and by example; name and embed sounds.",
+        summary="Search a library of sounds by words and by example; classify and embed sounds.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        lifespan=life,
-        docs_url=None,  # those pages load their scripts from another host
+        lifespan=lifespan,
+        docs_url=None,  # these pages load scripts from another host
         redoc_url=None,
     )
     app.include_router(router)
-    _own_routes(app, settings, metrics)
-    _errors(app)
+    _server_routes(app, settings, metrics)
+    _error_handlers(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
     return app
 
 
-def _own_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
-    @app.get("/health", summary="The server is up", tags=["server"])
+def _server_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    @app.get("/health", summary="Check that the server runs", tags=["server"])
     async def health() -> Health:
-        """Needs no token and asks neither model nor store."""
+        """Return the version. Needs no token and uses neither the model nor the library."""
         return Health(status="ok", version=aural.__version__)
 
     @app.get("/metrics", summary="Prometheus metrics", tags=["server"], response_class=PlainTextResponse)
-    async def tell_metrics(request: Request) -> Response:
-        """Counters in Prometheus' text format."""
-        metrics.decoders_ended.set(request.app.state.engine.decoders.ended)
+    async def show_metrics(request: Request) -> Response:
+        """Return counters in the text format of Prometheus."""
+        metrics.decoders_ended.set(request.app.state.service.decoders.ended)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/v1/session", summary="Keep the token as a cookie", tags=["server"], status_code=204, responses=REFUSALS)
-    async def session(given: SessionRequest, request: Request) -> Response:
-        """For the page: sound elements cannot send headers. The cookie is not sent by other sites."""
-        if settings.token and not hmac.compare_digest(given.token.encode("utf-8", "replace"), settings.token.encode()):
-            return _problem(request, 401, "this is not the server's token")
+    @app.post("/v1/session", summary="Store the token as a cookie", tags=["server"], status_code=204, responses=ERRORS)
+    async def session(credentials: SessionRequest, request: Request) -> Response:
+        """Set a cookie for the page, because audio elements cannot send headers. Other sites cannot send the cookie."""
+        if settings.token and not hmac.compare_digest(
+            credentials.token.encode("utf-8", "replace"), settings.token.encode()
+        ):
+            return _problem(request, 401, "the token is wrong")
         answer = Response(status_code=204)
         if settings.token:
             answer.set_cookie(COOKIE, settings.token, httponly=True, samesite="strict", path="/")
@@ -90,15 +96,19 @@ def _own_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
-def _errors(app: FastAPI) -> None:
+def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(AuralError)
     async def refused(request: Request, error: AuralError) -> Response:
-        status = 404 if isinstance(error, NotHeldError) else 410 if isinstance(error, ChangedError) else 422
+        status = 422
+        if isinstance(error, UnknownFileError):
+            status = 404
+        elif isinstance(error, ChangedError):
+            status = 410
         return _problem(request, status, str(error))
 
     @app.exception_handler(OverloadedError)
     async def overloaded(request: Request, error: OverloadedError) -> Response:
-        answer = _problem(request, 503, "too many requests wait already; try again in a moment")
+        answer = _problem(request, 503, "too many requests are waiting; try again in a moment")
         answer.headers["Retry-After"] = "1"
         return answer
 
@@ -116,5 +126,5 @@ def _errors(app: FastAPI) -> None:
 
 
 def _problem(request: Request, status: int, error: str) -> Response:
-    found = Problem(error=error.encode("utf-8", "replace").decode(), request_id=request.state.request_id)
-    return JSONResponse(found.model_dump(), status)
+    problem = Problem(error=error.encode("utf-8", "replace").decode(), request_id=request.state.request_id)
+    return JSONResponse(problem.model_dump(), status)

@@ -1,4 +1,4 @@
-"""Dynamic batching: requests that come within a few milliseconds share one call of the model, on one thread."""
+"""Embed in dynamic batches: requests that arrive within a few milliseconds share one call of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Collects items for up to `wait_s` or until `size`, embeds them in one call, gives each asker its rows."""
+    """A queue that collects items for up to `wait_s` or until `size`, embeds them in one call and returns the rows.
+
+    max_waiting: number of items that may wait. on_batch: receives the size of every batch.
+    """
 
     def __init__(
         self,
@@ -28,14 +31,21 @@ class Batcher(Generic[T]):
         size: int,
         wait_s: float,
         max_waiting: int,
-        seen: Callable[[int], None] = lambda size: None,
+        on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._embed, self._executor, self._size, self._wait_s, self._seen = embed, executor, size, wait_s, seen
+        self._embed = embed
+        self._executor = executor
+        self._size = size
+        self._wait_s = wait_s
+        self._on_batch = on_batch
         self._queue: asyncio.Queue[tuple[T, asyncio.Future[FloatArray]]] = asyncio.Queue(max_waiting)
         self._task: asyncio.Task[None] | None = None
 
     async def embed(self, items: Sequence[T]) -> FloatArray:
-        """(N, E) unit rows. OverloadedError when too many wait; the embedder's own errors reach their asker."""
+        """Return unit rows (N, E).
+
+        Raises OverloadedError if too many items wait. An error of the embedder is raised for every item of its batch.
+        """
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         loop = asyncio.get_running_loop()
@@ -47,55 +57,67 @@ class Batcher(Generic[T]):
         return np.stack(await asyncio.gather(*futures))
 
     async def close(self) -> None:
+        """Stop collecting; items that wait are not embedded."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            group = [await self._queue.get()]
-            until = loop.time() + self._wait_s
-            while len(group) < self._size:
-                left = until - loop.time()
-                if self._queue.empty() and left <= 0:
-                    break
-                try:
-                    async with asyncio.timeout(max(left, 0.0001)):
-                        group.append(await self._queue.get())
-                except TimeoutError:
-                    break
-            group = [(item, future) for item, future in group if not future.done()]  # some askers may have gone
-            if not group:
-                continue
-            self._seen(len(group))
+            batch = await self._collect()
+            batch = [(item, future) for item, future in batch if not future.done()]  # drop cancelled requests
+            if batch:
+                await self._embed_batch(batch)
+
+    async def _collect(self) -> list[tuple[T, asyncio.Future[FloatArray]]]:
+        """Wait for an item, then collect more until the batch is full or the time is up."""
+        loop = asyncio.get_running_loop()
+        batch = [await self._queue.get()]
+        deadline = loop.time() + self._wait_s
+        while len(batch) < self._size:
+            left = deadline - loop.time()
+            if self._queue.empty() and left <= 0:
+                break
             try:
-                rows = await loop.run_in_executor(self._executor, self._embed, [item for item, _ in group])
-                for (_, future), row in zip(group, rows, strict=True):
-                    if not future.done():
-                        future.set_result(row)
-            except Exception as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
+                async with asyncio.timeout(max(left, 0.0001)):
+                    batch.append(await self._queue.get())
+            except TimeoutError:
+                break
+        return batch
+
+    async def _embed_batch(self, batch: list[tuple[T, asyncio.Future[FloatArray]]]) -> None:
+        self._on_batch(len(batch))
+        loop = asyncio.get_running_loop()
+        try:
+            rows = await loop.run_in_executor(self._executor, self._embed, [item for item, _ in batch])
+            for (_, future), row in zip(batch, rows, strict=True):
+                if not future.done():
+                    future.set_result(row)
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
 
 
 class TextCache:
-    """The last `size` texts' vectors: people type the same words again."""
+    """A cache of the vectors of the last `size` texts, because the same words are often searched again."""
 
     def __init__(self, batcher: Batcher[str], size: int) -> None:
-        self._batcher, self._size = batcher, size
+        self._batcher = batcher
+        self._size = size
         self._rows: OrderedDict[str, FloatArray] = OrderedDict()
 
     async def embed(self, texts: Sequence[str]) -> FloatArray:
-        """(N, E) unit rows."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._rows]
-        found = dict(zip(new, await self._batcher.embed(new), strict=True)) if new else {}
-        rows = np.stack([found[text] if text in found else self._rows[text] for text in texts])
+        """Return unit rows (N, E)."""
+        # Rows are taken before the wait: another request may evict them meanwhile.
+        rows = {text: self._rows[text] for text in texts if text in self._rows}
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
+        if new:
+            rows |= zip(new, await self._batcher.embed(new), strict=True)
         for text in texts:
-            self._rows[text] = found[text] if text in found else self._rows.get(text, rows[texts.index(text)])
+            self._rows[text] = rows[text]
             self._rows.move_to_end(text)
         while len(self._rows) > self._size:
             self._rows.popitem(last=False)
-        return rows
+        return np.stack([rows[text] for text in texts])

@@ -1,6 +1,6 @@
-"""Before the routes: request ids, a log line a request, metrics, token, host check, limits of size and time.
+"""Check and log every request: request id, token, host name, limits of size and time, metrics.
 
-Pure ASGI, so that nothing is buffered on the way.
+The middleware is pure ASGI, so nothing is buffered.
 """
 
 from __future__ import annotations
@@ -24,43 +24,49 @@ LOG = logging.getLogger("aural.serve")
 COOKIE = "aural_token"
 OPEN_PATHS = frozenset({"/", "/health", "/v1/session", "/favicon.ico"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-BODY_SLACK = 1 << 20  # form fields around an upload
+BODY_SLACK = 1 << 20  # bytes of form fields around an upload
 
 
 class Metrics:
-    """Prometheus counters of one server, in a registry of its own."""
+    """The Prometheus metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         names = ("method", "route", "status")
         self.requests = Counter("aural_requests", "Requests answered.", names, registry=self.registry)
-        what = "Time to the answer's end."
-        self.seconds = Histogram("aural_request_seconds", what, ("route",), registry=self.registry)
+        duration = "Time until the end of the answer."
+        self.seconds = Histogram("aural_request_seconds", duration, ("route",), registry=self.registry)
         self.batch = Histogram(
-            "aural_batch_size", "Items a call.", ("kind",), buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
+            "aural_batch_size",
+            "Items per call of the model.",
+            ("kind",),
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
         )
-        self.under_way = Gauge("aural_requests_under_way", "Requests being answered.", registry=self.registry)
+        self.active = Gauge("aural_requests_under_way", "Requests being answered.", registry=self.registry)
         self.decoders_ended = Gauge("aural_decoders_ended", "Decoders ended by a sound.", registry=self.registry)
         self.files = Gauge("aural_library_files", "Files in the library.", registry=self.registry)
 
 
 class Guard:
-    """The one middleware; see the module."""
+    """The middleware of the server; see the module."""
 
     def __init__(self, app: Any, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        client_id = headers.get("x-request-id", "")
+        request_id = client_id if _ID.fullmatch(client_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         call = _Call(scope, receive, send, request_id, self._settings.max_upload_bytes + BODY_SLACK)
         began = time.perf_counter()
-        self._metrics.under_way.inc()
+        self._metrics.active.inc()
         try:
             refusal = self._refusal(scope, headers)
             if refusal is not None:
@@ -68,35 +74,37 @@ class Guard:
             else:
                 await self._answer(call)
         finally:
-            self._metrics.under_way.dec()
-            self._tell(scope, call.status, time.perf_counter() - began, request_id)
+            self._metrics.active.dec()
+            self._log(scope, call.status, time.perf_counter() - began, request_id)
 
     async def _answer(self, call: _Call) -> None:
         try:
             async with asyncio.timeout(self._settings.request_timeout_s) as limit:
-                call.started = lambda: limit.reschedule(None)  # an answer that has begun may take its time
+                call.started = lambda: limit.reschedule(None)  # the limit does not apply to an answer that has begun
                 await self._app(call.scope, call.receive, call.send)
         except TimeoutError:
-            await call.refuse(503, f"took longer than {self._settings.request_timeout_s:g} s; send less or try later")
+            await call.refuse(
+                503, f"took longer than {self._settings.request_timeout_s:g} s; send a smaller request or try later"
+            )
         except Exception:
             LOG.exception(json.dumps({"event": "failure", "request_id": call.request_id}))
-            await call.refuse(500, "the server failed; its log tells more under this request's id")
+            await call.refuse(500, "internal error; see the server's log for this request id")
 
     def _refusal(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         settings, path = self._settings, scope["path"]
         host = headers.get("host", "").rsplit(":", 1)[0].strip("[]").lower()
         if settings.token is None and settings.on_loopback and host not in LOOPBACK:
-            return 403, "this server answers to localhost only"  # another name that points here: DNS rebinding
+            return 403, "this server answers requests to localhost only"  # prevents DNS rebinding
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.max_upload_bytes + BODY_SLACK:
             return 413, f"the upload is larger than {settings.max_upload_bytes / 2**20:g} MiB"
         if settings.token and path not in OPEN_PATHS and not path.startswith("/static/"):
             offered = headers.get("authorization", "").removeprefix("Bearer ").strip() or _cookie(headers)
             if not hmac.compare_digest(offered.encode(), settings.token.encode()):
-                return 401, "a token is needed: send it as `Authorization: Bearer TOKEN`"
+                return 401, "a token is required; send it as `Authorization: Bearer TOKEN`"
         return None
 
-    def _tell(self, scope: Any, status: int, seconds: float, request_id: str) -> None:
+    def _log(self, scope: Any, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
         self._metrics.requests.labels(method, route, status).inc()
@@ -107,27 +115,34 @@ class Guard:
 
 
 class _Call:
-    """One request on its way: counts what comes in, notes what goes out."""
+    """One request: limits the received bytes and records the status of the answer."""
 
-    def __init__(self, scope: Any, receive: Any, send: Any, request_id: str, most_bytes: int) -> None:
-        self.scope, self._receive, self._send = scope, receive, send
-        self.request_id, self._left, self._most = request_id, most_bytes, most_bytes
-        self.status, self._began, self._over, self._closed = 0, False, False, False
+    def __init__(self, scope: Any, receive: Any, send: Any, request_id: str, max_bytes: int) -> None:
+        self.scope = scope
+        self.request_id = request_id
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._max_bytes = max_bytes
+        self._bytes_left = max_bytes
+        self._began = False
+        self._too_large = False
+        self._closed = False
         self.started: Any = lambda: None
 
     async def receive(self) -> Any:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            self._over = True
+        self._bytes_left -= len(message.get("body", b""))
+        if self._bytes_left < 0:
+            self._too_large = True
             raise ValueError("body too large")
         return message
 
     async def send(self, message: Any) -> None:
         if self._closed:
             return
-        if self._over:  # whatever the app made of it, the answer is 413
-            await self.refuse(413, f"the upload is larger than {(self._most - BODY_SLACK) / 2**20:g} MiB")
+        if self._too_large:  # replaces the answer of the application
+            await self.refuse(413, f"the upload is larger than {(self._max_bytes - BODY_SLACK) / 2**20:g} MiB")
             return
         if message["type"] == "http.response.start":
             self._began, self.status = True, message["status"]
@@ -141,10 +156,11 @@ class _Call:
         await self._send(message)
 
     async def refuse(self, status: int, error: str) -> None:
-        """Answer with a problem, unless an answer has begun."""
+        """Send an error, unless an answer has begun."""
         if self._began:
             return
-        self._over = False
+        self._too_large = False
+        self.started = lambda: None  # an expired time limit cannot be changed
         body = json.dumps({"error": error, "request_id": self.request_id}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status == 401:
@@ -157,7 +173,7 @@ class _Call:
 
 def _cookie(headers: dict[str, str]) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""

@@ -1,4 +1,4 @@
-"""Run the server until it is told to stop; requests under way are answered first."""
+"""Run the server until it receives a stop signal; active requests are answered first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ GRACE_S = 10
 
 
 def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. ConfigError: an address not to be had, or open to others without a token."""
+    """Serve a library until SIGINT or SIGTERM.
+
+    Raises ConfigError if the address is not available, or if other machines can reach it and no token is set.
+    """
     import socket
 
     import uvicorn
@@ -22,18 +25,18 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
     from aural.serve.app import create_app
 
     if not settings.on_loopback and not settings.token:
-        raise ConfigError(f"host {settings.host} can be reached from other machines; give --token, or use 127.0.0.1")
+        raise ConfigError(f"host {settings.host} can be reached from other machines; set --token or use 127.0.0.1")
     app = create_app(library, embedder, settings)
     _log_to_stderr()
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio then sets TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
         place = f"{settings.host} port {settings.port}"
-        raise ConfigError(f"{place}: cannot be listened on ({error.strerror}); choose another with --port") from None
+        raise ConfigError(f"{place}: cannot be used ({error.strerror}); choose another port with --port") from None
     host, port = listener.getsockname()[:2]
     print(f"serving {library.folder} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     config = uvicorn.Config(
@@ -53,7 +56,7 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
 
 
 def _log_to_stderr() -> None:
-    """One JSON object a line, for this server's own logger alone."""
+    """Log one JSON object per line; other loggers are not changed."""
     logger = logging.getLogger("aural.serve")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
@@ -64,7 +67,7 @@ def _log_to_stderr() -> None:
 
 
 class _Json(logging.Formatter):
-    """Time and level before the fields of a message that is JSON already."""
+    """A formatter that adds time and level to a message that is already JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         import json

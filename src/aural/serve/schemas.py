@@ -1,4 +1,4 @@
-"""What goes over the wire, as OpenAPI describes it."""
+"""Define the request and response models of the HTTP API, from which the OpenAPI description is generated."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from aural.search.query import NOT_WEIGHT
 MAX_TEXT, MAX_TEXTS, MAX_LABELS, MAX_TOP = 1000, 32, 1000, 1000
 FILE_ID = r"^[0-9a-f]{16}$"
 
-# Surrogates and NUL cannot be written as UTF-8 or SQL; everything else is a text.
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="A sentence or a few words.")]
-FileId = Annotated[str, Field(pattern=FILE_ID, description="A file's id, as search gives it.")]
+FileId = Annotated[str, Field(pattern=FILE_ID, description="Id of a file, from a search.")]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
-    """Unknown fields are refused."""
+    """A request model that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class SearchRequest(Strict):
-    """Words, held sounds and unwanted words, summed with their weights."""
+    """Words, sounds of the library and unwanted words, summed with their weights."""
 
     words: list[Text] = Field(default=[], max_length=MAX_TEXTS, examples=[["rain on a tin roof"]])
-    like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds that the library holds.")
-    minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that a hit must not resemble.")
+    like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds of the library.")
+    minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
     top: int = Field(20, ge=1, le=MAX_TOP)
     words_weight: Weight = 1.0
@@ -38,12 +37,12 @@ class SearchRequest(Strict):
 
 
 class SoundHit(BaseModel):
-    """A file with the window of it that lies nearest to the query."""
+    """A file with the window that is nearest to the query."""
 
-    id: str = Field(description="The file's id; see /v1/audio/{id}.")
+    id: str = Field(description="Id of the file; see /v1/audio/{id}.")
     path: str
     name: str
-    score: float = Field(description="Cosine of the window's vector and the query's.")
+    score: float = Field(description="Cosine of the vectors of the window and the query.")
     window: int
     start_s: float
     end_s: float
@@ -53,6 +52,7 @@ class SoundHit(BaseModel):
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
+        """Convert a hit of an index."""
         return cls(
             id=hit.file,
             path=hit.path,
@@ -68,20 +68,20 @@ class SoundHit(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """Hits, best first."""
+    """The hits of a search, best first."""
 
     hits: list[SoundHit]
     took_ms: float
 
 
 class TextsRequest(Strict):
-    """Texts to embed."""
+    """The texts to embed."""
 
     texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
 
 
 class VectorsResponse(BaseModel):
-    """Unit vectors, one a text or sound."""
+    """Unit vectors, one per text or sound."""
 
     model: str
     vectors: list[list[float]]
@@ -91,19 +91,19 @@ class Label(BaseModel):
     """A label with its score."""
 
     label: str
-    score: float = Field(description="A probability: over the labels, or each on its own with multi_label.")
+    score: float = Field(description="Probability over the labels, or independent per label with multi_label.")
     cosine: float
 
 
 class ClassifyResponse(BaseModel):
-    """Labels of the uploaded sound, best first."""
+    """The labels of the uploaded sound, best first."""
 
     labels: list[Label]
     duration_s: float
 
 
 class MapResponse(BaseModel):
-    """All files in the plane: parallel lists; x and y in -1 to 1."""
+    """The positions of all files as parallel lists; x and y are in -1 to 1."""
 
     method: str
     ids: list[str]
@@ -114,31 +114,31 @@ class MapResponse(BaseModel):
 
 
 class LibraryResponse(BaseModel):
-    """What the library is."""
+    """A description of the library."""
 
     model: str
     files: int
     windows: int
     window_s: float
-    tags: dict[str, int] = Field(description="Files with each tag, the most frequent first; at most 200 tags.")
-    columns: dict[str, str] = Field(description="What filters may ask for, with the kind of each.")
+    tags: dict[str, int] = Field(description="Number of files per tag, most frequent first; at most 200 tags.")
+    columns: dict[str, str] = Field(description="Columns that filters can use, with the kind of each.")
 
 
 class Health(BaseModel):
-    """The server is up."""
+    """The state of the server."""
 
     status: str
     version: str
 
 
 class SessionRequest(Strict):
-    """The token, to be kept as a cookie."""
+    """The token to store as a cookie."""
 
     token: str = Field(max_length=1000)
 
 
 class Problem(BaseModel):
-    """What went wrong, in one sentence."""
+    """An error as one sentence."""
 
     error: str
     request_id: str

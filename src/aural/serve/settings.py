@@ -1,4 +1,4 @@
-"""What a server may be told; every limit with its unit."""
+"""Define the settings of a server; every limit states its unit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class Settings(Config):
-    """Limits and addresses of a server; see `docs/serve/server.md`."""
+    """Addresses and limits of a server; documented in `docs/serve/server.md`."""
 
     removed_keys: ClassVar[Mapping[str, str]] = {"logit_scale": "the model carries its own scale and bias"}
 
@@ -34,4 +34,5 @@ class Settings(Config):
 
     @property
     def on_loopback(self) -> bool:
+        """True if only this machine can reach the server."""
         return self.host in LOOPBACK

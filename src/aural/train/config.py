@@ -68,6 +68,8 @@ class DataConfig(Config):
     """Sounds travel to the device as 16-bit samples: half the bytes, and nothing lost where they came from 16 bits."""
     pad_text: Literal["longest", "full"] = "longest"
     """Captions are padded to the longest of the batch, or all to the tower's max_tokens."""
+    one_source: bool = False
+    """Draw all clips of a batch from one source; the sources take turns in proportion to their weights."""
     shard_mix: Count = 8
     """Shards that are shuffled together."""
     workers: Natural = 2
@@ -258,6 +260,8 @@ class TaskConfig(Config):
 
 
 class TrackConfig(Config):
+    curves: bool = True
+    """Draw curves.png when the run ends."""
     tensorboard: bool = False
     wandb: str = ""
     """Name of a Weights & Biases project; empty: none."""

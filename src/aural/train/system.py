@@ -122,7 +122,13 @@ class System(nn.Module, ABC):
         return self
 
 
-SYSTEMS: Registry[type[System]] = Registry("system")
+# Taxonomy of systems, after the survey of audio-language models. Tables: docs/reproduced/taxonomy.md.
+SYSTEM_AXES = {
+    "architecture": ("two towers", "encoder and heads", "encoder and language model", "cooperating models"),
+    "training": ("contrastive", "discriminative", "generative"),
+}
+
+SYSTEMS: Registry[type[System]] = Registry("system", SYSTEM_AXES)
 
 
 def system_of(recipe: Recipe) -> tuple[type[System], SystemConfig]:

@@ -1,4 +1,4 @@
-// What the page asks of the server. A refusal becomes an Error with the server's own sentence.
+// Requests to the server. An error of the server becomes an Error with its message.
 
 let askForToken = null; // set by app.js: resolves once a token was accepted
 
@@ -11,8 +11,8 @@ export async function call(path, options = {}) {
     return call(path, options);
   }
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error || `the server answered ${answer.status}`);
+    const problem = await answer.json().catch(() => ({}));
+    throw new Error(problem.error || `the server answered ${answer.status}`);
   }
   return answer.status === 204 ? null : answer.json();
 }
@@ -40,14 +40,14 @@ export function search(query, signal) {
   return call("/v1/similar", { method: "POST", body: form, signal });
 }
 
-const PLAYED = new Set(["wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "mp4", "aac", "webm"]);
-const WHOLE_S = 60;
+const PLAYABLE = new Set(["wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "mp4", "aac", "webm"]);
+const SHORT_S = 60;
 
-// Where a hit is heard from: the whole file if it is short and of a kind that browsers play, else the hit's window.
+// Return the sound to play for a hit: the file if it is short and browsers play its format, else the window of the hit.
 export function soundOf(hit) {
   const kind = hit.name.split(".").pop().toLowerCase();
-  if (hit.duration_s <= WHOLE_S) {
-    const url = PLAYED.has(kind) ? `/v1/audio/${hit.id}` : `/v1/audio/${hit.id}/excerpt?start_s=0&end_s=${WHOLE_S}`;
+  if (hit.duration_s <= SHORT_S) {
+    const url = PLAYABLE.has(kind) ? `/v1/audio/${hit.id}` : `/v1/audio/${hit.id}/excerpt?start_s=0&end_s=${SHORT_S}`;
     return { url, at_s: hit.start_s, shown_s: hit.duration_s, from_s: hit.start_s, to_s: hit.end_s };
   }
   const url = `/v1/audio/${hit.id}/excerpt?start_s=${hit.start_s}&end_s=${hit.end_s}`;

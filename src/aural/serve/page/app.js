@@ -1,4 +1,4 @@
-// The page's state and what moves it: fields, example sound, views, theme, address.
+// The state of the page and its event handlers: fields, example sound, views, theme, address.
 
 import * as api from "/static/api.js";
 import { record, watchDrops } from "/static/example.js";
@@ -28,26 +28,26 @@ async function ask() {
     results.show([]);
     map.mark([]);
     results.stale(false);
-    problem(value("minus").trim() ? "Words to leave out need words or a sound to leave them out of." : "");
-    $("told").textContent = "";
+    problem(value("minus").trim() ? "Unwanted words need words or a sound to be subtracted from." : "");
+    $("status").textContent = "";
     $("start").hidden = false;
     return;
   }
-  const mine = (asking = new AbortController());
+  const current = (asking = new AbortController());
   results.stale(true);
   try {
     const query = { words, minus: list(value("minus")), where: filters(), top: TOP, example };
-    const found = await api.search(query, mine.signal);
+    const answer = await api.search(query, current.signal);
     problem("");
     $("start").hidden = true;
-    results.show(found.hits, like);
-    map.mark(found.hits.map((hit) => hit.id));
-    $("told").textContent = found.hits.length ? `${many(found.hits.length, "hit")} in ${Math.round(found.took_ms)} ms` : "Nothing fits these filters.";
+    results.show(answer.hits, like);
+    map.mark(answer.hits.map((hit) => hit.id));
+    $("status").textContent = answer.hits.length ? `${many(answer.hits.length, "hit")} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error.message);
-    $("told").textContent = "";
-    return; // the last hits stay, greyed
+    $("status").textContent = "";
+    return; // the last hits stay visible in gray
   }
   results.stale(false);
 }
@@ -72,7 +72,7 @@ function like(hit) {
 
 const likeFile = (blob, name) => setExample({ blob, name });
 
-// The address keeps the question (not an uploaded sound), so that it can be kept and gone back to.
+// Store the query in the address (without an uploaded sound), so that it can be bookmarked.
 function remember() {
   const kept = new URLSearchParams(FIELDS.filter((id) => value(id)).map((id) => [id, value(id)]));
   if (example?.id) { kept.set("like", example.id); kept.set("name", example.name); }
@@ -97,13 +97,13 @@ async function view(name) {
   stopAll();
   if (name !== "map") return;
   if (!map.loaded()) {
-    $("map-told").textContent = "Drawing the map; once, until sounds come or go ...";
+    $("map-status").textContent = "Computing the map. It is computed once and again when sounds are added or removed ...";
     try {
-      const found = await api.map();
-      map.init(found, like);
-      $("map-told").textContent = `${many(found.ids.length, "sound")}; alike ones lie side by side. Hover or use the arrow keys to hear them.`;
+      const drawn = await api.map();
+      map.init(drawn, like);
+      $("map-status").textContent = `${many(drawn.ids.length, "sound")}; similar ones are close together. Hover or use the arrow keys to play them.`;
     } catch (error) {
-      $("map-told").textContent = error.message;
+      $("map-status").textContent = error.message;
     }
   } else map.resize();
 }
@@ -153,7 +153,7 @@ $("record").addEventListener("click", async () => {
     $("record").setAttribute("aria-pressed", "true");
     $("record").textContent = "■ stop";
   } catch {
-    problem("The microphone cannot be used; allow it for this page, or drop a sound file.");
+    problem("The microphone cannot be used. Allow it for this page, or drop a sound file.");
   }
 });
 
@@ -191,9 +191,9 @@ $("chips").replaceChildren(...CHIPS.map((word) => {
 }));
 
 try {
-  const held = await api.library();
-  $("held").textContent = `${many(held.files, "sound")} · ${held.model.split("/").pop()}`;
-  const tags = Object.entries(held.tags);
+  const library = await api.library();
+  $("library").textContent = `${many(library.files, "sound")} · ${library.model.split("/").pop()}`;
+  const tags = Object.entries(library.tags);
   $("tag-field").hidden = !tags.length;
   $("tag").append(...tags.map(([tag, count]) => new Option(`${tag} (${count})`, tag)));
   recall();

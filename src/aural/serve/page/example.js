@@ -1,4 +1,4 @@
-// A sound to search by: chosen, dropped, or recorded (as wav, so that every server can decode it).
+// Example sounds: selected, dropped, or recorded (as wav, which every server can decode).
 
 const RECORD_MS = 10_000;
 
@@ -19,7 +19,7 @@ export function watchDrops(onFile) {
   });
 }
 
-// Start recording; resolves to stop(), which resolves to a wav blob. Stops by itself after 10 s.
+// Start recording and return a function that stops it. It stops after 10 s at the latest and calls onEnd with a wav blob.
 export async function record(onEnd) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const recorder = new MediaRecorder(stream);
@@ -40,7 +40,7 @@ async function asWav(blob) {
   const context = new OfflineAudioContext(1, 1, 48_000);
   const sound = await context.decodeAudioData(await blob.arrayBuffer());
   const samples = sound.getChannelData(0), view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const text = (at, word) => [...word].forEach((sign, i) => view.setUint8(at + i, sign.charCodeAt(0)));
+  const text = (at, word) => [...word].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
   text(0, "RIFF"); view.setUint32(4, 36 + 2 * samples.length, true); text(8, "WAVEfmt ");
   view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
   view.setUint32(24, sound.sampleRate, true); view.setUint32(28, 2 * sound.sampleRate, true);

@@ -1,13 +1,13 @@
-// The map: every file a dot, alike sounds side by side. Drag to move, wheel or pinch to zoom, hover to hear.
+// The map: one dot per file, similar sounds close together. Drag to move, wheel or pinch to zoom, hover to play.
 
 import { playUrl, stopAll } from "/static/player.js";
 
-const canvas = document.getElementById("map"), told = document.getElementById("map-told");
+const canvas = document.getElementById("map"), status = document.getElementById("map-status");
 const HEAR_MS = 250, NEAR_PX = 14;
 let data = null, hits = new Set(), at = -1, view = { x: 0, y: 0, zoom: 1 }, onMore = () => {}, timer = 0;
 
-export function init(found, more) {
-  data = found;
+export function init(drawn, more) {
+  data = drawn;
   onMore = more;
   resize();
 }
@@ -56,8 +56,8 @@ export function paint() {
 function nearest(px, py, most = NEAR_PX) {
   let best = -1, least = most * most;
   for (let i = 0; i < data.x.length; i += 1) {
-    const [x, y] = toScreen(i), apart = (x - px) ** 2 + (y - py) ** 2;
-    if (apart < least) { best = i; least = apart; }
+    const [x, y] = toScreen(i), distance = (x - px) ** 2 + (y - py) ** 2;
+    if (distance < least) { best = i; least = distance; }
   }
   return best;
 }
@@ -66,12 +66,12 @@ function go(i, hear = true) {
   if (i === at) return;
   at = i;
   clearTimeout(timer);
-  if (i < 0) { told.replaceChildren(); stopAll(); return paint(); }
+  if (i < 0) { status.replaceChildren(); stopAll(); return paint(); }
   const name = document.createElement("strong"), more = document.createElement("button");
   name.textContent = data.names[i];
   more.type = "button"; more.className = "plain"; more.textContent = "similar";
   more.addEventListener("click", () => onMore({ id: data.ids[i], name: data.names[i] }));
-  told.replaceChildren(name, ` ${data.tags[i].join(", ")} `, more);
+  status.replaceChildren(name, ` ${data.tags[i].join(", ")} `, more);
   if (hear) timer = setTimeout(play, HEAR_MS);
   paint();
 }
@@ -127,7 +127,7 @@ canvas.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// From the dot that is chosen to the nearest one within 45 degrees of the arrow.
+// Move from the selected dot to the nearest one within 45 degrees of the arrow.
 function step(dx, dy) {
   if (at < 0) return go(nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, 1e4), false);
   const [x0, y0] = toScreen(at);

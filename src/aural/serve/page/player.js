@@ -1,14 +1,14 @@
-// One sound at a time. Waveforms are drawn by wavesurfer.js when they come into view.
+// Play one sound at a time. wavesurfer.js draws the waveforms when they come into view.
 
 import WaveSurfer from "/static/vendor/wavesurfer.esm.js";
 import { soundOf } from "/static/api.js";
 
 const HOVER_MS = 150;
-let current = null; // the player that sounds
+let current = null; // the player that plays now
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class HitPlayer {
-  // row: the <li>; hit: as the server gave it.
+  // row: the <li>; hit: a hit of the server.
   constructor(row, hit) {
     this.row = row;
     this.sound = soundOf(hit);
@@ -50,22 +50,22 @@ export class HitPlayer {
     });
     this.ready.catch(() => container.classList.add("failed"));
     this.surfer.on("interaction", () => { this.byHover = false; this.play(null); });
-    this.surfer.on("finish", () => this.told(false));
+    this.surfer.on("finish", () => this.setPlaying(false));
     return this.ready;
   }
 
-  // at_s: where to begin; null goes on from where it is. Without one, the place of the hit.
+  // at_s: where to start, by default at the window of the hit; null continues from the current position.
   async play(at_s = this.sound.at_s) {
     if (current && current !== this) current.stop();
     current = this;
-    this.told(true);
+    this.setPlaying(true);
     try {
       await this.draw();
       if (current !== this) return;
       if (at_s !== null) this.surfer.setTime(at_s);
       await this.surfer.play();
     } catch (error) {
-      if (current === this) this.told(false);
+      if (current === this) this.setPlaying(false);
       if (error.name !== "NotAllowedError" && error.name !== "AbortError") this.row.querySelector(".wave").classList.add("failed");
     }
   }
@@ -73,12 +73,12 @@ export class HitPlayer {
   stop() {
     this.byHover = false;
     if (this.surfer) this.surfer.pause();
-    this.told(false);
+    this.setPlaying(false);
   }
 
   toggle() { return this.playing ? this.stop() : this.play(); }
 
-  told(on) {
+  setPlaying(on) {
     if (!on && current === this) current = null;
     this.row.classList.toggle("on", on);
     const button = this.row.querySelector(".play");
@@ -98,7 +98,7 @@ export class HitPlayer {
   }
 }
 
-let lone = null; // a sound without a waveform: on the map, or the example
+let lone = null; // a sound without a waveform: of the map or the example
 export async function playUrl(url, at_s = 0) {
   stopAll();
   lone = new Audio(url);

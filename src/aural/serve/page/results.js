@@ -1,4 +1,4 @@
-// The list of hits: rows, waveforms as they come into view, arrow keys from row to row.
+// The list of hits: rows, waveforms that are drawn when they come into view, arrow keys between rows.
 
 import { HitPlayer, stopAll } from "/static/player.js";
 import { clock, lasts } from "/static/text.js";
@@ -38,7 +38,7 @@ export function show(hits, onMore) {
     more.addEventListener("click", () => onMore(hit));
     row.setAttribute("aria-label", `${hit.name}, ${place}, score ${hit.score.toFixed(2)}`);
     const player = new HitPlayer(row, hit);
-    player.told(false);
+    player.setPlaying(false);
     players.set(row, player);
     seen.observe(row);
     return row;

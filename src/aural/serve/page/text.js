@@ -1,9 +1,9 @@
-// Small texts: times, counts, filters.
+// Format times, counts and filters.
 
 export function clock(seconds) {
-  const whole = Math.round(seconds), hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+  const total = Math.round(seconds), hours = Math.floor(total / 3600), minutes = Math.floor(total / 60) % 60;
   const two = (number) => String(number).padStart(2, "0");
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+  return hours ? `${hours}:${two(minutes)}:${two(total % 60)}` : `${minutes}:${two(total % 60)}`;
 }
 
 export const lasts = (seconds) => (seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 60 ? `${Math.round(seconds)} s` : clock(seconds));
@@ -13,9 +13,9 @@ export const many = (count, noun) => `${count.toLocaleString("en")} ${noun}${cou
 export const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 
 const quote = (text) => `'${text.replaceAll("'", "''")}'`;
-const plain = (text) => text.replace(/[\\%_]/g, (sign) => `\\${sign}`);
+const plain = (text) => text.replace(/[\\%_]/g, (character) => `\\${character}`);
 
-// The page's fields as one filter of the library's language.
+// Combine the fields of the page into one filter.
 export function filterOf({ longest, path, tag, where }) {
   const parts = [];
   if (longest) parts.push(`duration <= ${longest}`);

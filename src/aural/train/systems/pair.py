@@ -121,7 +121,7 @@ def _window(config: AudioConfig) -> tuple[Any, ...]:
     return config.sample_rate_hz, config.window_s, config.mel
 
 
-@SYSTEMS.register("pair")
+@SYSTEMS.register("pair", architecture="two towers", training="contrastive")
 class Pair(System):
     """Towers by name, the learned temperature and, if asked for, the bias of the sigmoid loss.
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.random import default_rng
 
 from aural.core.errors import ConfigError, DataError
+from aural.search.filters import one_of, parse_filter
 from aural.search.index import ExactIndex, Hit, Index
-from aural.search.store import LanceStore, schema, vectors_of
-from aural.search.where import any_of, parse
+from aural.search.lance import LanceStore, schema, vectors_of
 from library_toys import random_filter, random_store
 from sketch import DIM
 
@@ -42,7 +42,7 @@ def test_exact_and_store_agree_on_random_queries_with_filters(tmp_path: Path) ->
     assert isinstance(oracle, Index)
     some = 0
     for query in queries(200, 1):
-        where = parse(random_filter(draw)) if draw.random() < 0.8 else None
+        where = parse_filter(random_filter(draw)) if draw.random() < 0.8 else None
         count = oracle.count(where)
         some += 0 < count < oracle.count()
         assert store.count(where) == count
@@ -54,14 +54,14 @@ def test_filter_indexes_change_no_answer(tmp_path: Path) -> None:
     store = random_store(tmp_path, 300)
     assert store.optimize(build_from=300)
     assert {"duration", "tags", "silent"} <= {column for index in store.indexes() for column in index}
-    row = store.rows(schema(DIM).names, parse("window = 0")).slice(0, 20)
+    row = store.rows(schema(DIM).names, parse_filter("window = 0")).slice(0, 20)
     store.remove(row["file"].to_pylist()[:10])
     store.append(row.slice(0, 5))  # not in the indexes yet
     oracle, draw = store.exact(), random.Random(5)
     for turn in range(2):
         for query in queries(100, 6 + turn):
-            where = parse(random_filter(draw))
-            assert store.count(where) == oracle.count(where), where.source
+            where = parse_filter(random_filter(draw))
+            assert store.count(where) == oracle.count(where), where.text
             same(store.search(query, 10, where, exact=True), oracle.search(query, 10, where))
         store.compact()
 
@@ -69,16 +69,16 @@ def test_filter_indexes_change_no_answer(tmp_path: Path) -> None:
 def test_replace_revise_and_remove_are_what_they_say(tmp_path: Path) -> None:
     store = random_store(tmp_path, 40)
     files = [f"{i:016x}" for i in range(3)]
-    before, others = store.count(), store.count(parse(f"file not in ('{files[0]}', '{files[1]}')"))
-    one_window = store.rows(schema(DIM).names, parse(f"file = '{files[0]}' and window = 0"))
+    before, others = store.count(), store.count(parse_filter(f"file not in ('{files[0]}', '{files[1]}')"))
+    one_window = store.rows(schema(DIM).names, parse_filter(f"file = '{files[0]}' and window = 0"))
     version = store.version
     store.replace(files[:2], one_window)  # file 0 shrinks to one window, file 1 has none
     assert store.version == version + 1
     assert store.count() == others + 1 < before
-    assert store.count(any_of("file", files[1:2])) == 0
+    assert store.count(one_of("file", files[1:2])) == 0
     same(store.search(queries(1, 2)[0], 20), store.exact().search(queries(1, 2)[0], 20))
     store.remove(files)
-    assert store.count(any_of("file", files)) == 0
+    assert store.count(one_of("file", files)) == 0
 
 
 def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Pa
     assert hits / 500 > 0.9
     for query in queries(5, 4):
         same(store.search(query, 10, exact=True), oracle.search(query, 10))
-    row = store.rows(schema(DIM).names, parse("window = 0")).slice(0, 1)
+    row = store.rows(schema(DIM).names, parse_filter("window = 0")).slice(0, 1)
     query = -vectors_of(row, DIM)[0]
     columns = {name: row[name] for name in row.column_names}
     import pyarrow as pa

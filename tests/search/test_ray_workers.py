@@ -37,7 +37,7 @@ class LoggingEmbedder(SketchEmbedder):
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    from aural.search.ray_engine import ray_engine
+    from aural.search.ray_workers import ray_workers
 
     for i in range(120):
         write_sound(tmp_path / "sounds" / f"{i:03}.wav", 0.3 + i % 5, i)
@@ -67,10 +67,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
     try:
         library = Library.create(tmp_path / "ray", SketchEmbedder(), model="sketch", window_s=1.0)
-        engine = ray_engine(lambda: LoggingEmbedder(log), 1.0, workers=3, files_a_task=4, batch=4)
+        engine = ray_workers(lambda: LoggingEmbedder(log), 1.0, workers=3, files_per_task=4, batch=4)
         killer = threading.Thread(target=kill_one)
         killer.start()
-        done = list(library.add(files, SketchEmbedder(), engine=engine))
+        done = list(library.add(files, SketchEmbedder(), embed_with=engine))
         killer.join()
     finally:
         ray.shutdown()

@@ -1,9 +1,10 @@
-"""Sounds in tars and object stores: listed, opened and hashed like files; a library of them equals one of the files."""
+"""Sounds in tars and object stores are listed, opened and hashed like files, and give the same library as the files."""
 
 from __future__ import annotations
 
 import io
 import os
+import pickle
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from aural.data.manifest import Row, write_manifest
 from aural.data.shards import ShardConfig, write_shards
 from aural.search.check import check
 from aural.search.library import Library
-from aural.search.source import Found, address_of, content_hash, is_below, listing, opened, stat
+from aural.search.locations import FoundFile, address_of, content_hash, find, is_below, listing, source_of
 from library_toys import write_sound
 from sketch import SketchEmbedder
 
@@ -33,7 +34,7 @@ def sounds(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    """An empty folder of fsspec's store in memory."""
+    """Yield an empty folder of fsspec's store in memory."""
     url = "memory://aural-test-bucket"
     system = fsspec.filesystem("memory")
     yield url
@@ -56,55 +57,56 @@ def put(local: Path, url: str) -> None:
 
 
 def vectors(library: Library, by: str = "hash") -> dict[str, list[tuple[float, bytes]]]:
-    """Windows by content: start and vector."""
-    found: dict[str, list[tuple[float, bytes]]] = {}
+    """Return start and vector of the windows of each file, by content."""
+    windows: dict[str, list[tuple[float, bytes]]] = {}
     for row in library.store.rows([by, "start", "window", "vector"]).sort_by("window").to_pylist():
-        found.setdefault(row[by], []).append((row["start"], np.float32(row["vector"]).tobytes()))
-    return found
+        windows.setdefault(row[by], []).append((row["start"], np.float32(row["vector"]).tobytes()))
+    return windows
 
 
-def test_a_location_tells_its_sounds(sounds: Path, tmp_path: Path, bucket: str) -> None:
+def test_a_location_lists_its_sounds(sounds: Path, tmp_path: Path, bucket: str) -> None:
     tar = tar_of(sorted(sounds.iterdir()), tmp_path / "sounds" / "x.tar")
     members = [f"{tar}!/a/{i}.wav" for i in range(5)]
     files = [str(sounds / f"{i}.wav") for i in range(5)]
-    assert [one.path for one in listing(sounds).found] == files + members
-    assert [one.path for one in listing(tar).found] == members
-    assert listing(members[2]).found == [stat(members[2])]
-    assert listing(f"file://{files[0]}").found == [stat(files[0])]
+    assert [one.path for one in listing(sounds).files] == files + members
+    assert [one.path for one in listing(tar).files] == members
+    assert listing(members[2]).files == [find(members[2])]
+    assert listing(f"file://{files[0]}").files == [find(files[0])]
     put(tar, f"{bucket}/deep/x.tar")
     put(sounds / "0.wav", f"{bucket}/0.wav")
     put(sounds / "0.wav", f"{bucket}/.hidden/0.wav")
     put(sounds / "0.wav", f"{bucket}/notes.txt")
-    names = [one.path for one in listing(bucket).found]
+    names = [one.path for one in listing(bucket).files]
     assert names == [f"{bucket}/0.wav", *(f"{bucket}/deep/x.tar!/a/{i}.wav" for i in range(5))]
-    assert [one.path for one in listing(f"{bucket}/0.wav").found] == [f"{bucket}/0.wav"]
+    assert [one.path for one in listing(f"{bucket}/0.wav").files] == [f"{bucket}/0.wav"]
     for name in [*files, *members, *names]:
         which = int(name[-5])
-        with opened(name) as source:
-            assert info(source).name == name
-            np.testing.assert_array_equal(read(source).samples, read(sounds / f"{which}.wav").samples)
-        assert content_hash(name) == content_hash(files[which])
-        assert stat(name).size == (sounds / f"{which}.wav").stat().st_size
-    assert stat(names[0]).mtime_ns > 1_600_000_000 * 10**9
-    assert stat(members[0]).mtime_ns == os.stat(tar).st_mtime_ns
+        source = pickle.loads(pickle.dumps(source_of(name)))  # as it is sent to another process
+        assert info(source).name == name
+        np.testing.assert_array_equal(read(source).samples, read(sounds / f"{which}.wav").samples)
+        assert (source.path is None) == (name not in files)
+        assert content_hash(source) == content_hash(source_of(files[which]))
+        assert find(name).size == (sounds / f"{which}.wav").stat().st_size
+    assert find(names[0]).mtime_ns > 1_600_000_000 * 10**9
+    assert find(members[0]).mtime_ns == os.stat(tar).st_mtime_ns
 
 
-def test_what_is_not_there_or_damaged_is_one_sentence(sounds: Path, tmp_path: Path, bucket: str) -> None:
+def test_missing_and_damaged_sounds_give_one_sentence(sounds: Path, tmp_path: Path, bucket: str) -> None:
     tar = tar_of(sorted(sounds.iterdir()), tmp_path / "x.tar")
-    whole = tar.read_bytes()
-    tar.write_bytes(whole[: len(whole) // 2])
-    told = listing(tar)
-    assert (told.found, told.damaged) == ([], [str(tar)])
-    assert "is damaged" in str(told.unreadable[0])
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content) // 2])
+    result = listing(tar)
+    assert (result.files, result.damaged_tars) == ([], [str(tar)])
+    assert "is damaged" in str(result.errors[0])
     for address, why in [
         (f"{bucket}/none.wav", "no such object"),
         (str(tmp_path / "none.wav"), "o such file"),
         (str(tmp_path / "none.tar!/a.wav"), "o such file"),
         (f"{tar}!/a/0.wav", "is damaged"),
     ]:
-        with pytest.raises(AudioError, match=why), opened(address) as source:
-            read(source)
-        assert [why in str(error) for error in listing(address).unreadable] == [True]
+        with pytest.raises(AudioError, match=why):
+            read(source_of(address))
+        assert [why in str(error) for error in listing(address).errors] == [True]
     with pytest.raises(DataError, match="cannot be reached"):
         listing("nosuchprotocol://a/b")
 
@@ -116,10 +118,10 @@ def test_addresses() -> None:
     assert not is_below("/ab/b.wav", "/a")
     assert is_below("s3://b/x.tar!/y.wav", "s3://b/x.tar")
     assert is_below("s3://b/x.tar!/y.wav", "s3://b")
-    assert Found("x", 1, 0).modified == "1970-01-01T00:00:00Z"
+    assert FoundFile(source_of("x"), 1, 0).modified == "1970-01-01T00:00:00Z"
 
 
-def test_shards_and_stores_make_the_library_that_files_make(sounds: Path, tmp_path: Path, bucket: str) -> None:
+def test_files_shards_and_object_stores_give_the_same_library(sounds: Path, tmp_path: Path, bucket: str) -> None:
     rows = [Row(path=path.name, source="x", split="test") for path in sorted(sounds.iterdir())]
     write_manifest(sounds / "manifest.parquet", rows)
     write_shards(sounds / "manifest.parquet", str(tmp_path / "shards"), ShardConfig(size=2, codec="copy"))
@@ -127,7 +129,7 @@ def test_shards_and_stores_make_the_library_that_files_make(sounds: Path, tmp_pa
         put(path, f"{bucket}/files/{path.name}")
     for path in (tmp_path / "shards").glob("*.tar"):
         put(path, f"{bucket}/shards/{path.name}")
-    embedder, made = SketchEmbedder(), []
+    embedder, results = SketchEmbedder(), []
     for number, location in enumerate([sounds, tmp_path / "shards", f"{bucket}/files", f"{bucket}/shards"]):
         library = Library.create(tmp_path / f"l{number}", embedder, model="sketch", window_s=1.0)
         done = list(library.add([location], embedder, roots=[location]))
@@ -135,8 +137,8 @@ def test_shards_and_stores_make_the_library_that_files_make(sounds: Path, tmp_pa
         report = check(library, hashes=True)
         assert (report.files, report.problems, report.notes) == (5, [], [])
         assert list(library.update(embedder)) == []
-        made.append(vectors(library))
-    assert made[0] == made[1] == made[2] == made[3]
+        results.append(vectors(library))
+    assert results[0] == results[1] == results[2] == results[3]
 
 
 def test_an_update_follows_stores_and_tars(sounds: Path, tmp_path: Path, bucket: str) -> None:
@@ -146,20 +148,20 @@ def test_an_update_follows_stores_and_tars(sounds: Path, tmp_path: Path, bucket:
     put(files[3], f"{bucket}/3.wav")
     library = Library.create(tmp_path / "l", embedder, model="sketch", window_s=1.0)
     list(library.add([bucket], embedder, roots=[bucket]))
-    heard = embedder.sounds
-    put(tar_of(files[1:3], tmp_path / "x.tar"), f"{bucket}/x.tar")  # a member less, the others of a new time
+    before = embedder.sounds
+    put(tar_of(files[1:3], tmp_path / "x.tar"), f"{bucket}/x.tar")  # one member fewer, new times
     put(files[4], f"{bucket}/4.wav")
-    told = sorted((one.status, one.path.rpartition("/")[2]) for one in library.update(embedder))
-    assert told == [("added", "4.wav"), ("removed", "0.wav"), ("touched", "1.wav"), ("touched", "2.wav")]
-    assert embedder.sounds == heard + 5  # the windows of 4.wav alone
+    statuses = sorted((one.status, one.path.rpartition("/")[2]) for one in library.update(embedder))
+    assert statuses == [("added", "4.wav"), ("removed", "0.wav"), ("touched", "1.wav"), ("touched", "2.wav")]
+    assert embedder.sounds == before + 5  # the windows of 4.wav
     broken = (tmp_path / "x.tar").read_bytes()[:3000]
     with fsspec.open(f"{bucket}/x.tar", "wb") as file:
         file.write(broken)
-    assert [one.status for one in library.update(embedder)] == ["skipped"]  # a damaged tar keeps what it gave
-    assert len(library.held()) == 4
+    assert [one.status for one in library.update(embedder)] == ["skipped"]  # the files of a damaged tar are kept
+    assert len(library.files()) == 4
     fsspec.filesystem("memory").rm("/aural-test-bucket", recursive=True)
     plans: list[list[str]] = []
-    assert list(library.update(embedder, planned=lambda plan: plans.append(plan.notes))) == []
+    assert list(library.update(embedder, on_plan=lambda plan: plans.append(plan.notes))) == []
     assert "4 of its files are kept" in plans[0][0]
     assert [one.status for one in library.update(embedder, prune=True)] == ["removed"] * 4
 
@@ -172,9 +174,8 @@ def test_a_member_is_read_in_bounds(tmp_path: Path) -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(out.getvalue())
             tar.addfile(entry, io.BytesIO(out.getvalue()))
-    with opened(f"{tmp_path}/x.tar!/0.wav") as source:
-        assert not isinstance(source, str)
-        assert source.read() == out.getvalue()
-        assert source.read(10) == b""
-        source.seek(-4, os.SEEK_END)
-        assert source.read(10) == out.getvalue()[-4:]
+    with source_of(f"{tmp_path}/x.tar!/0.wav").open() as file:
+        assert file.read() == out.getvalue()
+        assert file.read(10) == b""
+        file.seek(-4, os.SEEK_END)
+        assert file.read(10) == out.getvalue()[-4:]

@@ -1,6 +1,7 @@
-"""The store: one LanceDB table, one row a window. Every change is one commit that readers see whole or not at all.
+"""Store a library's rows in one LanceDB table with one row per window.
 
-Sources: LanceDB's table API; an unindexed table is scanned exactly, an indexed one by inverted lists and re-ranking.
+Every change is one commit, which readers see completely or not at all. Source: LanceDB's table API. A table without an
+index is scanned exactly; one with an index is searched by inverted lists and re-ranking.
 """
 
 from __future__ import annotations
@@ -16,45 +17,50 @@ import numpy as np
 
 from aural.core.errors import ConfigError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
+from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
 from aural.search.index import ExactIndex, Hit, unit_query
-from aural.search.where import COLUMNS, Condition, any_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "sounds"
 HIT_COLUMNS = ["file", "path", "window", "start", "end", "duration", "silent", "tags", "_distance"]
-INDEX_FROM_ROWS = 20_000  # below, comparing every row is fast enough; above, `optimize` builds the index
-FILES_A_COMMIT = 500
-FILE_VERSION = "2.1"  # 2.2 stores a stretch of equal values so that reading one of a million takes 6 ms
-CANDIDATES = (
-    150  # re-ranked by their vectors, and five more for each row that is asked for: one-bit codes misplace some
-)
-# Columns whose filters are answered by an index of their own, built with the approximate one.
+INDEX_FROM_ROWS = 20_000
+"""Number of rows from which `optimize` builds the approximate index. Below, comparing every row is fast enough."""
+
+FILES_PER_COMMIT = 500
+FILE_VERSION = "2.1"
+"""Version of Lance's file format. Version 2.2 needs 6 ms to read one value of a column of equal values."""
+
+CANDIDATES = 150
+"""Rows that are re-ranked by their vectors, plus five per requested row, because one-bit codes misplace some rows."""
+
 FILTER_INDEXES = {"duration": "BTree", "tags": "LabelList"} | dict.fromkeys(
     ("format", "sample_rate", "channels", "silent"), "Bitmap"
 )
-# Old versions are kept so long, for readers that still hold them and for adds that were cut off.
+"""Columns with an index for filters and its kind; built together with the approximate index."""
+
 KEEP_VERSIONS = timedelta(hours=1)
+"""Age up to which old versions are kept, for readers that still use them and for adds that were interrupted."""
 
 
 def schema(embed_dim: int) -> pa.Schema:
-    """The table's columns; `vector` is a fixed-size list of E float32."""
+    """Return the columns of the table; `vector` is a fixed-size list of E float32."""
     import pyarrow as pa
 
     kinds = {"text": pa.string(), "number": pa.float64(), "truth": pa.bool_(), "list": pa.list_(pa.string())}
-    whole = {"window": pa.int32(), "sample_rate": pa.int32(), "channels": pa.int32(), "size": pa.int64()}
-    fields = [pa.field(name, whole.get(name, kinds[kind]), nullable=False) for name, kind in COLUMNS.items()]
+    integers = {name: pa.int32() if bits == 32 else pa.int64() for name, bits in INTEGER_BITS.items()}
+    fields = [pa.field(name, integers.get(name, kinds[kind]), nullable=False) for name, kind in COLUMNS.items()]
     fields.append(pa.field("mtime_ns", pa.int64(), nullable=False))
     fields.append(pa.field("vector", pa.list_(pa.float32(), embed_dim), nullable=False))
     return pa.schema(fields)
 
 
 class LanceStore:
-    """An `Index` on disk. Reading needs no lock; whoever writes holds the library's lock."""
+    """An `Index` on disk. Reading needs no lock; a writer holds the library's lock."""
 
     def __init__(self, folder: Path, embed_dim: int, *, create: bool = False) -> None:
-        # lancedb's core would print notes about its own future to stderr.
+        # Without these variables, lancedb prints notes about future versions to stderr.
         os.environ.setdefault("LANCEDB_LOG", "error")
         os.environ.setdefault("LANCE_LOG", "error")
         try:
@@ -72,7 +78,7 @@ class LanceStore:
             try:
                 self._table = database.open_table(TABLE)
             except (ValueError, RuntimeError, OSError) as error:
-                raise DataError(f"{folder}: its table of sounds cannot be read ({_short(error)})") from None
+                raise DataError(f"{folder}: the table of sounds cannot be read ({_short(error)})") from None
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -80,28 +86,29 @@ class LanceStore:
         self,
         query: FloatArray,
         top: int,
-        where: Condition | None = None,
+        where: Filter | None = None,
         *,
         exact: bool = False,
         nprobes: int = 40,
         refine: int | None = None,
     ) -> list[Hit]:
-        """See `Index`. With an approximate index: `nprobes` lists are read (twice as many under a filter, and all where
-        those leave too few rows) and `top * refine` candidates re-ranked (default: 150 and five
-        for each row that is asked for).
+        """Return the nearest rows; see `Index`.
 
-        exact=True compares every row whatever index there is.
+        With an approximate index, `nprobes` lists are read (twice as many under a filter, and all of them if those
+        leave too few rows) and `top * refine` candidates are re-ranked (default: 150 plus five per requested row).
+        exact=True compares every row even if there is an index.
         """
         search = self._table.search(unit_query(query, self.embed_dim), "vector").distance_type("dot")
         search = search.select(HIT_COLUMNS).limit(top).refine_factor(refine or -(-CANDIDATES // top) + 5)
         if exact:
             search = search.bypass_vector_index()
         if where is not None:
-            search, nprobes = search.where(where.sql, prefilter=True), 2 * nprobes
-        found = search.minimum_nprobes(nprobes).maximum_nprobes(nprobes).to_arrow()
-        if where is not None and found.num_rows < top and not exact:
-            found = search.maximum_nprobes(0).to_arrow()  # all lists
-        rows = found.to_pydict()
+            search = search.where(where.sql, prefilter=True)
+            nprobes = 2 * nprobes
+        table = search.minimum_nprobes(nprobes).maximum_nprobes(nprobes).to_arrow()
+        if where is not None and table.num_rows < top and not exact:
+            table = search.maximum_nprobes(0).to_arrow()  # all lists
+        rows = table.to_pydict()
         hits = [
             Hit(file, path, window, start, end, duration, 1.0 - distance, silent, tuple(tags))
             for file, path, window, start, end, duration, silent, tags, distance in zip(
@@ -110,33 +117,36 @@ class LanceStore:
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.file, hit.window))
 
-    def count(self, where: Condition | None = None) -> int:
-        """See `Index`."""
+    def count(self, where: Filter | None = None) -> int:
+        """Return the number of rows that meet `where`; see `Index`."""
         return int(self._table.count_rows(None if where is None else where.sql))
 
-    def rows(self, columns: Sequence[str], where: Condition | None = None) -> pa.Table:
-        """The rows that meet `where`, as a table of these columns, in no order."""
+    def rows(self, columns: Sequence[str], where: Filter | None = None) -> pa.Table:
+        """Return the rows that meet `where` as a table with these columns, in no particular order."""
         search = self._table.search().select(list(columns)).limit(None)
         return (search if where is None else search.where(where.sql)).to_arrow()
 
     def exact(self) -> ExactIndex:
-        """All rows in memory, as the oracle."""
+        """Return an `ExactIndex` of all rows, in memory."""
         table = self.rows([*COLUMNS, "vector"])
         return ExactIndex(vectors_of(table, self.embed_dim), {name: column_of(table, name) for name in COLUMNS})
 
     @property
     def version(self) -> int:
-        """Number of the newest commit."""
+        """The number of the newest commit."""
         return int(self._table.version)
 
     def stats(self) -> dict[str, Any]:
-        """Rows, bytes, fragments, and rows inside and outside the approximate index (None where there is none)."""
-        found = self._table.stats()
+        """Return the numbers of rows, bytes, fragments and rows that are not in the approximate index.
+
+        `index` is the kind of the approximate index; it and `unindexed_rows` are None if there is none.
+        """
+        table = self._table.stats()
         index = self._vector_index()
         return {
             "rows": int(self._table.count_rows()),
-            "bytes": int(found["total_bytes"]),
-            "fragments": int(found["fragment_stats"]["num_fragments"]),
+            "bytes": int(table["total_bytes"]),
+            "fragments": int(table["fragment_stats"]["num_fragments"]),
             "index": None if index is None else str(index.index_type),
             "unindexed_rows": None if index is None else int(index.num_unindexed_rows or 0),
         }
@@ -144,29 +154,32 @@ class LanceStore:
     # Writing -------------------------------------------------------------------------------------------------------
 
     def append(self, rows: pa.Table) -> None:
-        """Add rows of files that are not yet held: one commit."""
+        """Add the rows of files that are not in the table yet, in one commit."""
         self._table.add(rows)
 
     def replace(self, files: Sequence[str], rows: pa.Table) -> None:
-        """Give these files new rows in place of their old ones: one commit."""
+        """Replace all rows of these files by new rows, in one commit."""
         merge = self._table.merge_insert(["file", "window"]).when_matched_update_all().when_not_matched_insert_all()
-        merge.when_not_matched_by_source_delete(any_of("file", files).sql).execute(rows)
+        merge.when_not_matched_by_source_delete(one_of("file", files).sql).execute(rows)
 
     def revise(self, rows: pa.Table) -> None:
-        """Change some columns of whole files: `rows` holds `file` and the columns to change; one commit."""
+        """Change some columns of all rows of files, in one commit. `rows` has the column `file` and those to change."""
         self._table.merge_insert(["file"]).when_matched_update_all().execute(rows)
 
     def remove(self, files: Sequence[str]) -> None:
-        """Drop all rows of these files."""
-        for at in range(0, len(files), FILES_A_COMMIT):
-            self._table.delete(any_of("file", files[at : at + FILES_A_COMMIT]).sql)
+        """Delete all rows of these files."""
+        for start in range(0, len(files), FILES_PER_COMMIT):
+            self._table.delete(one_of("file", files[start : start + FILES_PER_COMMIT]).sql)
 
     def compact(self) -> None:
-        """Join small pieces, take new rows into the index, drop versions older than an hour."""
+        """Merge small fragments, add new rows to the index, and delete versions older than an hour."""
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
-        """Compact; from `build_from` rows on build the approximate index if it is not there. True if it was built."""
+        """Compact, and build a missing approximate index if there are `build_from` rows or more.
+
+        Returns True if the index was built.
+        """
         self.compact()
         rows = int(self._table.count_rows())
         if rows < max(build_from, 256) or self._vector_index() is not None:
@@ -176,11 +189,11 @@ class LanceStore:
         return True
 
     def build_index(self, kind: str | None = None, *, partitions: int | None = None, **options: Any) -> None:
-        """Build the approximate index anew; searches go on beside it.
+        """Build or rebuild the approximate index; searches continue meanwhile.
 
-        kind: IVF_RQ by default (RaBitQ: one bit a dimension, re-ranked by the vectors themselves; built in a small part
-        of IVF_PQ's time at equal recall, see docs/bench/search.md), IVF_FLAT where dimensions do not fill bytes.
-        partitions: lists of rows; the root of their number by default.
+        kind: IVF_RQ by default (RaBitQ: one bit per dimension, re-ranked by the vectors themselves; it builds much
+        faster than IVF_PQ at equal recall, see docs/bench/search.md), or IVF_FLAT if the number of dimensions is not a
+        multiple of 8. partitions: number of inverted lists; by default the square root of the number of rows.
         """
         kind = kind or ("IVF_RQ" if self.embed_dim % 8 == 0 else "IVF_FLAT")
         from lancedb import index as kinds
@@ -193,7 +206,7 @@ class LanceStore:
             "IVF_HNSW_SQ": kinds.HnswSq,
         }
         if kind not in configs:
-            raise ConfigError(f'index kind "{kind}" is not known; use {", ".join(configs)}')
+            raise ConfigError(f'index kind "{kind}" is unknown; use {", ".join(configs)}')
         if kind == "IVF_PQ" and self.embed_dim % 8 == 0:
             options.setdefault("num_sub_vectors", self.embed_dim // 8)
         partitions = partitions or max(1, round(float(self._table.count_rows()) ** 0.5))
@@ -206,14 +219,14 @@ class LanceStore:
             self._table.create_index("vector", config=config)
 
     def index_filters(self) -> None:
-        """Build the indexes of the columns that filters ask for most often; compacting takes new rows into them."""
+        """Build the indexes of `FILTER_INDEXES`; compacting adds new rows to them."""
         from lancedb import index as kinds
 
         for column, kind in FILTER_INDEXES.items():
             self._table.create_index(column, config=getattr(kinds, kind)())
 
     def indexes(self) -> list[list[str]]:
-        """The columns of each index that is there."""
+        """Return the columns of each existing index."""
         return [list(index.columns) for index in self._table.list_indices()]
 
     def _vector_index(self) -> Any:
@@ -221,24 +234,25 @@ class LanceStore:
 
 
 def table_of(rows: Iterable[dict[str, Any]], vectors: FloatArray, embed_dim: int) -> pa.Table:
-    """Rows (every column but `vector`) and their vectors (N, E) as a table."""
+    """Return rows (every column except `vector`) and their vectors (N, E) as a table."""
     import pyarrow as pa
 
-    listed, names = list(rows), schema(embed_dim)
+    rows = list(rows)
+    fields = schema(embed_dim)
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    columns = [pa.array([row[f.name] for row in listed], f.type) for f in names if f.name != "vector"]
-    return pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, embed_dim)], schema=names)
+    columns = [pa.array([row[f.name] for row in rows], f.type) for f in fields if f.name != "vector"]
+    return pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, embed_dim)], schema=fields)
 
 
 def vectors_of(table: pa.Table, embed_dim: int) -> FloatArray:
-    """The column `vector` as (N, E) float32."""
+    """Return the column `vector` as (N, E) float32."""
     joined = table["vector"].combine_chunks()
     flat = joined.flatten() if table.num_rows else np.empty(0, np.float32)
     return np.asarray(flat, np.float32).reshape(-1, embed_dim)
 
 
 def column_of(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    """A column as (N,): numbers as they are, texts and lists as objects."""
+    """Return a column as an array (N,); texts and lists become objects."""
     if COLUMNS.get(name) in ("number", "truth"):
         return table[name].to_numpy()
     values = np.empty(table.num_rows, object)

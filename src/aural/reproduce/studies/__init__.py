@@ -1,0 +1,1 @@
+"""Studies: claims that are tested without `aural train`, one file each."""

@@ -1,0 +1,186 @@
+"""Answer the requests of all routes: the library, the embedder behind its batchers, and the decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.scoring import NEUTRAL, Calibration, label_prompts
+from aural.core.types import Clip, Embedder, FloatArray
+from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
+from aural.search.index import ExactIndex, Hit, best_per_file
+from aural.search.lance import INDEX_FROM_ROWS
+from aural.search.library import Library
+from aural.search.locations import FoundFile, find
+from aural.search.query import QueryWeights, combine
+from aural.serve.batch import Batcher, TextCache
+from aural.serve.guard import Metrics
+from aural.serve.sandbox import DecodePool
+from aural.serve.settings import Settings
+
+T = TypeVar("T")
+MAX_TAGS = 200
+
+
+class UnknownFileError(AuralError):
+    """The library contains no such file."""
+
+
+class ChangedError(AuralError):
+    """The file on disk is missing or differs from the one that was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search request: words, ids of example files, unwanted words, a filter, and the vectors of uploaded sounds."""
+
+    words: Sequence[str] = ()
+    like: Sequence[str] = ()
+    minus: Sequence[str] = ()
+    where: str | None = None
+    top: int = 20
+    weights: QueryWeights = field(default_factory=QueryWeights)
+    sounds: Sequence[FloatArray] = ()
+
+
+class InferenceService:
+    """One library and one embedder, shared by all requests of a server.
+
+    The model runs on one thread, questions to the library on several, and decoders in processes.
+    """
+
+    def __init__(self, library: Library, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
+        self.library = library
+        self.embedder = embedder
+        self.settings = settings
+        self.metrics = metrics
+        self._exact: tuple[int, ExactIndex | None] | None = None
+        self._loading = threading.Lock()
+        self._tags: tuple[int, dict[str, int]] | None = None
+        self._model_thread = ThreadPoolExecutor(1, "aural-model")
+        self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
+        self._texts = self._batcher(embedder.embed_text, "text")
+        self._sounds = self._batcher(embedder.embed_audio, "sound")
+        self.texts = TextCache(self._texts, settings.cached_texts)
+        self.decoders = DecodePool(
+            settings.decode_workers, settings.decode_memory_mib, settings.decode_timeout_s, settings.max_waiting
+        )
+
+    def _batcher(self, embed: Callable[[list[Any]], FloatArray], kind: str) -> Batcher[Any]:
+        return Batcher(
+            embed,
+            self._model_thread,
+            size=self.settings.batch_size,
+            wait_s=self.settings.batch_wait_s,
+            max_waiting=self.settings.max_waiting,
+            on_batch=self.metrics.batch.labels(kind).observe,
+        )
+
+    async def close(self) -> None:
+        """End the threads and processes."""
+        await self._texts.close()
+        await self._sounds.close()
+        await self.decoders.close()
+        self._model_thread.shutdown()
+        self._store_threads.shutdown(wait=False, cancel_futures=True)  # do not wait for a map that is being computed
+
+    async def on_store(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function that reads the library on a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._store_threads, work, *arguments)
+
+    async def sound(self, upload: Any) -> tuple[FloatArray, float]:
+        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
+        clip = await self.decoders.decode(
+            upload, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
+        )
+        return (await self._sounds.embed([clip]))[0], clip.duration_s
+
+    async def search(self, query: Query) -> list[Hit]:
+        """Return the hits of a query, best first; see `aural.search.query.combine`."""
+        condition = parse_filter(query.where) if query.where and query.where.strip() else None
+        sounds = [await self.on_store(self._vector, file) for file in query.like] + list(query.sounds)
+        texts = [text for text in (*query.words, *query.minus) if text.strip()]
+        vectors = dict(zip(texts, await self.texts.embed(texts), strict=True)) if texts else {}
+
+        def look_up(wanted: Sequence[str]) -> FloatArray:
+            return np.stack([vectors[text] for text in wanted])
+
+        vector = combine(query.words, sounds, query.minus, look_up, query.weights)
+        return await self.on_store(self._search, vector, query.top, condition)
+
+    def _search(self, vector: FloatArray, top: int, condition: Filter | None) -> list[Hit]:
+        """Search in memory while the library is small enough for it, otherwise in the table."""
+        index = self._index()
+        if index is None:
+            return self.library.search(vector, top, condition)
+        return best_per_file(lambda rows: index.search(vector, rows, condition), top)
+
+    def _index(self) -> ExactIndex | None:
+        """Return all rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""
+        store = self.library.store
+        version = store.version
+        with self._loading:
+            if self._exact is None or self._exact[0] != version:
+                self._exact = version, store.exact() if store.count() < INDEX_FROM_ROWS else None
+            return self._exact[1]
+
+    def _vector(self, file: str) -> FloatArray:
+        try:
+            return self.library.vector(file)
+        except DataError as error:
+            raise UnknownFileError(str(error)) from None
+
+    async def classify(
+        self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
+    ) -> list[tuple[str, float, float]]:
+        """Return (label, score, cosine) per label, best first; see `aural.core.scoring.Calibration.scores`."""
+        calibration = Calibration.of(self.embedder)
+        rows = await self.texts.embed(label_prompts([*labels, NEUTRAL], template))
+        cosines = rows @ vector
+        scores = calibration.scores(cosines[:-1], multi_label=multi_label, neutral=cosines[-1])
+        order = np.argsort(-scores, kind="stable")
+        return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    def tags(self) -> dict[str, int]:
+        """Return the number of files per tag, most frequent first; counted again when the library changed."""
+        version = self.library.store.version
+        if self._tags is None or self._tags[0] != version:
+            rows = self.library.store.rows(["tags"], FIRST_WINDOWS)["tags"].to_pylist()
+            counts = Counter(tag for row in rows for tag in row)
+            self._tags = version, dict(counts.most_common(MAX_TAGS))
+        return self._tags[1]
+
+    async def find(self, file: str) -> FoundFile:
+        """Return a file of the library as it is on disk.
+
+        Raises UnknownFileError for an unknown id and ChangedError if the file is not the one that was added.
+        """
+        return await self.on_store(self._find, file)
+
+    def _find(self, file: str) -> FoundFile:
+        rows = self.library.store.rows(["path", "size", "mtime_ns"], one_of("file", [file])).slice(0, 1).to_pylist()
+        if not rows:
+            raise UnknownFileError(f"{file}: the library contains no such file; use the id from a search")
+        try:
+            current = find(rows[0]["path"])
+        except AudioError:
+            raise ChangedError(f"{file}: the file does not exist any more; run `aural library update`") from None
+        if (current.size, current.mtime_ns) != (rows[0]["size"], rows[0]["mtime_ns"]):
+            raise ChangedError(f"{file}: the file changed since it was added; run `aural library update`")
+        return current
+
+    async def excerpt(self, file: str, start_s: float, end_s: float) -> Clip:
+        """Return a part of a file of the library at its sample rate, decoded in a separate process."""
+        current = await self.find(file)
+        return await self.decoders.decode(
+            current.path, sample_rate_hz=None, start_s=start_s, max_s=end_s - start_s, cut=True
+        )
