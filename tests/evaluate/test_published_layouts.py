@@ -112,7 +112,7 @@ def test_the_suites_are_whole() -> None:
         assert card.citation
         assert card.license
         assert card.protocol or card.kind in ("pairs", "entailment")
-        assert all(known.source for known in card.known)
+        assert all(score.source for score in card.published)
 
 
 @pytest.mark.parametrize("name", sorted(FIRST_CLASS))
