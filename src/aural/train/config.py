@@ -29,6 +29,9 @@ class SourceConfig(Config):
     scenes: str = ""
     """A manifest whose named clips are put together into scenes on the fly."""
     scene_options: dict[str, Any] = Field(default_factory=dict)
+    world: str = ""
+    """Name of a world in `aural.data.worlds.WORLDS`; its options are in world_options."""
+    world_options: dict[str, Any] = Field(default_factory=dict)
     split: str = "train"
     weight: Positive = 1.0
     """Share of the clips, relative to the other sources."""
@@ -37,8 +40,8 @@ class SourceConfig(Config):
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
-        if sum(map(bool, (self.manifest, self.shards, self.scenes))) != 1:
-            raise ValueError("name exactly one of manifest, shards and scenes")
+        if sum(map(bool, (self.manifest, self.shards, self.scenes, self.world))) != 1:
+            raise ValueError("name exactly one of manifest, shards, scenes and world")
         return self
 
 
