@@ -80,11 +80,11 @@ class Trial:
         """Changes of the base recipe, placeholders replaced."""
         card = self.card
         changes = card.stages[self.name].changes if self.kind == "stages" else card.arms[self.name]
-        values = {"world": str(self.world), "data": str(self.options.data)}
-        if self.world is not None and any("{classes}" in change for change in (*card.common, *changes)):
-            from aural.reproduce.worlds import classes_of
+        values = {"world": str(self.world)}
+        if self.world is not None:
+            from aural.reproduce.worlds import classes_of, corpus_of
 
-            values["classes"] = classes_of(self.world)
+            values |= {"data": str(corpus_of(self.world)), "classes": classes_of(self.world)}
         values |= {stage: str(_stage_model(self, stage)) for stage in card.stages}
         smoke = (*SMOKE_CHANGES, *card.smoke) if self.options.smoke else ()
         every = (*card.common, *changes, *smoke, f"seed={self.seed}")

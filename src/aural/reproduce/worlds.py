@@ -115,7 +115,7 @@ def data_root(world: Path | None, data: Path | None) -> DataRoot:
     """Return where evaluation tasks find the corpus and the simulated scenes of a world."""
     if world is None:
         return DataRoot(data or ".")
-    corpus = json.loads((world / "done.json").read_text(encoding="utf-8"))["data"]
+    corpus = corpus_of(world)
     return DataRoot(world, {"libre": corpus, "libre-mini": corpus, "libre-scenes": world / "scenes-test"})
 
 
@@ -321,6 +321,11 @@ def _training_rows(data: str) -> Manifest:
 @lru_cache(maxsize=2)
 def _simulator(data: str) -> SceneSimulator:
     return SceneSimulator(clips_of(read_manifest(data), RATE_HZ, longest_s=LONGEST_S), SCENES, seed=0)
+
+
+def corpus_of(world: Path) -> Path:
+    """Return the folder of the corpus that a world was built from."""
+    return Path(json.loads((world / "done.json").read_text(encoding="utf-8"))["data"])
 
 
 def classes_of(world: Path) -> str:
