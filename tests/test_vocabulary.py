@@ -28,9 +28,9 @@ FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefil
 NOT_CONVERTED = frozenset[str](
     {"bench", "docs"}
     | {f"src/aural/{name}" for name in ("audio", "catalog", "cli", "core", "data", "encoders", "evaluate", "models")}
-    | {f"src/aural/{name}" for name in ("nn", "objectives", "recipes", "search", "serve", "train", "weights")}
-    | {f"docs/{name}" for name in ("audio", "bench", "data", "encoders", "evaluate", "models", "objectives", "search")}
-    | {f"docs/{name}" for name in ("serve", "train")}
+    | {f"src/aural/{name}" for name in ("nn", "objectives", "recipes", "train", "weights")}
+    | {f"docs/{name}" for name in ("audio", "bench", "data", "encoders", "evaluate", "models", "objectives")}
+    | {f"docs/{name}" for name in ("train",)}
 )
 
 _COUNT = r"(?:one|two|three|four|several|many|few|\d[\d,.]*|[A-Z]|rows|captions|windows|negatives|answers|lines) "
