@@ -27,10 +27,10 @@ FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefil
 # Areas whose owners have not converted them yet. Must end empty.
 NOT_CONVERTED = frozenset[str](
     {"bench", "docs"}
-    | {f"src/aural/{name}" for name in ("audio", "catalog", "cli", "core", "data", "encoders", "evaluate", "models")}
-    | {f"src/aural/{name}" for name in ("nn", "objectives", "recipes", "train", "weights")}
-    | {f"docs/{name}" for name in ("audio", "bench", "data", "encoders", "evaluate", "models", "objectives")}
-    | {f"docs/{name}" for name in ("train",)}
+    | {f"src/aural/{name}" for name in ("catalog", "cli", "data")}
+    | {f"src/aural/{name}" for name in ("objectives", "recipes", "train", "weights")}
+    | {f"docs/{name}" for name in ("bench", "data", "objectives")}
+    | {"docs/train"}
 )
 
 _COUNT = r"(?:one|two|three|four|several|many|few|\d[\d,.]*|[A-Z]|rows|captions|windows|negatives|answers|lines) "
@@ -86,7 +86,9 @@ VERBS_LIKE_NOUNS = frozenset(
 )
 
 # (file, exact text of the hit in lower case): why the word is right there.
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED: dict[tuple[str, str], str] = {
+    ("src/aural/evaluate/robust/changes.py", "hears"): "part of a paraphrase that models receive",
+}
 
 _WORDS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): advice for pattern, advice in WORDS.items()}
 _ANY = re.compile(rf"\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)

@@ -78,7 +78,7 @@ BAD_SOUNDS: dict[str, tuple[bytes, str]] = {
     "broken.ogg": (broken(encoded("ogg")), "broken.ogg: "),
     "broken.mp3": (np.random.default_rng(1).bytes(3000), "is not a sound file that can be decoded"),
     "cut.ogg": (encoded("ogg")[:100], "cut.ogg: "),
-    "noise.au": (b"\1\2\3\4" * 500, "has no header that tells its rate and encoding"),
+    "noise.au": (b"\1\2\3\4" * 500, "has no header with its rate and encoding"),
     "samples.raw": (b"\1\2\3\4" * 500, "is not a sound file that can be decoded"),
     "photo.m4a": (b"\xff\xd8\xff\xe0" + bytes(500), "is not a sound file that can be decoded"),
     "list.m3u8": (b"#EXTM3U\n#EXTINF:1,\na.wav\n", "is not a sound file that can be decoded"),

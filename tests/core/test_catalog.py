@@ -56,7 +56,7 @@ def test_files_are_read_when_they_are_asked_for(planets: Catalog[Planet], tmp_pa
     ("text", "says", "sentence"),
     [
         ("mons = 1\n", "venus", 'unknown key "mons"; did you mean "moons"'),
-        ("moons = 0\n", "hesperus", 'says name "hesperus"; a card is named as its file'),
+        ("moons = 0\n", "hesperus", 'says name "hesperus"; a card must have the name of its file'),
     ],
 )
 def test_every_error_names_its_file(
@@ -90,3 +90,12 @@ def test_folders_of_the_user_add_cards_and_may_not_replace_one(tmp_path: Path, m
     again = card(tmp_path / "mine", "venus")
     with pytest.raises(ConfigError, match=f'^{again}: .*venus.toml is also called "venus"; rename this card'):
         list(planets)
+
+
+def test_get_returns_the_default_for_unknown_names() -> None:
+    from aural.core.weights import weight_cards
+
+    cards = weight_cards()
+    assert cards.get("no such model") is None
+    assert cards.get("x" * 5000) is None
+    assert cards.get("libre-small") is cards["libre-small"]

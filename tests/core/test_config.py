@@ -84,7 +84,7 @@ def test_files_of_every_kind_give_the_same(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("model.ini", b"", "a config ends in .json, .toml, .yaml, .yml"),
+        ("model.ini", b"", "a config file ends in .json, .toml, .yaml, .yml"),
         ("missing.json", None, "no such file"),
         ("model.json", b"{", "cannot be read as json"),
         ("model.toml", b"= 3", "cannot be read as toml"),

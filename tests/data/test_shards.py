@@ -26,7 +26,7 @@ from aural.data.shards import ShardConfig, write_shards
 
 
 def tars(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*.tar"))}
 
 
 def test_flac_shards_hold_the_samples_and_the_row(tmp_path: Path) -> None:
@@ -139,14 +139,15 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(shards, "_add", full)
     with pytest.raises(
-        DataError, match=r"shard-00000\d\.tar: cannot be written \(No space left on device\); make room"
+        DataError,
+        match=r"shard-00000\d\.tar: cannot be written \(No space left on device\); check the folder and the free space",
     ):
         write_shards(source, str(out), ShardConfig(size=2))
     monkeypatch.undo()
     assert not tars(out)
-    assert not list(out.glob(".*.part"))
+    assert not list(out.glob(".*.part*"))
     assert write_shards(source, str(out), ShardConfig(size=2)).samples == 4
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="cannot be created"):
         write_shards(source, str(tmp_path / "wav" / "0.wav" / "out"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import shutil
@@ -272,3 +273,25 @@ def test_a_torch_loader_resumes_where_it_was(folder: Path) -> None:
         used[worker] = sample.state
         head.append(sample.key)
     assert head + keys(sample for _, sample in run(used)) == whole
+
+
+def test_shards_of_former_versions_still_open(folder: Path, tmp_path: Path) -> None:
+    """Shards written before the spelling changed say "licence" in their JSON."""
+    old = tmp_path / "old"
+    old.mkdir()
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as new, tarfile.open(old / path.name, "w") as tar:
+            for member in new:
+                stream_of_member = new.extractfile(member)
+                assert stream_of_member is not None
+                content = stream_of_member.read()
+                if member.name.endswith(".json"):
+                    meta = json.loads(content)
+                    meta["licence"] = meta.pop("license", "CC0-1.0")
+                    content = json.dumps(meta).encode()
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    samples = list(stream(old, shuffle=False))
+    assert len(samples) == COUNT
+    assert all("licence" not in sample.meta for sample in samples)
+    assert all(sample.meta["license"] for sample in samples)

@@ -1,4 +1,4 @@
-"""Embedders for tests (chance, oracle) and made-up data sets for every task card."""
+"""Embedders for tests (chance, oracle) and synthetic data sets for every task card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = ("bell", "rain", "dog", "saw", "door", "horn", "frog", "glass")
 
 
 class RandomEmbedder:
-    """A unit vector drawn from the hash of its input: knows nothing, and gives equal inputs equal vectors."""
+    """An embedder that returns random unit vectors drawn from the hash of each input."""
 
     sample_rate_hz, embed_dim = 16_000, 64
 
@@ -47,7 +47,7 @@ class RandomEmbedder:
 
 
 class Oracle:
-    """Knows one task's truth: a sound's vector is the weighted sum of the axes of the texts that are true of it."""
+    """An embedder that contains one task's truth: a sound's vector is the sum of the axes of its true texts."""
 
     sample_rate_hz = 16_000
 
@@ -115,7 +115,7 @@ class Oracle:
 
 
 class RandomWriter:
-    """Writes a caption of the task, drawn by the hash of the clip's name, whatever the clip holds."""
+    """A captioner that writes a caption of the task drawn by the hash of the clip's name."""
 
     sample_rate_hz, embed_dim = 16_000, 1
 
@@ -129,7 +129,7 @@ class RandomWriter:
 
 
 def made_up(card: TaskCard, root: Path, count: int = 60) -> DataRoot:
-    """A data set that fits the card, as a manifest: `count` clips a split (one a class where files name classes)."""
+    """Write a data set that fits the card: `count` clips per split, or one per class where files name classes."""
     generator = np.random.default_rng(len(card.name))
     folder = root / card.dataset
     rows = [

@@ -1,4 +1,4 @@
-"""An embedder for the resume test: chance vectors, slowly, so that a kill falls into the middle of a run."""
+"""A slow random embedder for the resume test, so that a kill interrupts a run in the middle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions: words and scores equal to aac-metrics (golden file), corpus scores resampled, missing parts named."""
+"""Test captioning: words and scores equal aac-metrics (golden file), and missing metrics are reported."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_one_clip_has_no_rare_words() -> None:
 
 
 def test_meteor_equals_its_own_program() -> None:
-    """Where aac-metrics and its jar are installed (AAC_METRICS_CACHE_PATH names the folder)."""
+    """Compare METEOR with aac-metrics where it and its jar are installed (AAC_METRICS_CACHE_PATH)."""
     pytest.importorskip("aac_metrics")
     arrays, missing = score_captions(WRITTEN, REFERENCES)
     if "METEOR" in missing:

@@ -1,4 +1,4 @@
-"""The captioning cards on two clips in the published layout: scores worked out by hand from the words."""
+"""Test the captioning cards on two clips in the published layout; scores are computed by hand from the words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLOTHO = {
 
 
 class Writer:
-    """Writes "A dog barks!" of the first clip and "rain" of the second."""
+    """A captioner that writes "A dog barks!" for the first clip and "rain" for the second."""
 
     sample_rate_hz, embed_dim, revision = 16_000, 1, "writer"
 

@@ -1,4 +1,4 @@
-"""Every task card on a made-up data set: a random embedder scores chance within its interval, an oracle 100%."""
+"""Test every task card on a synthetic data set: a random embedder scores chance, an oracle 100%."""
 
 from __future__ import annotations
 

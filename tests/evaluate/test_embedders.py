@@ -1,4 +1,4 @@
-"""Any model as an embedder: names, foreign wrappers against the packages' own outputs, hashes, frames."""
+"""Test embedders: names, wrappers against the outputs of the wrapped packages, hashes, frames."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_windows_as_frames(tiny: Model) -> None:
 
 
 class FakeTowers(torch.nn.Module):
-    """The parts of msclap's inner model that are used: `audio_encoder` gives (projected, classes)."""
+    """A module with the parts of msclap's inner model that are used: `audio_encoder` returns (projected, classes)."""
 
     def __init__(self) -> None:
         super().__init__()

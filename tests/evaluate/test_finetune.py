@@ -1,4 +1,4 @@
-"""Fine-tuning: learns what a frozen tower cannot tell, leaves the model as it was, resumes fold by fold."""
+"""Test fine-tuning: it learns what a frozen tower cannot separate, keeps the model unchanged, and resumes by fold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HZ = {"dog": 200.0, "cat": 600.0, "owl": 1800.0}
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
-    """Three classes of ten tones, each class at its pitch; one file holds no sound."""
+    """Write three classes of ten tones, each class at its pitch; one file holds no sound."""
     folder = tmp_path_factory.mktemp("tones") / "libre"
     rows = []
     for name, hz in HZ.items():
@@ -103,7 +103,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
 
 def test_objects_with_a_module_of_their_own(root: DataRoot, tmp_path: Path) -> None:
     class Energy:
-        """Its vector is the sound's power in three bands, before any training."""
+        """A module whose vector is the sound's power in three bands, before any training."""
 
         sample_rate_hz, embed_dim, window_s, revision = RATE_HZ, 3, 0.5, "energy"
 

@@ -1,4 +1,4 @@
-"""Drawn folds: recordings stay whole, classes are spread, and what cannot be probed is said."""
+"""Test drawn folds: each recording is in one fold, classes are spread, and impossible probes are reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARD = cards.task("libre-scratch-animals")
 
 
 def corpus(folder: Path, groups: dict[str, list[str]]) -> DataRoot:
-    """Clips of classes with the given groups, one clip a group named."""
+    """Return clips of classes with the given groups, one clip per named group."""
     rows = [
         Row(
             path=f"clips/scratch/{name}-{n}.wav",
@@ -42,7 +42,7 @@ def corpus(folder: Path, groups: dict[str, list[str]]) -> DataRoot:
 
 
 def folds_of(found: Examples, seed: int = 0) -> dict[str, set[str]]:
-    """group -> its folds"""
+    """Map each group to its folds."""
     where: dict[str, set[str]] = {}
     for row, fold in zip(found.rows, drawn_folds(found, seed), strict=True):
         where.setdefault(f"{row.class_name} {row.group}", set()).add(fold)

@@ -1,4 +1,4 @@
-"""HEAR's convention: its validator's own checks where it is installed, and the numbers of `embed_audio` in any case."""
+"""Test HEAR's convention by its validator where installed, and by the numbers of `embed_audio` otherwise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_scenes_and_timestamps(tiny: Model, tiny_folder: Path) -> None:
 
 def test_rates_that_hear_does_not_give(tiny: Model) -> None:
     class At32k:
-        """The tiny model under another rate's name: what it is given is kept."""
+        """A tiny model with another sample rate that records its inputs."""
 
         sample_rate_hz, embed_dim = 32_000, tiny.embed_dim
 

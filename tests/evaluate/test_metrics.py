@@ -1,4 +1,4 @@
-"""Metrics: values worked out by hand, scikit-learn as judge, weights as repetition."""
+"""Test metrics by hand, against scikit-learn, and with weights as repetition of items."""
 
 from __future__ import annotations
 

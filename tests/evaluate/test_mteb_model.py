@@ -1,4 +1,4 @@
-"""mteb's own runner on tasks made of local data: an oracle scores 1, an aural model what its cosines say."""
+"""Test mteb's runner on tasks of local data: an oracle scores 1, an aural model the score of its cosines."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def sound(number: int, rates: tuple[int, ...]) -> Clip:
 
 
 class Pitch:
-    """Hears the highest peak of the spectrum."""
+    """An embedder of the highest peak of the spectrum."""
 
     sample_rate_hz, embed_dim, revision = 16_000, 3, "pitch"
 

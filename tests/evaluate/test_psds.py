@@ -1,4 +1,4 @@
-"""PSDS: equal to sed_scores_eval on stored scores, by hand on two clips, a weight is a repetition."""
+"""Test PSDS against sed_scores_eval on stored scores, by hand on two clips, and with weights as repetition."""
 
 from __future__ import annotations
 

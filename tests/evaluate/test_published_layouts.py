@@ -1,4 +1,4 @@
-"""Every public task card on the tiny download in the published layout; scores worked out by hand from its files."""
+"""Test every public task card on a tiny copy of its published layout; scores are computed by hand from its files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ FIRST_CLASS = {
 
 
 class First:
-    """All sounds are one vector; the earlier a text stands in the card's classes, the nearer it lies."""
+    """An embedder that maps all sounds to one vector; texts of earlier classes of the card are nearer to it."""
 
     sample_rate_hz, embed_dim, revision = 16_000, 2, "first class"
 
@@ -112,7 +112,7 @@ def test_the_suites_are_whole() -> None:
         assert card.citation
         assert card.license
         assert card.protocol or card.kind in ("pairs", "entailment")
-        assert all(known.source for known in card.known)
+        assert all(score.source for score in card.published)
 
 
 @pytest.mark.parametrize("name", sorted(FIRST_CLASS))

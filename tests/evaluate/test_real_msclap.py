@@ -1,4 +1,4 @@
-"""Our wrapper around the msclap package itself, in the environment that holds it (tests/golden/make_peers_env.sh)."""
+"""Test the wrapper of the msclap package in the environment that holds it (tests/golden/make_peers_env.sh)."""
 
 from __future__ import annotations
 

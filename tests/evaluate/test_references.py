@@ -1,4 +1,4 @@
-"""Stored predictions scored by reference implementations: laion-clap's own retrieval code, trec_eval, scikit-learn."""
+"""Test scores of stored predictions against laion-clap's retrieval code, trec_eval and scikit-learn."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_one_right_answer_of_laion_clap() -> None:
 
 
 def test_several_right_answers_are_not_what_laion_clap_prints() -> None:
-    """Its code pairs 1, 2, 3 ... with the ranks in the captions' order, unsorted: above what its comment defines."""
+    """laion-clap pairs 1, 2, 3 ... with unsorted ranks, so its value is above the one its comment defines."""
     scores, right = both_ways()["audio_to_text"]
     arrays = retrieval_arrays(scores, right)
     printed = []
@@ -74,7 +74,7 @@ def test_trec_eval(way: str) -> None:
 
 
 class Blurred(RandomEmbedder):
-    """A class vector with noise, so that a probe is right sometimes."""
+    """An embedder of class vectors with noise, so that a probe is sometimes correct."""
 
     def __init__(self, label_of: dict[str, int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Changes of sounds and words: what each does, by measure; and the curves of a task."""
+"""Test the effect of each change of sounds and words by measurement, and the curves of a task."""
 
 from __future__ import annotations
 

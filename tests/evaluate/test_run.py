@@ -1,4 +1,4 @@
-"""Runs: killed and resumed, cached, missing data named, unreadable sounds told; the commands."""
+"""Test runs: resume after kills, caching, missing data, unreadable sounds, and the commands."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_embeddings_are_computed_once_and_belong_to_model_and_data(tmp_path: Pat
 
 
 class Deaf(RandomEmbedder):
-    """Cannot read clip 3."""
+    """An embedder that cannot read clip 3."""
 
     def embed_audio(self, clips: list[Path]) -> FloatArray:
         if any(Path(clip).name == "3.wav" for clip in clips):

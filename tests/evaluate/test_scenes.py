@@ -1,4 +1,4 @@
-"""The data set of scenes: built from held-out clips alone, its files and truths in order, scored by an oracle."""
+"""Test the data set of scenes: only held-out clips, consistent files and truth, and the scores of an oracle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve scenes of six held-out classes; a seventh class has training clips only."""
+    """Build twelve scenes of six held-out classes; a seventh class has only training clips."""
     root = tmp_path_factory.mktemp("scenes")
     rows = []
     for k, name in enumerate((*NAMES, TRAINED)):

@@ -1,4 +1,4 @@
-"""Intervals that cover, paired tests that see what is there, folds by hand."""
+"""Test the coverage of intervals, the power of paired tests, and folds by hand."""
 
 from __future__ import annotations
 

@@ -133,7 +133,9 @@ def test_own_filters_are_refused(tmp_path: Path) -> None:
 def test_without_its_tokenizer_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **options: None)
     own = save_tiny(tmp_path / "own", tiny_htsat_config())
-    with pytest.raises(MissingDependencyError, match=r"clap: written without its tokenizer \(the text tower needs the"):
+    with pytest.raises(
+        MissingDependencyError, match=r"clap: written without its tokenizer \(the text encoder needs the"
+    ):
         export_transformers(str(own), tmp_path / "clap", offline=True)
 
 

@@ -179,12 +179,13 @@ def test_effects_are_stored_and_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
         effects.stored_effect("toy", tmp_path / "effects")
 
 
-def test_the_command_refuses_in_a_sentence(tmp_path: Path) -> None:
+def test_the_command_refuses_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     runner = CliRunner()
     for arguments, message in (
         ([], "name a claim"),
         (["nothing-of-the-kind"], "unknown claim"),
-        (["scenes-vs-labels", "--out", str(tmp_path)], "--data is missing"),
+        (["scenes-vs-labels", "--out", str(tmp_path)], "libre-mini is not in the cache"),
         (["scenes-vs-labels", "--data", str(tmp_path), "--out", str(tmp_path)], "holds no manifest.parquet"),
     ):
         result = runner.invoke(app, ["reproduce", *arguments])

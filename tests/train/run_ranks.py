@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.multiprocessing as mp
@@ -23,9 +24,14 @@ def work(rank: int, folder: str, world: int) -> None:
 
     attention = torch.nn.functional.scaled_dot_product_attention
     torch.nn.Dropout.forward = lambda self, x: x  # type: ignore[method-assign]
-    torch.nn.functional.scaled_dot_product_attention = (  # dropout differs between processes by design
-        lambda *args, **options: attention(*args, **{**options, "dropout_p": 0.0})
-    )
+
+    def without_dropout(
+        q: Any, k: Any, v: Any, mask: Any = None, dropout_p: float = 0.0, *rest: Any, **more: Any
+    ) -> Any:
+        return attention(q, k, v, more.pop("attn_mask", mask), 0.0, *rest, **more)
+
+    # dropout differs between processes by design
+    torch.nn.functional.scaled_dot_product_attention = without_dropout
     port = int(os.environ["MASTER_PORT"])
     for count, file in enumerate(sorted(Path(folder).glob("*.json"))):
         began = time.perf_counter()

@@ -158,3 +158,17 @@ def test_tasks_read_the_truth_of_scenes(tones: Path) -> None:
 def test_a_task_that_scenes_cannot_answer_is_refused(tones: Path, task: str, sentence: str) -> None:
     with pytest.raises(AuralError, match=sentence):
         next(Batches(task_recipe(tones, task).model_copy()).stream(0, 1))
+
+
+def test_a_recipe_names_a_world(tones: Path) -> None:
+    options = f"{{manifest: {tones}, scenes: {SCENES[:-1]}, sample_rate_hz: RATE}}}}"
+    recipe = scene_recipe(tones)
+    rate = recipe.model.clap.audio.sample_rate_hz
+    source = f"data.sources=[{{world: scenes, world_options: {options.replace('RATE', str(rate))}}}]"
+    batch = Batches(load_recipe("tiny_clap_2023", [source, "loop.batch=8", "data.negatives=2"]))[0]
+    same = Batches(recipe)[0]
+    assert torch.equal(batch["wave"], same["wave"])
+    assert batch["captions"] == same["captions"]
+    wrong = f"data.sources=[{{world: scenes, world_options: {options.replace('RATE', '8000')}}}]"
+    with pytest.raises(ConfigError, match="its sounds have 8000 Hz and the model takes"):
+        next(Batches(load_recipe("tiny_clap_2023", [wrong, "loop.batch=8"])).stream(0, 1))

@@ -1,6 +1,6 @@
-"""Augmentation of waveforms in the loader: gain, noise at a signal-to-noise ratio, mixing; masks on log-mels.
+"""Augment waveforms (speed, gain, noise, mixing) and log-mels (masks).
 
-Every function takes the generator that it draws from. Levels are in dB; ratios compare mean powers.
+Every random function takes the generator that it draws from. Levels are in dB; ratios compare mean powers.
 
 Legend: T samples, B clips, N frames, F mel bands.
 """
@@ -20,27 +20,30 @@ SILENCE = 1e-10  # mean power below which a clip counts as silent
 
 
 class AugmentConfig(Config):
-    """Chances lie in 0 to 1; ranges are drawn from uniformly. The defaults change nothing."""
+    """Settings of the augmentation; the defaults change nothing.
+
+    A chance is a probability between 0 and 1. Values are drawn uniformly from ranges.
+    """
 
     gain_db: Range = (0.0, 0.0)
     speed: Range = (1.0, 1.0)
-    """Played so many times as fast, pitch with it; drawn evenly by its logarithm."""
+    """Playback-speed factor, sampled log-uniformly. Pitch changes with speed."""
     noise_chance: float = 0.0
     noise_snr_db: Range = (10.0, 40.0)
     time_masks: int = 0
     time_mask_frames: int = 64
-    """Longest time mask."""
+    """Maximum length of a time mask in frames."""
     band_masks: int = 0
     band_mask_bands: int = 8
 
 
 def gain(wave: FloatArray, range_db: Range, generator: np.random.Generator) -> FloatArray:
-    """(T,) louder or quieter by a drawn number of dB."""
+    """Change the level of a waveform (T,) by a random number of dB."""
     return scaled(wave, float(generator.uniform(*range_db)))
 
 
 def scaled(wave: FloatArray, level_db: float) -> FloatArray:
-    """(T,) times 10^(dB / 20)."""
+    """Return a waveform (T,) times 10^(dB / 20)."""
     return wave * np.float32(10.0 ** (level_db / 20.0))
 
 
@@ -50,18 +53,18 @@ def change_speed(samples: FloatArray, factor: float) -> FloatArray:
 
 
 def faster(wave: FloatArray, factor: float) -> FloatArray:
-    """(T,) to about (T / factor,): pitch rises by the factor."""
+    """Return a waveform (T,) played faster by `factor`; see `change_speed`."""
     return change_speed(wave[None], factor)[0]
 
 
 def noise(wave: FloatArray, snr_db: Range, generator: np.random.Generator) -> FloatArray:
-    """(T,) plus white noise at a drawn signal-to-noise ratio; silence stays silent."""
+    """Add white noise at a random signal-to-noise ratio to a waveform (T,); silence stays silent."""
     hiss = generator.standard_normal(len(wave), dtype=np.float32)
     return mix(wave, hiss, float(generator.uniform(*snr_db)))
 
 
 def mix(wave: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
-    """(T,) plus `other` (T,), scaled so that the power of `wave` stands `snr_db` above it; silence is left alone."""
+    """Add `other` (T,) to `wave` (T,), scaled to a signal-to-noise ratio of `snr_db`; silence is returned unchanged."""
     power, other_power = _power(wave), _power(other)
     if power < SILENCE or other_power < SILENCE:
         return wave
@@ -69,7 +72,7 @@ def mix(wave: FloatArray, other: FloatArray, snr_db: float) -> FloatArray:
 
 
 def augment(wave: FloatArray, config: AugmentConfig, generator: np.random.Generator) -> FloatArray:
-    """(T,) through speed, gain and noise as configured; speed changes T."""
+    """Apply speed, gain and noise to a waveform (T,) as configured; a change of speed changes T."""
     if config.speed != (1.0, 1.0):
         wave = faster(wave, float(np.exp(generator.uniform(*np.log(config.speed)))))
     if config.gain_db != (0.0, 0.0):
@@ -80,19 +83,19 @@ def augment(wave: FloatArray, config: AugmentConfig, generator: np.random.Genera
 
 
 def masks(frames: int, bands: int, config: AugmentConfig, generator: np.random.Generator) -> list[tuple[int, ...]]:
-    """Rectangles (first frame, end, first band, end) to blank, as SpecAugment draws them (Park et al. 2019, 2.)."""
-    found: list[tuple[int, ...]] = []
+    """Draw the rectangles (first frame, end, first band, end) to mask. SpecAugment, Park et al. (2019), section 2."""
+    rectangles: list[tuple[int, ...]] = []
     for _ in range(config.time_masks):
         first, end = _span(frames, config.time_mask_frames, generator)
-        found.append((first, end, 0, bands))
+        rectangles.append((first, end, 0, bands))
     for _ in range(config.band_masks):
         first, end = _span(bands, config.band_mask_bands, generator)
-        found.append((0, frames, first, end))
-    return found
+        rectangles.append((0, frames, first, end))
+    return rectangles
 
 
 def apply_masks(mel: Tensor, rectangles: Tensor) -> Tensor:
-    """(B, N, F) with `rectangles` (B, M, 4) set to each clip's mean; no loop over clips, so it runs on any device."""
+    """Set the `rectangles` (B, M, 4) of log-mels (B, N, F) to the mean of each clip, without a loop over clips."""
     if rectangles.shape[1] == 0:
         return mel
     frame = torch.arange(mel.shape[1], device=mel.device)

@@ -1,4 +1,4 @@
-"""Decoders: libsndfile for sound files, PyAV for sound tracks in containers; one small interface over both."""
+"""Decode sound files with libsndfile and sound tracks of containers with PyAV, behind one interface."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aural.core.errors import AudioError, MissingDependencyError
 from aural.core.types import FloatArray
 
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 1_000, 1_000_000, 1_024
-# What ffmpeg may open: sound and video files alone, never playlists, which name other files and addresses.
+# Formats that ffmpeg may open: sound and video files, never playlists, which name other files and addresses.
 DEMUXERS = "aac,ac3,asf,avi,eac3,flv,g722,matroska,webm,mov,mp4,m4a,mpeg,mpegts,wav,w64,aiff,flac,ogg,mp3,caf,au"
 CONTAINERS = frozenset(
     {".aac", ".ac3", ".avi", ".eac3", ".flv", ".g722", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpeg"}
@@ -25,7 +25,7 @@ CONTAINERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a header says: `frames` and `duration_s` are None where the container does not tell."""
+    """The content of a header; `frames` and `duration_s` are None if the container does not state them."""
 
     name: str
     format: str
@@ -39,7 +39,7 @@ class AudioInfo:
 
 
 class Decoder(Protocol):
-    """An open sound: `read(n)` gives up to n frames as float32 (C, n) and fewer (0) at the end."""
+    """An open sound; `read(n)` returns up to n frames as float32 (C, n), fewer at the end and then 0."""
 
     info: AudioInfo
 
@@ -49,7 +49,7 @@ class Decoder(Protocol):
 
 
 def source_name(source: Any) -> str:
-    """How error sentences call a source."""
+    """Return the name of a source for error messages."""
     if isinstance(source, str | PathLike):
         return str(fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
@@ -58,17 +58,20 @@ def source_name(source: Any) -> str:
 
 
 def open_decoder(source: Any) -> Decoder:
-    """Open a path, encoded bytes or binary file object; AudioError names what cannot be decoded and why."""
+    """Open a path, encoded bytes or a binary file object.
+
+    Raises AudioError with the source and the reason when it cannot be decoded.
+    """
     name, handle, suffix = source_name(source), *_handle(source)
     try:
         decoder: Decoder = SndfileDecoder(handle, name)
     except soundfile.LibsndfileError as error:
         if not isinstance(handle, str):
             handle.seek(0)
-        # Of an mp3 that it cannot read, libsndfile says that the file does not exist; it does.
+        # For an mp3 that it cannot read, libsndfile reports that the file does not exist.
         reason = "format not recognized" if "not a regular file" in error.error_string else error.error_string
         decoder = _open_container(handle, name, suffix, reason)
-    except (TypeError, ValueError) as error:  # soundfile's own checks: a .raw file without its rate
+    except (TypeError, ValueError) as error:  # checks of soundfile itself: a .raw file without its rate
         raise AudioError(f"{name}: is not a sound file that can be decoded ({error})") from None
     rate, channels = decoder.info.sample_rate_hz, decoder.info.channels
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
@@ -79,18 +82,18 @@ def open_decoder(source: Any) -> Decoder:
         )
     if channels > MAX_CHANNELS:
         decoder.close()
-        raise AudioError(f"{name}: {channels} channels; at most {MAX_CHANNELS} are read")
+        raise AudioError(f"{name}: {channels} channels; at most {MAX_CHANNELS} are supported")
     return decoder
 
 
 def _handle(source: Any) -> tuple[str | BinaryIO, str]:
-    """What the decoders open, and the file name's suffix."""
+    """Return the path or file object that the decoders open, and the suffix of the file name."""
     name = source_name(source)
     if isinstance(source, str | PathLike):
         path = Path(fspath(source) if isinstance(source, PathLike) else source)
         try:
             if path.is_dir():
-                raise AudioError(f"{name}: is a directory, not a sound file; name the files in it")
+                raise AudioError(f"{name}: is a directory, not a sound file; give the files in it")
             size = path.stat().st_size
             with path.open("rb"):
                 pass
@@ -108,7 +111,7 @@ def _handle(source: Any) -> tuple[str | BinaryIO, str]:
     if hasattr(source, "read"):
         try:
             seekable = bool(getattr(source, "seekable", lambda: False)())
-            if seekable:  # a sound is read from its start, wherever the last reader left the file
+            if seekable:  # always read from the start, whatever the current position
                 source.seek(0)
             probe = source.read(1) if seekable else source.read()
             if seekable:
@@ -127,13 +130,13 @@ def _handle(source: Any) -> tuple[str | BinaryIO, str]:
 
 
 class SndfileDecoder:
-    """libsndfile: wav, flac, ogg (vorbis, opus), mp3, aiff, au, caf, w64 ..."""
+    """A decoder by libsndfile: wav, flac, ogg (vorbis, opus), mp3, aiff, au, caf, w64 ..."""
 
     def __init__(self, handle: str | BinaryIO, name: str) -> None:
         self._file = soundfile.SoundFile(handle)
-        if self._file.format == "RAW":  # libsndfile takes any bytes called .au, .snd or .vox for telephone sound
+        if self._file.format == "RAW":  # libsndfile accepts any bytes named .au, .snd or .vox as telephone sound
             self._file.close()
-            raise AudioError(f"{name}: has no header that tells its rate and encoding; save it as wav or flac")
+            raise AudioError(f"{name}: has no header with its rate and encoding; save it as wav or flac")
         self.info = AudioInfo(
             name, self._file.format.lower(), self._file.samplerate, self._file.channels, self._file.frames
         )
@@ -155,7 +158,7 @@ class SndfileDecoder:
             ) from None
         self._at += len(block)
         expected = self.info.frames or 0
-        # An mp3 header may promise a little more than there is; the lossless formats state their length exactly.
+        # An mp3 header may state a little more than the file holds; lossless formats state their exact length.
         if len(block) < frames and self.info.format in ("flac", "aiff") and self._at < expected:
             raise AudioError(
                 f"{self.info.name}: ends after {self._at / self.info.sample_rate_hz:.2f} s of the "
@@ -184,7 +187,7 @@ def _open_container(handle: str | BinaryIO, name: str, suffix: str, reason: str)
 
 
 class ContainerDecoder:
-    """PyAV (ffmpeg): the first sound track of m4a, mp4, webm, mkv, aac ..."""
+    """A decoder by PyAV (ffmpeg): the first sound track of m4a, mp4, webm, mkv, aac ..."""
 
     def __init__(self, handle: str | BinaryIO, name: str) -> None:
         self._handle, self._name = handle, name
@@ -200,7 +203,7 @@ class ContainerDecoder:
         )
 
     def _start(self) -> None:
-        """Open anew: seeking back to 0 would not skip the encoder's start padding again (AAC in mp4)."""
+        """Open the source again: seeking to 0 would not skip the encoder's start padding (AAC in mp4)."""
         import av
 
         if not isinstance(self._handle, str):
@@ -213,14 +216,14 @@ class ContainerDecoder:
         context = self._stream.codec_context
         if context is None:
             container.close()
-            raise AudioError(f"{self._name}: its sound track is in a codec that is not known here")
+            raise AudioError(f"{self._name}: its sound track has a codec that is not supported here")
         self._packets = container.decode(self._stream)
         self._resampler = av.AudioResampler(format="fltp", layout=None, rate=context.sample_rate)
         self._left: FloatArray = np.zeros((int(context.channels or 0), 0), np.float32)
         self._ended, self._at = False, 0
 
     def seek(self, frame: int) -> None:
-        """Decode up to `frame`: exact for every codec, which container seeks are not."""
+        """Decode up to `frame`, which is exact for every codec; container seeks are not."""
         if frame < self._at:
             self._container.close()
             self._start()
@@ -236,7 +239,7 @@ class ContainerDecoder:
                 decoded = next(self._packets, None)
                 self._ended = decoded is None
                 pieces = self._resampler.resample(decoded)
-            except (av.FFmpegError, ValueError) as error:  # ValueError: the rate or channels change on the way
+            except (av.FFmpegError, ValueError) as error:  # ValueError: the rate or channels change within the track
                 reason = getattr(error, "strerror", None) or error
                 raise AudioError(f"{self.info.name}: damaged ({reason}); replace the file") from None
             for piece in pieces:

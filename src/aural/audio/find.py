@@ -1,4 +1,4 @@
-"""Finding sound files: named outright, or by suffix in directories."""
+"""Find sound files by suffix in directories."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ SOUND_SUFFIXES = frozenset(
 
 
 def find_sounds(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and in directories every file with a sound's suffix, sorted; hidden ones are left out."""
-    found: list[Path] = []
+    """Return the given files, and for each directory all its sound files, sorted.
+
+    Hidden files are left out, and a file given twice is returned once. Raises DataError for a directory without sound
+    files.
+    """
+    sounds: list[Path] = []
     for path in paths:
         if _is_dir(path):
             files = sorted(sounds_under(path))
             if not files:
                 raise DataError(f"{path}: holds no sound files ({', '.join(sorted(SOUND_SUFFIXES)[:6])} ...)")
-            found += files
+            sounds += files
         else:
-            found.append(path)
-    return list(dict.fromkeys(found))
+            sounds.append(path)
+    return list(dict.fromkeys(sounds))
 
 
 def sounds_under(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` with a sound's suffix, in no order; hidden files and folders are left out."""
+    """Yield every file below `folder` with the suffix of a sound, in no particular order; skip hidden ones."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in SOUND_SUFFIXES and not hidden and path.is_file():
@@ -38,5 +42,5 @@ def sounds_under(folder: Path) -> Iterator[Path]:
 def _is_dir(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name too long: told with the other files that cannot be read
+    except OSError:  # a name too long: reported later with other unreadable files
         return False

@@ -1,4 +1,4 @@
-"""Read, write and look at sounds: every source becomes float32 (C, T) with its rate in Hz.
+"""Read, write and inspect sounds: every source becomes float32 (C, T) with its rate in Hz.
 
 Sources are paths, encoded bytes, binary file objects, clips, and (samples, rate) pairs of arrays or torch tensors.
 Long files are read in blocks (`blocks`), so memory does not grow with their length.
@@ -24,7 +24,7 @@ READ_FRAMES = 1 << 18
 
 
 def info(source: AudioSource) -> AudioInfo:
-    """Format, rate, channels and length from the header alone; nothing is decoded."""
+    """Return format, rate, channels and length from the header, without decoding the sound."""
     if isinstance(source, Clip | tuple):
         clip = as_clip(source)
         return AudioInfo("array", "array", clip.sample_rate_hz, clip.channels, clip.frames)
@@ -55,16 +55,17 @@ def read(
     if sample_rate_hz is not None:
         samples, rate = resample(samples, rate, sample_rate_hz), sample_rate_hz
         if not samples.shape[1]:
-            raise AudioError(f"{_label(source)}: is too short to be heard at {sample_rate_hz} Hz")
+            raise AudioError(f"{_label(source)}: is shorter than one sample at {sample_rate_hz} Hz")
     return Clip(samples, rate)
 
 
 def blocks(
     source: AudioSource, block_s: float, *, sample_rate_hz: int | None = None, mono: bool = True
 ) -> Iterator[Clip]:
-    """The sound in successive blocks of `block_s` seconds (the last one shorter), in bounded memory.
+    """Yield the sound in successive blocks of `block_s` seconds, the last one shorter, in bounded memory.
 
-    The blocks joined equal `read(source, sample_rate_hz=..., mono=...)`: the resampler runs across block borders.
+    The concatenated blocks equal `read(source, sample_rate_hz=..., mono=...)`: the resampler keeps its state between
+    blocks.
     """
     buffer: list[FloatArray] = []
     have = size = rate = 0
@@ -95,7 +96,7 @@ def blocks(
 
 
 def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
-    """Write a clip in the format that the suffix names (.wav, .flac, .ogg, .opus, .mp3, .aiff, .au ...)."""
+    """Write a clip in the format of the suffix (.wav, .flac, .ogg, .opus, .mp3, .aiff, .au ...) and return the path."""
     path = Path(path)
     container, sub = ("OGG", "OPUS") if path.suffix.lower() == ".opus" else (None, subtype)
     try:
@@ -106,12 +107,12 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
 
 
 def to_mono(samples: FloatArray) -> FloatArray:
-    """(C, T) to (1, T): the mean of the channels."""
+    """Return the mean of the channels (1, T) of samples (C, T)."""
     return samples if samples.shape[0] == 1 else samples.mean(axis=0, keepdims=True, dtype=np.float32)
 
 
 def as_clip(source: Clip | tuple[Any, int]) -> Clip:
-    """Samples given in memory as a Clip; integers are scaled to full scale 1.0. A Clip is checked like the rest."""
+    """Convert samples in memory to a checked Clip; integers are scaled to full scale 1.0."""
     samples: Any
     samples, rate = (source.samples, source.sample_rate_hz) if isinstance(source, Clip) else _pair(source)
     if is_tensor(samples):
@@ -136,7 +137,7 @@ def as_clip(source: Clip | tuple[Any, int]) -> Clip:
 
 
 def is_tensor(value: Any) -> bool:
-    """A torch tensor, told without importing torch (files have a `detach`, too)."""
+    """Return whether a value is a torch tensor, without importing torch; files also have `detach`."""
     return hasattr(value, "detach") and hasattr(value, "is_floating_point")
 
 
@@ -162,7 +163,7 @@ def _decoder(source: AudioSource) -> Iterator[Decoder]:
 
 
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
-    """Blocks at the source's own rate and channels, each checked for NaN and infinity."""
+    """Yield blocks at the native rate and channels of the source, each checked for NaN and infinity."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise AudioError(f"{_label(source)}: start {start_s} s and duration {duration_s} s must not be negative or 0")
     if isinstance(source, np.ndarray) or is_tensor(source):

@@ -1,4 +1,4 @@
-"""One length for every clip: deterministic policies for sounds longer and shorter than a model's window."""
+"""Bring sounds to the length of a model's window by repeatable policies for longer and shorter sounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ MIN_DURATION_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One model input: `samples` (T,) of the window's length, from `start_s` on, of which `fresh_s` is new sound."""
+    """One model input: `samples` (T,) of the window's length, starting at `start_s`.
+
+    `fresh_s` is the length of the part that no earlier window contains.
+    """
 
     samples: FloatArray
     start_s: float
@@ -31,9 +34,9 @@ class Window:
 
 
 def fit_shorter(samples: FloatArray, length: int, how: Shorter) -> FloatArray:
-    """(T,) with T <= length to (length,).
+    """Fill samples (T,), T <= length, to (length,).
 
-    repeat: loop and cut (msclap); repeat-pad: whole repeats, then zeros (LAION); pad: zeros after the sound.
+    repeat: loop and cut (msclap); repeat-pad: complete repeats, then zeros (LAION); pad: zeros after the sound.
     """
     have = samples.shape[0]
     if how != "pad":
@@ -50,14 +53,14 @@ def windows(
     shorter: Shorter | None = "repeat",
     generator: random.Random | None = None,
 ) -> Iterator[Window]:
-    """A sound as windows of `window_s` seconds, mono at `sample_rate_hz`; read in blocks, so memory stays bounded.
+    """Yield windows of `window_s` seconds of a sound, mono at `sample_rate_hz`, in bounded memory.
 
-    longer="windows": successive windows over the whole sound; the last one ends with the sound, overlapping the one
-    before, so that no window is padded. "first", "center", "random" (needs a generator): a single window.
+    longer: "windows" yields successive windows over the whole sound; the last one ends with the sound and overlaps the
+    previous one, so that no window is padded. "first", "center" and "random" (needs a generator) yield one window.
     shorter=None keeps a sound that is shorter than the window at its length.
     """
     if longer == "random" and generator is None:
-        raise AudioError('longer="random" needs a generator, so that the choice can be repeated')
+        raise AudioError('longer="random" needs a generator, so that the choice is repeatable')
     length = round(window_s * sample_rate_hz)
     if longer in ("center", "random"):
         yield _single(source, sample_rate_hz, length, longer, shorter, generator)
@@ -79,7 +82,7 @@ def windows(
         if longer == "first":
             return
         at += have
-    if previous is None:  # not one sample at this rate
+    if previous is None:  # no sample at this rate
         _long_enough(np.zeros(0, np.float32), sample_rate_hz, source)
 
 
@@ -91,9 +94,9 @@ def _single(
     shorter: Shorter | None,
     generator: random.Random | None,
 ) -> Window:
-    """The center or a random window: the sound is counted in a first pass and cut in a second, in bounded memory."""
+    """Return the center or a random window: measure the sound in one pass and cut it in a second."""
     if hasattr(source, "read") and not source.seekable():  # type: ignore[union-attr]
-        source = source.read()  # type: ignore[union-attr]  # a pipe is read once
+        source = source.read()  # type: ignore[union-attr]  # a pipe can be read only once
     total = sum(block.frames for block in blocks(source, 60.0, sample_rate_hz=rate))
     start = 0
     if total > length:
@@ -122,5 +125,5 @@ def _long_enough(samples: FloatArray, rate: int, source: AudioSource) -> None:
 
 
 def mono_at(clip: Clip, sample_rate_hz: int) -> FloatArray:
-    """A decoded clip as mono samples (T,) at another rate."""
+    """Return a decoded clip as mono samples (T,) at another rate."""
     return resample(to_mono(clip.samples), clip.sample_rate_hz, sample_rate_hz)[0]

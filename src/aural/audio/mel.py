@@ -1,4 +1,4 @@
-"""The one log-mel front end: presets named by their source, the same code on CPU and GPU, batched, differentiable.
+"""The log-mel front end: batched, differentiable, the same code on CPU and GPU, with presets named by their source.
 
 Legend: B clips, T samples, N = T // hop + 1 frames (centered), K = n_fft / 2 + 1 bins, F mel bands.
 """
@@ -19,7 +19,7 @@ from aural.core.registry import Registry
 
 
 class MelConfig(Config):
-    """A log-mel front end: Hann window, centered frames with reflected borders, power spectrum, triangular filters."""
+    """The settings of a log-mel front end with a Hann window and triangular filters; `PRESETS` holds named ones."""
 
     renamed_keys: ClassVar = {"peak_normalise": "peak_normalize"}
 
@@ -30,24 +30,24 @@ class MelConfig(Config):
     fmin_hz: float
     fmax_hz: float
     scale: Literal["slaney", "htk"] = "slaney"
-    """Mel formula: slaney = linear below 1 kHz (librosa's default), htk = 2595 log10(1 + f / 700)."""
+    """Mel formula: slaney is linear below 1 kHz (default of librosa), htk is 2595 log10(1 + f / 700)."""
     norm: Literal["slaney", "sum"] | None = "slaney"
-    """slaney = each filter has unit area (2 / bandwidth in Hz); sum = its weights add to 1; None = unit peak."""
+    """slaney: each filter has unit area (2 / bandwidth in Hz); sum: its weights sum to 1; None: its peak is 1."""
     log: Literal["db", "log1p"] = "db"
-    """db = 10 log10(max(x, 1e-10)); log1p = log10(1 + 10000 x)."""
+    """db: 10 log10(max(x, 1e-10)); log1p: log10(1 + 10000 x)."""
     pad: Literal["reflect", "constant"] = "reflect"
-    """What lies beyond the ends of the clip for the first and last frames: its mirror image, or zeros."""
+    """Values beyond the ends of the clip in the first and last frames: the mirrored clip, or zeros."""
     peak_normalize: bool = False
-    """Scale each clip to a peak of 1.0 first (silence stays)."""
+    """Scale each clip to a peak of 1.0 first; silence is unchanged."""
     divide: float = 1.0
-    """The log-mel is divided by this."""
+    """Divisor of the log-mel."""
 
 
 PRESETS: Registry[MelConfig] = Registry("mel preset")
 # microsoft/CLAP configs/config_2022.yml through torchlibrosa
 PRESETS.add("msclap-2022", MelConfig(sample_rate_hz=44100, hop=320, fmin_hz=50, fmax_hz=14000))
-# microsoft/CLAP: the wrapper ignores its yml and builds filters for 32 kHz (models/config.py); a checkpoint's own
-# filters always win, see LogMel.use_filters
+# microsoft/CLAP: the wrapper ignores its yml and builds filters for 32 kHz (models/config.py); filters stored in
+# a checkpoint replace these
 PRESETS.add("msclap-2023", MelConfig(sample_rate_hz=32000, hop=320, fmin_hz=50, fmax_hz=14000))
 # LAION-AI/CLAP audio_cfg, unfused, through torchlibrosa
 PRESETS.add("laion", MelConfig(sample_rate_hz=48000, hop=480, fmin_hz=50, fmax_hz=14000))
@@ -77,7 +77,7 @@ PRESETS.add(
 
 
 def mel_filters(config: MelConfig) -> NDArray[np.float64]:
-    """Triangular filters, (K, F). Slaney (1998) Auditory Toolbox; HTK book, section 5.4."""
+    """Return triangular filters (K, F). Slaney (1998) Auditory Toolbox; HTK book, section 5.4."""
     bins_hz = np.linspace(0.0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
     limits = hz_to_mel(np.array([config.fmin_hz, config.fmax_hz]), config.scale)
     edges_hz = mel_to_hz(np.linspace(limits[0], limits[1], config.n_mels + 2), config.scale)  # (F + 2)
@@ -96,7 +96,7 @@ _BREAK_HZ, _BREAK_MEL, _LINEAR_HZ, _LOG_STEP = 1000.0, 15.0, 200.0 / 3, np.log(6
 
 
 def hz_to_mel(hz: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    """Frequency in Hz to mel."""
+    """Convert frequency in Hz to mel."""
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
     above = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
@@ -104,7 +104,7 @@ def hz_to_mel(hz: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
 
 
 def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    """Mel to frequency in Hz."""
+    """Convert mel to frequency in Hz."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
@@ -112,10 +112,10 @@ def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
 
 
 class LogMel(nn.Module):
-    """Waveform (B, T) in -1 to 1 at the model's rate -> log-mel (B, N, F).
+    """The log-mel front end: waveforms (B, T) in -1 to 1 at the model's rate to log-mel (B, N, F).
 
-    `window` (n_fft,) and `filters` (K, F) are part of the state: a checkpoint that carries its own replaces them.
-    Always computed in float32 (or float64 for float64 input), also under autocast.
+    `window` (n_fft,) and `filters` (K, F) are part of the state dict, so those stored in a checkpoint replace them.
+    Computed in float32 (float64 for float64 input), also under autocast.
     """
 
     window: Tensor
@@ -128,11 +128,11 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(mel_filters(config)).float())
 
     def frames(self, samples: int) -> int:
-        """N for a clip of `samples` samples."""
+        """Return N, the number of frames, for a clip of `samples` samples."""
         return samples // self.config.hop + 1
 
     def _window(self, dtype: torch.dtype) -> Tensor:
-        """The window in `dtype`; a Hann window that was only rounded for storage is given in full precision."""
+        """Return the window in `dtype`; a Hann window that was rounded for storage is returned in full precision."""
         if dtype == torch.float64:
             exact = hann(self.config.n_fft).to(self.window.device)
             return exact if torch.equal(exact.float(), self.window) else self.window.to(dtype)
@@ -153,41 +153,44 @@ class LogMel(nn.Module):
             return torch.log10(1.0 + 10000.0 * mel) / self.config.divide
 
     def power(self, wave: Tensor, window: Tensor) -> Tensor:
-        """Power spectrum (B, N, K) of the frames of a padded waveform (B, T)."""
+        """Return the power spectrum (B, N, K) of the frames of a padded waveform (B, T)."""
         stft = torch.stft(wave, self.config.n_fft, self.config.hop, window=window, center=False, return_complex=True)
         return (stft.real.square() + stft.imag.square()).transpose(1, 2)
 
 
 class ProductLogMel(LogMel):
-    """The same by matrix products, for runtimes without a fast Fourier transform (ONNX)."""
+    """A `LogMel` computed by matrix products, for runtimes without a fast Fourier transform (ONNX)."""
 
     def power(self, wave: Tensor, window: Tensor) -> Tensor:
-        """A real frame x of n samples: Re X[k] = sum of (x[j] + x[n-j]) cos, -Im X[k] = sum of (x[j] - x[n-j]) sin of
-        2 pi j k / n over j = 0 .. n / 2, the first and last term once; so half the products of a whole transform."""
+        """Return the power spectrum (B, N, K) with half the products of a full transform.
+
+        For a real frame x of n samples, Re X[k] is the sum of (x[j] + x[n-j]) cos(2 pi j k / n) and -Im X[k] the sum of
+        (x[j] - x[n-j]) sin(2 pi j k / n) over j = 0 .. n / 2, with the first and last term counted once.
+        """
         n, hop = self.config.n_fft, self.config.hop
         half, step = n // 2, math.gcd(n, hop)
         count = (wave.shape[1] - n) // hop + 1
         pieces = wave[:, : wave.shape[1] // step * step].reshape(wave.shape[0], -1, step)
         index = torch.arange(count)[:, None] * (hop // step) + torch.arange(n // step)
         x = pieces[:, index].reshape(wave.shape[0], count, n) * window
-        turned = x[..., half + 1 :].flip(-1)  # x[n-1] .. x[n/2+1]
-        even = torch.cat([x[..., :1], x[..., 1:half] + turned, x[..., half : half + 1]], dim=-1)  # (B, N, n / 2 + 1)
-        odd = x[..., 1:half] - turned  # (B, N, n / 2 - 1)
+        mirrored = x[..., half + 1 :].flip(-1)  # x[n-1] .. x[n/2+1]
+        even = torch.cat([x[..., :1], x[..., 1:half] + mirrored, x[..., half : half + 1]], dim=-1)  # (B, N, n / 2 + 1)
+        odd = x[..., 1:half] - mirrored  # (B, N, n / 2 - 1)
         j = torch.arange(half + 1)
         angle = ((j[:, None] * j) % n).to(wave.dtype) * (2 * math.pi / n)
         return (even @ angle.cos()).square() + (odd @ angle.sin()[1:half]).square()
 
 
 def hann(n_fft: int) -> Tensor:
-    """The periodic Hann window in float64; from numpy, for torch's own drags in its compiler on the meta device."""
+    """Return the periodic Hann window in float64; numpy is used because torch's imports the compiler on meta."""
     return torch.from_numpy(0.5 - 0.5 * np.cos(2.0 * np.pi / n_fft * np.arange(n_fft)))
 
 
 def window_from_kernels(real: Tensor, imag: Tensor) -> Tensor:
-    """The analysis window (n_fft,) inside convolutional STFT kernels (K, 1, n_fft) of torchlibrosa.
+    """Return the analysis window (n_fft,) of convolutional STFT kernels (K, 1, n_fft) of torchlibrosa.
 
-    Row 0 of the real part is window * cos(0), the window itself; the other rows must then be that window times the
-    Fourier basis. CheckpointError when they are not (trained kernels), so nothing is silently replaced.
+    Row 0 of the real part is window * cos(0), the window itself. Raises CheckpointError when the other rows are not
+    that window times the Fourier basis, as in trained kernels.
     """
     bins, n_fft = real.shape[0], real.shape[-1]
     window = real[0, 0].double()

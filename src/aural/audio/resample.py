@@ -1,4 +1,4 @@
-"""Sample-rate conversion: soxr for everything, and the windowed sinc of torchaudio where parity asks for it."""
+"""Convert sample rates with soxr; the windowed sinc of torchaudio is used only for parity with msclap."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ QUALITY = "HQ"
 
 
 def resample(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
-    """(C, T) at `from_hz` to (C, T * to / from rounded) at `to_hz`; soxr "HQ", the quality that librosa defaults to."""
+    """Resample (C, T) from `from_hz` to `to_hz` with soxr "HQ", the default quality of librosa.
+
+    Returns (C, T * to_hz / from_hz rounded), float32.
+    """
     if from_hz == to_hz or samples.shape[-1] == 0:
         return samples
     return np.ascontiguousarray(soxr.resample(samples.T, from_hz, to_hz, quality=QUALITY).T, dtype=np.float32)
 
 
 def resample_sinc(samples: FloatArray, from_hz: int, to_hz: int, zeros: int = 6, rolloff: float = 0.99) -> FloatArray:
-    """Band-limited interpolation with a Hann-windowed sinc of `zeros` zero crossings: torchaudio's default filter.
+    """Resample with a Hann-windowed sinc of `zeros` zero crossings, the default filter of torchaudio.
 
     y[j] = sum_i x[i] h(j / to_hz - i / from_hz), with h(t) = 2 f sinc(2 f t) cos^2(pi f t / zeros) / from_hz for
     |t| < zeros / (2 f), cut at f = rolloff * min(from, to) / 2. With the two rates in lowest terms p -> q, the output
-    phases repeat every q samples, so the whole is one strided convolution with q filters. Smith (2021),
+    phases repeat every q samples, so the result is one strided convolution with q filters. Smith (2021),
     "Digital Audio Resampling".
 
     samples is (C, T); returns (C, ceil(T q / p)). Filters are built in float64 and applied in float32.

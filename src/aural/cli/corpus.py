@@ -30,7 +30,7 @@ def build(
 ) -> None:
     """Build a corpus from distribution packages and write OUT/manifest.parquet.
 
-    A stopped build goes on where it stopped. libre-mini is a selection of about 1,500 short clips as Opus files.
+    A stopped build goes on where it stopped. libre-mini is a selection of about 2,200 short clips as Opus files.
     """
     from aural.data.libre.build import build as build_corpus
     from aural.data.libre.cards import source_cards

@@ -23,18 +23,18 @@ def list_cards(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/data/datasets.md.")] = False,
 ) -> None:
     """List the data sets that have a card."""
-    from aural.data import cards, catalog
+    from aural.data import card_pages, cards
 
-    found = [cards.card(name) for name in cards.names()]
-    print(catalog.markdown(found) if markdown else catalog.table(found), end="")
+    listed = [cards.card(name) for name in cards.names()]
+    print(card_pages.markdown(listed) if markdown else card_pages.table(listed), end="")
 
 
 @app.command()
 def show(name: Name) -> None:
     """Print a card: where to get the data set, license, splits, known defects."""
-    from aural.data import cards, catalog
+    from aural.data import card_pages, cards
 
-    print(catalog.page(cards.card(name)), end="")
+    print(card_pages.page(cards.card(name)), end="")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`aural`: the entry point. An AuralError becomes one sentence on stderr and exit code 2."""
+"""The entry point of `aural`. An AuralError is printed as one sentence on stderr with exit code 2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aural.core.plugins import add_plugin, load_plugins
 
 app = typer.Typer(
     name="aural",
-    help="Name, find and embed any sound in your own words.",
+    help="Classify, search and embed sounds with natural language.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,7 +43,7 @@ def _root(
         ),
     ] = None,
 ) -> None:
-    """Name, find and embed any sound in your own words."""
+    """Classify, search and embed sounds with natural language."""
     for module in plugin or []:
         add_plugin(module)
     if plugin:
@@ -66,7 +66,7 @@ app.add_typer(corpus.app, name="corpus")
 
 
 def main() -> None:
-    """Run the command line; never shows a traceback for what a user can mend."""
+    """Run the command line; errors that a user can fix are printed without a traceback."""
     try:
         app()
     except AuralError as error:

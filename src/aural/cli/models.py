@@ -19,7 +19,7 @@ app = typer.Typer(help="List, show, convert and export models.", no_args_is_help
 
 @app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
-    """Every model that aural knows by name."""
+    """List the models that aural knows by name."""
     for card in weight_cards().values():
         if as_json:
             print(json_line(card.model_dump(mode="json", exclude_none=True)))
@@ -30,11 +30,11 @@ def list_models(as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A known name, a path or a hub repository.")],
+    name: Annotated[str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.")],
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What a model is: its card, and for a local or cached one its configuration and size."""
+    """Print the card of a model and, for a local one, its configuration and size."""
     card = weight_cards().get(name)
     values = card.model_dump(mode="json", exclude_none=True) if card else {"name": name}
     if card is None or card.folder is not None:
@@ -55,13 +55,15 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="A known name, a path or a hub repository.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="The folder to write.", metavar="DST")],
+    source: Annotated[
+        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
     half: Annotated[bool, typer.Option("--half", help="Store matrices as float16.")] = False,
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Write a model in aural's own format: config.json, model.safetensors, model card, tokenizer."""
+    """Write a model in aural's own format: config.json, model.safetensors, model card and tokenizer."""
     from aural.models.pipeline import Model
 
     model = Model.from_pretrained(source, device="cpu", tokenizer=tokenizer, offline=offline)
@@ -71,15 +73,17 @@ def convert(
 
 @app.command()
 def export(
-    source: Annotated[str, typer.Argument(help="A known name, a path or a hub repository.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="The folder to write.", metavar="DST")],
+    source: Annotated[
+        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
     layout: Annotated[
         str, typer.Option("--format", help="transformers: a ClapModel folder; onnx, onnx-int8: two ONNX graphs.")
     ] = "transformers",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Write a model in another library's format, where its architecture allows."""
+    """Write a model in the format of another library, if its architecture allows."""
     if layout not in FORMATS:
         raise ConfigError(f'format "{layout}" is not known; use {", ".join(FORMATS)}')
     if layout == "transformers":

@@ -51,7 +51,7 @@ WhereOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a command opens its model: the options that `with_model_options` adds to a command."""
+    """The options with which a command opens its model; `with_model_options` adds them to a command."""
 
     device: DeviceOption = AUTO_DEVICE
     precision: PrecisionOption = "fp32"

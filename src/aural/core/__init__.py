@@ -1,1 +1,1 @@
-"""What every other part may use: errors, strict config, registry, shared types, weight cards."""
+"""Shared foundations: errors, strict configs, registries, types, scoring and catalogs of cards."""

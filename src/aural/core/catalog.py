@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, overload
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 from aural.core.plugins import plugin_folders
 
 C = TypeVar("C", bound=Config)
+D = TypeVar("D")
 
 VARIABLE: Final = "AURAL_CATALOG"
 """Environment variable with further catalog folders, separated as in PATH. Each has the package's layout:
@@ -20,7 +21,7 @@ VARIABLE: Final = "AURAL_CATALOG"
 
 
 class Catalog(Mapping[str, C], Generic[C]):
-    """The cards of one kind: a mapping from exact name to card that reads each file once, when it is asked for.
+    """The cards of one kind: a mapping from exact name to card that reads each file once, on access.
 
     A card is a .toml file named as its `name` key. Cards of the package are in `aural/catalog/<folder>`; further ones
     are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG, the
@@ -88,7 +89,9 @@ class Catalog(Mapping[str, C], Generic[C]):
         if str(name).endswith(".toml"):
             return self._read(Path(name))
         path = package_folder(self.folder) / f"{name}.toml"
-        if path.stem in self._skip or not path.is_file():  # only then are the user's folders and plug-ins looked at
+        if path.stem in self._skip or not os.path.isfile(
+            path
+        ):  # only then are the user's folders and plug-ins looked at
             paths = self.paths()
             if name not in paths:
                 raise ConfigError(f'unknown {self.kind} "{name}"; {near_miss(str(name), paths)}')
@@ -109,6 +112,16 @@ class Catalog(Mapping[str, C], Generic[C]):
 
     def __getitem__(self, name: str) -> C:
         return self.card(name)
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> C | None: ...
+
+    @overload
+    def get(self, name: str, default: C | D, /) -> C | D: ...
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """Return the card of an exact name, or `default` if there is none."""
+        return self.card(name) if name in self else default
 
     def __contains__(self, name: object) -> bool:
         return name in self.paths()

@@ -1,7 +1,7 @@
-"""Strict, frozen, typed configuration: an unknown key is an error that names the near miss.
+"""Strict, frozen, typed configuration: an unknown key is an error that suggests the closest known key.
 
 A config class lives with what it builds and holds each default once. Validation is pydantic's; this file only turns its
-report into one sentence in the house's form.
+report into one sentence.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from aural.core.errors import AuralError, ConfigError, near_miss
+from aural.core.errors import AuralError, ConfigError, near_miss, one_line
 
 C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
-    """Base of every config: frozen, no unknown keys, no silent conversion between kinds.
+    """Base class of configs: frozen, no unknown keys, no silent conversion between types.
 
     `renamed_keys` maps a former key to its present name and `renamed_values` maps (key, former value) to the present
     value, so that recipes, cards and model folders written by earlier versions still open. `removed_keys` maps a key
@@ -58,7 +58,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls: type[C], values: Mapping[str, Any], where: str) -> C:
-        """Build from plain values; `where` (a file or a key) opens the error sentence."""
+        """Build a config from plain values; errors start with `where`, the name of a file or key."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -66,25 +66,25 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls: type[C], path: str | Path) -> C:
-        """Read a .json, .toml or .yaml file."""
+        """Read a config from a .json, .toml or .yaml file."""
         return cls.parse(read_mapping(path), str(path))
 
     @classmethod
     def read_card(cls: type[C], path: Path) -> C:
-        """Read a card of a catalog: every error names its file, and it is named as its file."""
+        """Read a card of a catalog; its name must be that of its file, and every error names the file."""
         try:
-            found = cls.read(path)
+            card = cls.read(path)
         except AuralError as error:
             text = str(error)
             raise ConfigError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-        name = getattr(found, "name", None)
+        name = getattr(card, "name", None)
         if name != path.stem:
-            raise ConfigError(f'{path}: says name "{name}"; a card is named as its file')
-        return found
+            raise ConfigError(f'{path}: says name "{name}"; a card must have the name of its file')
+        return card
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping that a .json, .toml, .yaml or .yml file holds."""
+    """Read the mapping in a .json, .toml, .yaml or .yml file."""
     path = Path(path)
     parsers: dict[str, Callable[[str], Any]] = {
         ".json": json.loads,
@@ -93,26 +93,22 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         ".yml": yaml.safe_load,
     }
     if path.suffix not in parsers:
-        raise ConfigError(f"{path}: a config ends in {', '.join(parsers)}")
+        raise ConfigError(f"{path}: a config file ends in {', '.join(parsers)}")
     try:
         values = parsers[path.suffix](path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (ValueError, yaml.YAMLError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as {path.suffix[1:]} ({_first_line(error)})") from None
+        raise ConfigError(f"{path}: cannot be read as {path.suffix[1:]} ({one_line(error)})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold a mapping of keys to values, not {type(values).__name__}")
     return values
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
 def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
-    """The first problem as a sentence; the number of further ones is told."""
+    """Return the first problem as a sentence, with the number of further problems."""
     problems = error.errors(include_url=False)
-    # An unknown key is told first: most often it is the misspelt name of the one that is missing.
+    # An unknown key is reported first: it is often the misspelled name of a missing one.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -126,7 +122,7 @@ def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
 
 
 def _fields_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Field names of the (nested) config that stands at `loc`."""
+    """Return the field names of the nested config at `loc`."""
     current: Any = cls
     for part in loc:
         field = getattr(current, "model_fields", {}).get(part)

@@ -39,7 +39,7 @@ class PluginError(AuralError):
     """A plug-in cannot be imported, or registers a name that is taken."""
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
+def near_miss(name: str, names: Iterable[str]) -> str:
     """Return a clause that names the closest known name, or lists the known names.
 
     >>> near_miss("rian", ["rain", "wind"])
@@ -47,7 +47,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     >>> near_miss("dog", ["rain", "wind"])
     'known: rain, wind'
     """
-    options = sorted(known)
+    options = sorted(names)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:
         return f'did you mean "{close[0]}"?'

@@ -13,7 +13,7 @@ from aural.core.errors import AuralError, DataError
 
 @contextmanager
 def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and move it to `path` when the block ends.
+    """Yield a temporary path in the same folder as `path` and move it to `path` when the block ends.
 
     The block writes a file or makes a folder at the temporary path, which keeps the suffix of `path`. When the block
     raises, the temporary file or folder is deleted and `path` is unchanged. An existing file is replaced; an existing

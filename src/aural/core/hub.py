@@ -1,4 +1,4 @@
-"""Files from the model hub: cached, offline on request, verified by sha256 where the digest is known."""
+"""Download files from the model hub: cached, offline on request, verified by sha256 if the digest is known."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import hashlib
 import os
 from pathlib import Path
 
-from aural.core.errors import CheckpointError, MissingDependencyError
+from aural.core.errors import CheckpointError, MissingDependencyError, one_line
 
 OFFLINE_VARIABLES = ("AURAL_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def is_offline() -> bool:
-    """Whether the environment forbids the network."""
+    """Return whether the environment forbids the network."""
     return any(os.environ.get(name, "0").lower() not in ("", "0", "false", "no") for name in OFFLINE_VARIABLES)
 
 
 def hub_file(
     repository: str, filename: str, *, revision: str | None = None, sha256: str | None = None, offline: bool = False
 ) -> Path:
-    """The local path of `filename` in a hub repository: from the cache, or downloaded unless offline.
+    """Return the local path of a file of a hub repository: from the cache, or downloaded unless offline.
 
-    The hub names its large files by their sha256; a fresh download is checked against that name, and against `sha256`
-    where given. Raises MissingDependencyError with what to download and where to put it.
+    The hub names large files by their sha256; a new download is checked against that name, or against `sha256` if
+    given. Raises MissingDependencyError, which says what to download and where to put it.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -31,16 +31,16 @@ def hub_file(
     if cached is not None:
         return cached
     where = f'"{filename}" of the hub repository "{repository}"'
-    mend = f"download it there (it belongs in the cache {constants.HF_HUB_CACHE}) or pass the path of a local copy"
+    fix = f"download it there (it belongs in the cache {constants.HF_HUB_CACHE}) or pass the path of a local copy"
     if offline or is_offline():
-        raise MissingDependencyError(f"{where} is not on this machine and the network is switched off; {mend}")
+        raise MissingDependencyError(f"{where} is not on this machine and the network is switched off; {fix}")
     try:
         path = Path(hf_hub_download(repository, filename, revision=revision))
     except HFValidationError:
         raise _no_repository(repository) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise MissingDependencyError(f"{where} could not be downloaded ({reason}); {mend}") from None
+        reason = one_line(error, 160)
+        raise MissingDependencyError(f"{where} could not be downloaded ({reason}); {fix}") from None
     name = path.resolve().name
     verify(path, sha256 or (name if len(name) == 64 and set(name) <= set("0123456789abcdef") else None))
     return path
@@ -55,14 +55,14 @@ def _cached(repository: str, filename: str, revision: str | None) -> Path | None
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(repository, filename, revision=revision)
+        path = try_to_load_from_cache(repository, filename, revision=revision)
     except HFValidationError:
         raise _no_repository(repository) from None
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def verify(path: Path, sha256: str | None) -> None:
-    """Raise CheckpointError when the file's sha256 is not the stated one; nothing is checked when none is stated."""
+    """Raise CheckpointError when the sha256 of a file differs from `sha256`; None skips the check."""
     if sha256 is None:
         return
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Names that the light parts (command line, catalog) share with the heavy ones, so that neither imports the other."""
+"""Default names shared by modules that must not import each other, such as the command line and the models."""
 
 DEFAULT_MODEL = "libre-small"
 DEFAULT_TEMPLATE = "the sound of {}"

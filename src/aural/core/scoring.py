@@ -59,7 +59,7 @@ class Calibration:
 
     @property
     def needs_neutral(self) -> bool:
-        """Whether multi-label scores need the cosines with the neutral prompt."""
+        """Return whether multi-label scores need the cosines with the neutral prompt."""
         return self.bias is None
 
     def scores(

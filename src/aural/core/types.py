@@ -1,4 +1,4 @@
-"""Types and protocols that the parts share."""
+"""Types and protocols that all packages share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Decoded sound: `samples` is float32 of shape (C, T), full scale at 1.0; rate in Hz."""
+    """A decoded sound: `samples` is float32 (C, T) with full scale 1.0; the rate is in Hz."""
 
     samples: FloatArray
     sample_rate_hz: int

@@ -1,4 +1,4 @@
-"""Weight cards: what each published or bundled checkpoint is, where it lies, and under which license."""
+"""Weight cards: the architecture, location and license of each published or bundled checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aural.core.config import Config
 
 
 class WeightCard(Config):
-    """One checkpoint: either a file or repository on the hub, or a folder bundled with the package."""
+    """The card of one checkpoint: a file or repository on the hub, or a folder bundled with the package."""
 
     renamed_keys: ClassVar = {"weights_licence": "weights_license"}
 
@@ -42,7 +42,7 @@ class WeightCard(Config):
         return self
 
     def bundled(self) -> Path:
-        """The folder inside the installed package."""
+        """Return the path of the folder inside the installed package."""
         return Path(str(resources.files("aural"))) / str(self.folder)
 
 

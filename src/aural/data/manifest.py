@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from aural.core.errors import DataError, near_miss
+from aural.core.files import atomic_write
 from aural.core.types import Clip
 
 if TYPE_CHECKING:
@@ -152,9 +152,8 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> Path:
     path = Path(path)
     manifest = from_rows(rows, path.parent)
     check(manifest, str(path))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(manifest.table, part, compression="zstd")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        pq.write_table(manifest.table, part, compression="zstd")
     return path
 
 

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from aural.core.config import Config
 from aural.core.errors import AudioError, DataError
-from aural.data import store
+from aural.data import remote
 from aural.data.encode import Codec, encode
 from aural.data.manifest import Manifest, Row, read_manifest
 
@@ -101,7 +101,7 @@ def _plan(out: str, config: ShardConfig, rows: Sequence[Row], folder: Path) -> N
     for row in rows:
         digest.update(json.dumps([str(v) for v in dataclasses.astuple(row)]).encode())
     plan = {"version": 1, "manifest": digest.hexdigest(), "clips": len(rows), "config": config.model_dump()}
-    if (found := store.read(out, PLAN)) is None:
+    if (found := remote.read_bytes(out, PLAN)) is None:
         _put_json(out, PLAN, plan)
     elif json.loads(found) != plan:
         raise DataError(f"{out}: holds shards of another manifest or with other options; choose an empty folder")
@@ -109,18 +109,18 @@ def _plan(out: str, config: ShardConfig, rows: Sequence[Row], folder: Path) -> N
 
 def _state(out: str, name: str) -> dict[str, Any] | None:
     """What is known of a shard that is there whole; None where it must be written."""
-    found = store.read(out, f"{name}.json")
+    found = remote.read_bytes(out, f"{name}.json")
     if found is None:
         return None
     state: dict[str, Any] = json.loads(found)
-    return state if store.size(out, name) == state["size_bytes"] else None
+    return state if remote.file_size(out, name) == state["size_bytes"] else None
 
 
 def _write(
     out: str, name: str, rows: Sequence[tuple[int, Row]], manifest: Manifest, config: ShardConfig
 ) -> dict[str, Any]:
     skipped: list[dict[str, str]] = []
-    with store.whole(out, name) as part:
+    with remote.atomic_upload(out, name) as part:
         with part.open("wb") as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for number, row in rows:
                 key = f"{number:08d}"
@@ -169,5 +169,5 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _put_json(out: str, name: str, value: Any) -> None:
-    with store.whole(out, name) as part:
+    with remote.atomic_upload(out, name) as part:
         part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, Literal
@@ -20,7 +19,7 @@ from pydantic import Field, model_validator
 from aural.core.config import Config
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.types import Clip
-from aural.data import store
+from aural.data import remote
 from aural.data.tar import Entry, scan
 
 MAX_NAMED = 1_000
@@ -73,7 +72,7 @@ class ShardStream:
 
     def __init__(self, config: StreamConfig) -> None:
         self.config = config
-        self.shards = store.expand(config.shards)
+        self.shards = remote.expand(config.shards)
         self.skipped: list[str] = []  # the first MAX_NAMED of them
         self.skip_count = 0
         self._fingerprint = self._of_what()
@@ -132,7 +131,7 @@ class ShardStream:
         return [things[n] for n in sorted(range(len(keys)), key=lambda n: (keys[n], n))]
 
     def _open(self, shard: str, stack: contextlib.ExitStack) -> list[tuple[str, BinaryIO, Entry]]:
-        stream = stack.enter_context(stack.enter_context(store.at_hand(shard)).open("rb"))
+        stream = stack.enter_context(stack.enter_context(remote.local_copy(shard)).open("rb"))
         entries, faults = scan(stream)
         if self._position == 0:
             for fault in faults:
@@ -142,9 +141,7 @@ class ShardStream:
     def _read(self, shard: str, stream: BinaryIO, entry: Entry) -> Sample | None:
         try:
             meta = entry.describe(stream)
-            audio = entry.sound(stream)
-            if "crc32" in meta and zlib.crc32(audio) != meta["crc32"]:
-                raise DataError("the sound is damaged (its checksum differs)")
+            audio = entry.sound(stream, meta)
             clip = self._decoded(audio) if self.config.decode else None
         except (DataError, AudioError) as error:
             self._skip(f"{shard}/{entry.key}: {error}")

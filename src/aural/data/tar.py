@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
@@ -11,6 +13,8 @@ from aural.core.errors import DataError
 from aural.data.readers.files import AUDIO
 
 BLOCK: Final = 512
+RENAMED: Final[dict[str, str]] = {"licence": "license"}
+"""Keys of KEY.json in shards of former versions -> present keys."""
 
 
 @dataclass(slots=True)
@@ -26,27 +30,31 @@ class Entry:
         """The suffix of the sound, "" where there is none."""
         return next((suffix for suffix in self.members if f".{suffix.rpartition('.')[2]}" in AUDIO), "")
 
-    def sound(self, stream: BinaryIO) -> bytes:
-        """The bytes of the sound."""
+    def sound(self, stream: BinaryIO, meta: Mapping[str, Any]) -> bytes:
+        """Return the bytes of the sound, after comparing them with the CRC-32 that `meta` may state."""
         if not self.suffix:
             raise DataError("has no sound")
-        return self._read(stream, self.suffix)
+        content = self.read(stream, self.suffix)
+        if "crc32" in meta and zlib.crc32(content) != meta["crc32"]:
+            raise DataError("the sound is damaged (its checksum differs)")
+        return content
 
     def describe(self, stream: BinaryIO) -> dict[str, Any]:
-        """What KEY.json says, or KEY.txt as its one caption."""
+        """Return the content of KEY.json, with keys of former versions renamed, or KEY.txt as the only caption."""
         if "json" in self.members:
             try:
-                found = json.loads(self._read(stream, "json"))
+                meta = json.loads(self.read(stream, "json"))
             except ValueError as error:
                 raise DataError(f"its json cannot be read ({error})") from None
-            if not isinstance(found, dict):
+            if not isinstance(meta, dict):
                 raise DataError("its json holds no mapping")
-            return found
+            return {RENAMED.get(str(key), str(key)): value for key, value in meta.items()}
         if "txt" in self.members:
-            return {"captions": [self._read(stream, "txt").decode("utf-8", "replace").strip()]}
+            return {"captions": [self.read(stream, "txt").decode("utf-8", "replace").strip()]}
         raise DataError("has neither json nor txt")
 
-    def _read(self, stream: BinaryIO, suffix: str) -> bytes:
+    def read(self, stream: BinaryIO, suffix: str) -> bytes:
+        """Return the bytes of one member of the sample."""
         offset, size = self.members[suffix]
         stream.seek(offset)
         content = stream.read(size)

@@ -58,7 +58,7 @@ class TaskCard(Config):
     expected cosine to the highest.
     """
 
-    renamed_keys: ClassVar = {"licence": "license"}
+    renamed_keys: ClassVar = {"licence": "license", "known": "published"}
 
     name: str
     version: str = "1"
@@ -111,7 +111,7 @@ class TaskCard(Config):
     chance: float = 0.0
     """Measured chance level of such a task."""
     notes: str = ""
-    known: tuple[PublishedScore, ...] = ()
+    published: tuple[PublishedScore, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> TaskCard:
@@ -121,7 +121,7 @@ class TaskCard(Config):
         allowed = COMMON_FIELDS | kind.fields
         for key in sorted(self.model_fields_set - allowed):
             raise ValueError(f'a {self.kind} task has no key "{key}"; it may set {", ".join(sorted(kind.fields))}')
-        for name in (self.metric, *self.metrics, *(k.metric for k in self.known if k.metric)):
+        for name in (self.metric, *self.metrics, *(k.metric for k in self.published if k.metric)):
             if name not in kind.metrics:
                 raise ValueError(f'metric "{name}" is none of a {self.kind} task; {near_miss(name, kind.metrics)}')
         if self.aspect not in ASPECTS[self.dimension]:
@@ -150,7 +150,7 @@ class TaskCard(Config):
 
     @property
     def protocol(self) -> str:
-        """How the task is scored, in words."""
+        """Return how the task is scored, in words."""
         return self.definition or KINDS[self.kind].protocol
 
     @property

@@ -24,7 +24,7 @@ PART: Final = 32  # clips that are embedded by one call
 
 @dataclass(frozen=True)
 class Corpus:
-    """All clips of some splits of one data set that are on this disk."""
+    """The clips of some splits of one data set that are on this disk."""
 
     dataset: str
     version: str

@@ -18,7 +18,7 @@ ASPECTS: Final[dict[str, dict[str, str]]] = {
         "sounds": "name the sounds of things, animals and people",
         "scenes": "name the place of a recording",
         "music": "name instruments, notes, strokes and genres",
-        "voices": "tell who or how many speak, how they feel, and other sounds of the voice",
+        "voices": "distinguish who or how many speak, how they feel, and other sounds of the voice",
         "words": "recognize spoken words",
         "languages": "name the spoken language",
         "time": "say when something sounds",

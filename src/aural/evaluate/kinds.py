@@ -27,7 +27,7 @@ Runner: TypeAlias = Callable[[Any, Any], Any]  # (outcome.Context, examples.Load
 
 COMMON_FIELDS: Final = frozenset(
     ("name", "version", "title", "kind", "dimension", "aspect", "dataset", "metric", "metrics", "license", "citation")
-) | frozenset(("columns", "suites", "train", "definition", "clips", "chance", "notes", "known", "options"))
+) | frozenset(("columns", "suites", "train", "definition", "clips", "chance", "notes", "published", "options"))
 """Fields that a card of any kind may set."""
 LABEL_FIELDS: Final = frozenset(("by", "prompt", "prompts", "phrases", "separator", "classes", "classes_from"))
 """Further fields of kinds with labels."""
@@ -63,7 +63,7 @@ class TaskKind:
 
     @property
     def labelled(self) -> bool:
-        """Whether clips have class labels."""
+        """Return whether clips have class labels."""
         return self.truth in ("one label", "labels")
 
     def runner(self, method: str) -> Callable[[Runner], Runner]:

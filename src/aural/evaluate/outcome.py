@@ -1,4 +1,4 @@
-"""What runners receive (`Context`) and return (`Outcome`), and the summary of the embedding space.
+"""Input (`Context`) and result (`Outcome`) of runners, and the summary of the embedding space.
 
 Legend: N clips, E joint dimensions, P matched pairs.
 """

@@ -142,7 +142,8 @@ def seeds_text(record: dict[str, Any]) -> str:
 
 def published(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the published scores of the record's metric and method."""
-    return [k for k in record["known"] if k["metric"] in ("", record["metric"]) and k["method"] == record["method"]]
+    scores = record.get("published", record.get("known", []))  # "known" in records before version 4
+    return [k for k in scores if k["metric"] in ("", record["metric"]) and k["method"] == record["method"]]
 
 
 def _finite(value: Any) -> Any:

@@ -199,7 +199,7 @@ def _record(context: Context, task: LoadedTask, method: str, outcome: Outcome) -
         "space": outcome.space,
         "details": outcome.details,
         "notes": outcome.notes,
-        "known": [known.model_dump() for known in card.known],
+        "published": [score.model_dump() for score in card.published],
         "dataset": card.dataset,
         "clips": len(task.test.numbers),
         "clips_missing": task.test.corpus.missing,

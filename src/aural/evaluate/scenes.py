@@ -1,15 +1,14 @@
-"""The data set "libre-scenes": simulated scenes of held-out clips, with false captions and timed events."""
+"""Build the data set "libre-scenes": simulated scenes of held-out clips, with false captions and timed events."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from aural.core.errors import DataError
+from aural.core.files import atomic_write
 from aural.data.manifest import Manifest, Row, write_manifest
 
 SCENES: Final = 200
@@ -25,12 +24,13 @@ def build_scenes(
     *,
     count: int = SCENES,
     seed: int = 0,
-    say: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write `count` scenes of the manifest's held-out clips to `folder`; the folder appears whole or not at all.
+    """Write `count` scenes of the manifest's held-out clips to `folder`, complete or not at all.
 
-    Each row: the scene's caption and paraphrases in `captions`, meta.negatives [[kind, text], ...] and meta.events
-    [[onset_s, offset_s, label], ...] of every occurrence; tags are the labels that sound.
+    Each row holds the scene's caption and paraphrases in `captions`, meta.negatives [[kind, text], ...], and
+    meta.events [[onset_s, offset_s, label], ...] of every occurrence; `tags` are the labels that sound.
+    Raises DataError if the held-out splits have fewer than four classes.
     """
     import soundfile
 
@@ -41,33 +41,31 @@ def build_scenes(
     clips = clips_of(manifest, RATE_HZ, split=HELD_OUT, per_class=PER_CLASS)
     if len({clip.label for clip in clips}) < 4:
         raise DataError(f"{manifest.folder}: its held-out splits have too few classes for scenes")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "clips").mkdir(parents=True)
     simulator = SceneSimulator(clips, SceneConfig(sample_rate_hz=RATE_HZ, room_chance=0.0), seed=seed)
-    rows = []
-    for index in range(count):
-        scene = simulator.scene(index)
-        path = f"clips/{index:04}.flac"
-        soundfile.write(part / path, scene.clip.samples.T, RATE_HZ, subtype="PCM_16")
-        events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
-        facts = {"negatives": [[n.kind, n.text] for n in scene.negatives], "events": events}
-        rows.append(
-            Row(
-                path=path,
-                source="libre-scenes",
-                source_version=VERSION,
-                split="test",
-                duration_s=scene.clip.duration_s,
-                sample_rate_hz=RATE_HZ,
-                channels=1,
-                license="of the clips it is made of",
-                tags=sorted({event.label for event in scene.truth.events}),
-                captions=[scene.caption, *scene.paraphrases],
-                meta=json.dumps(facts, ensure_ascii=False, sort_keys=True),
+    with atomic_write(folder) as part:
+        (part / "clips").mkdir(parents=True)
+        rows = []
+        for index in range(count):
+            scene = simulator.scene(index)
+            path = f"clips/{index:04}.flac"
+            soundfile.write(part / path, scene.clip.samples.T, RATE_HZ, subtype="PCM_16")
+            events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
+            facts = {"negatives": [[n.kind, n.text] for n in scene.negatives], "events": events}
+            rows.append(
+                Row(
+                    path=path,
+                    source="libre-scenes",
+                    source_version=VERSION,
+                    split="test",
+                    duration_s=scene.clip.duration_s,
+                    sample_rate_hz=RATE_HZ,
+                    channels=1,
+                    license="of the clips it is made of",
+                    tags=sorted({event.label for event in scene.truth.events}),
+                    captions=[scene.caption, *scene.paraphrases],
+                    meta=json.dumps(facts, ensure_ascii=False, sort_keys=True),
+                )
             )
-        )
-        say(index + 1, count)
-    write_manifest(part / "manifest.parquet", rows)
-    os.replace(part, folder)
+            progress(index + 1, count)
+        write_manifest(part / "manifest.parquet", rows)
     return folder

@@ -1,4 +1,4 @@
-"""Options of fine-tuning, in a module of their own so that reading them does not import torch."""
+"""Options of fine-tuning, in a separate module so that reading them does not import torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aural.core.config import Config
 
 
 class FineTune(Config):
-    """How a tower is fine-tuned: AdamW, a linear warm-up, then half a cosine down to zero."""
+    """Options of fine-tuning: AdamW with a linear warm-up, then half a cosine down to zero."""
 
     epochs: int = Field(default=10, ge=1)
     batch: int = Field(default=32, ge=2)

@@ -1,4 +1,4 @@
-"""What users hand to a model, brought into one form or refused in a sentence: sounds, texts, labels."""
+"""Check the sounds, texts and labels that users pass to a model, and convert them to one form."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from aural.core.types import AudioSource, Clip, Source
 
 
 def as_sources(clips: Any) -> Iterable[AudioSource]:
-    """What was given as sounds, as an iterable of sources: one source alone is a list of one."""
-    pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
-    alone = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray)
-    if pair or isinstance(clips, alone) or is_tensor(clips) or hasattr(clips, "read"):
+    """Return an iterable of sources; a single source becomes a list of one."""
+    is_pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
+    single = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray)
+    if is_pair or isinstance(clips, single) or is_tensor(clips) or hasattr(clips, "read"):
         return [clips]
     if not isinstance(clips, Iterable):
         raise DataError(f"{type(clips).__name__} is not a list of sounds; give paths, clips or (samples, rate in Hz)")
@@ -25,20 +25,22 @@ def as_sources(clips: Any) -> Iterable[AudioSource]:
 
 
 def check_texts(texts: Any) -> list[str]:
-    """What was given as texts, as a list of strings that can be written as UTF-8."""
+    """Return a list of strings that can be written as UTF-8; a single string becomes a list of one."""
     if not isinstance(texts, Iterable):
         raise DataError(f"{type(texts).__name__} is not a list of texts")
-    found = [texts] if isinstance(texts, str) else list(texts)
-    for i, text in enumerate(found):
+    strings = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(strings):
         if not isinstance(text, str):
             raise DataError(f"text {i} is {type(text).__name__}, not a string")
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise DataError(f"text {i} holds half a character (a lone surrogate), so it is not Unicode; decode it anew")
-    return found
+            raise DataError(
+                f"text {i} holds half a character (a lone surrogate), so it is not valid Unicode; decode it again"
+            )
+    return strings
 
 
 def check_labels(labels: Sequence[str]) -> list[str]:
-    """The labels as a list: at least one, none empty, none twice."""
+    """Return the labels as a list of stripped strings: at least one, none empty, none repeated."""
     if isinstance(labels, str):
         raise ConfigError(f'labels is one string ("{labels[:40]}"); give a list of labels')
     if not isinstance(labels, Iterable):
@@ -47,12 +49,12 @@ def check_labels(labels: Sequence[str]) -> list[str]:
     wrong = next((i for i, label in enumerate(labels) if not isinstance(label, str)), None)
     if wrong is not None:
         raise ConfigError(f"label {wrong + 1} is {type(labels[wrong]).__name__}, not a string")
-    found = [label.strip() for label in labels]
-    if not found:
-        raise ConfigError("no labels were given; name at least one")
-    if "" in found:
-        raise ConfigError(f"label {found.index('') + 1} is empty")
-    twice = next((label for i, label in enumerate(found) if label in found[:i]), None)
+    stripped = [label.strip() for label in labels]
+    if not stripped:
+        raise ConfigError("no labels were given; give at least one")
+    if "" in stripped:
+        raise ConfigError(f"label {stripped.index('') + 1} is empty")
+    twice = next((label for i, label in enumerate(stripped) if label in stripped[:i]), None)
     if twice is not None:
         raise ConfigError(f'label "{twice}" is given twice')
-    return found
+    return stripped

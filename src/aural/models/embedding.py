@@ -1,6 +1,6 @@
-"""What users hold, whatever computes it: sounds and sentences in, unit vectors out, by repeatable policies.
+"""The interface of a loaded model: embed sounds and texts as unit vectors, and classify sounds.
 
-`pipeline.Model` computes by torch, `onnx_model.OnnxModel` by onnxruntime; neither library is imported here.
+`pipeline.Model` computes with torch and `onnx_model.OnnxModel` with onnxruntime; neither library is imported here.
 
 Legend: N items, E joint dimensions, W windows, T samples.
 """
@@ -29,7 +29,7 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass
 class AudioEmbedding:
-    """What one source gave: its vector (E,), its windows' vectors (W, E) with their times, or the error it met."""
+    """The result for one source: its vector (E,), with its windows' vectors (W, E) and times, or its error."""
 
     index: int
     embedding: FloatArray | None = None
@@ -44,7 +44,10 @@ class AudioEmbedding:
 
 
 class EmbeddingModel(ABC):
-    """Two towers, ready to use, an `Embedder`. A form of it says how windows and batches of texts are computed."""
+    """A model with an audio and a text tower, ready to use; an `Embedder`.
+
+    Subclasses define how a batch of windows and a batch of texts are computed.
+    """
 
     name: str
     device: Any
@@ -55,7 +58,7 @@ class EmbeddingModel(ABC):
     @property
     @abstractmethod
     def sample_rate_hz(self) -> int:
-        """Rate that windows are read at."""
+        """The sample rate of the model's input in Hz."""
 
     @property
     @abstractmethod
@@ -65,35 +68,35 @@ class EmbeddingModel(ABC):
     @property
     @abstractmethod
     def window_s(self) -> float:
-        """Length of one input; longer sounds are read in windows."""
+        """The length of one input in seconds; longer sounds are split into windows."""
 
     @property
     @abstractmethod
     def shorter(self) -> Shorter:
-        """How a sound shorter than the window fills it."""
+        """The policy that fills the window with a shorter sound."""
 
     @property
     @abstractmethod
     def logit_scale(self) -> float:
-        """The learned temperature's inverse: cosines are multiplied by it before a softmax."""
+        """The learned scale, the inverse of the temperature, by which cosines are multiplied."""
 
     @property
     @abstractmethod
     def logit_bias(self) -> float | None:
-        """The learned bias of the sigmoid loss, where the model has one."""
+        """The learned bias of the sigmoid loss, or None."""
 
     @property
     def computes(self) -> Precision:
-        """The precision really used."""
+        """The precision in use, which may differ from the requested one."""
         return self.precision
 
     @abstractmethod
     def embed_waves(self, waves: FloatArray) -> FloatArray:
-        """Waveforms (N, T), mono at the model's rate and of the window's length, to (N, E) unit rows."""
+        """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
 
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
-        """One batch of texts, similar in length, to (N, E) unit rows."""
+        """Embed one batch of texts of similar length to unit rows (N, E)."""
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
@@ -106,22 +109,23 @@ class EmbeddingModel(ABC):
         shorter: Shorter | None = None,
         generator: random.Random | None = None,
     ) -> FloatArray:
-        """(N, E) float32 unit rows.
+        """Embed sounds to float32 unit rows (N, E).
 
-        longer: "windows" (default) reads the whole sound in windows and averages their unit vectors, each weighted by
-        the new sound it brings; "first", "center" or "random" (with a generator) reads one window. shorter: how a sound
-        shorter than the window fills it (default: the way the model was trained). Digital silence is embedded as it is.
+        longer: "windows" (default) averages the unit vectors of all windows of a sound, weighted by the seconds of
+        sound that no earlier window contains; "first", "center" and "random" (needs a generator) use one window.
+        shorter: how a sound shorter than the window fills it; default: as in training. Digital silence is embedded like
+        any sound.
 
-        Raises AudioError on the first source that cannot be read; `stream_audio` goes on past such sources.
+        Raises AudioError on the first source that cannot be read; `stream_audio` continues after such sources.
         """
         clips = list(as_sources(clips))
         rows = np.empty((len(clips), self.embed_dim), np.float32)
-        for found in self.stream_audio(
+        for result in self.stream_audio(
             clips, batch_size=batch_size, longer=longer, shorter=shorter, generator=generator
         ):
-            if found.error is not None:
-                raise found.error
-            rows[found.index] = found.embedding
+            if result.error is not None:
+                raise result.error
+            rows[result.index] = result.embedding
         return rows
 
     def stream_audio(
@@ -134,9 +138,10 @@ class EmbeddingModel(ABC):
         generator: random.Random | None = None,
         keep_windows: bool = False,
     ) -> Iterator[AudioEmbedding]:
-        """One AudioEmbedding a source, in order, as soon as it is whole; sources with an error are told, not raised.
+        """Yield one AudioEmbedding per source, in order, as soon as all its windows are embedded.
 
-        Windows of successive sources share batches, and a long sound never lies in memory whole.
+        Errors of a source are stored in its result, not raised. Windows of successive sources share batches, and a long
+        sound is never completely in memory. keep_windows: also return the vectors of the windows.
         """
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
@@ -152,37 +157,37 @@ class EmbeddingModel(ABC):
 
         def tagged() -> Iterator[tuple[AudioEmbedding, Window]]:
             for index, source in enumerate(sources):
-                found = AudioEmbedding(index, silent=True)
-                waiting.append(found)
+                result = AudioEmbedding(index, silent=True)
+                waiting.append(result)
                 try:
                     for window in windows(source, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
-                        yield found, window
+                        yield result, window
                 except AuralError as error:
-                    found.error = error
+                    result.error = error
                 closed.add(index)
 
         closed: set[int] = set()
         stream = tagged()
         while batch := list(islice(stream, size)):
             vectors = self.embed_waves(np.stack([window.samples for _, window in batch]))
-            for (found, window), vector in zip(batch, vectors, strict=True):
-                total, kept = sums.setdefault(found.index, (np.zeros(self.embed_dim, np.float32), []))
+            for (result, window), vector in zip(batch, vectors, strict=True):
+                total, kept = sums.setdefault(result.index, (np.zeros(self.embed_dim, np.float32), []))
                 total += vector * np.float32(window.fresh_s)
-                found.times_s.append((window.start_s, window.end_s))
-                found.silent &= window.silent
+                result.times_s.append((window.start_s, window.end_s))
+                result.silent &= window.silent
                 if keep_windows:
                     kept.append(vector)
             while waiting and waiting[0].index in closed:
                 yield _finish(waiting.pop(0), sums)
-        for found in waiting:
-            yield _finish(found, sums)
+        for result in waiting:
+            yield _finish(result, sums)
 
     # Text ----------------------------------------------------------------------------------------------------------
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 64) -> FloatArray:
-        """(N, E) float32 unit rows. A text longer than the tower reads is cut before its closing token.
+        """Embed texts to float32 unit rows (N, E). A text that is too long is cut before its closing token.
 
-        Texts are sorted by length into batches, so that short labels do not pay for long captions.
+        Texts are sorted by length into batches, so that short labels are not padded to long captions.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
@@ -197,7 +202,7 @@ class EmbeddingModel(ABC):
     # Both ----------------------------------------------------------------------------------------------------------
 
     def similarity(self, clips: Iterable[AudioSource], texts: Sequence[str]) -> FloatArray:
-        """Cosine of every sound with every text, (N, M)."""
+        """Return the cosine (N, M) of every sound with every text."""
         return self.embed_audio(clips) @ self.embed_text(texts).T
 
     def classify(
@@ -209,7 +214,7 @@ class EmbeddingModel(ABC):
         multi_label: bool = False,
         top: int | None = None,
     ) -> list[list[Prediction]]:
-        """Labels of each sound, best first: zero-shot classification with the prompt `template.format(label)`."""
+        """Return the labels of each sound, best first, by zero-shot classification with prompts from `template`."""
         if top is not None and top < 1:
             raise ConfigError(f"top is {top}; it must be at least 1")
         classifier = self.classifier(labels, template=template, multi_label=multi_label)
@@ -218,15 +223,15 @@ class EmbeddingModel(ABC):
     def classifier(
         self, labels: Sequence[str], *, template: str = DEFAULT_TEMPLATE, multi_label: bool = False
     ) -> Classifier:
-        """The labels embedded once, to score any number of sounds."""
+        """Embed the labels once and return a classifier for any number of sounds."""
         return Classifier(self, labels, template, multi_label)
 
 
-def _finish(found: AudioEmbedding, sums: dict[int, tuple[FloatArray, list[FloatArray]]]) -> AudioEmbedding:
-    total, kept = sums.pop(found.index, (None, []))
-    if found.error is None and total is not None:
-        found.embedding = unit_vector(total)
-        found.windows = np.stack(kept) if kept else None
+def _finish(result: AudioEmbedding, sums: dict[int, tuple[FloatArray, list[FloatArray]]]) -> AudioEmbedding:
+    total, kept = sums.pop(result.index, (None, []))
+    if result.error is None and total is not None:
+        result.embedding = unit_vector(total)
+        result.windows = np.stack(kept) if kept else None
     else:
-        found.silent = False
-    return found
+        result.silent = False
+    return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ class Header(Config):
     """The content of config.json: the format's version, who wrote it, and the model."""
 
     aural: int
+    system: Literal["clap"] = "clap"
+    """The sound-and-text model; folders of other systems are read by `aural.models.systems`."""
     written_by: str = ""
     source: str = ""
     peer: Peer = "none"

@@ -13,6 +13,7 @@ from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import weight_cards
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.onnx_model import OnnxModel, can_open
+from aural.models.systems import CLAP, open_system, system_of
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +91,8 @@ def load(
     obstacle = _onnx_obstacle(name_or_path, device, precision, torch_only=compat is not None or tokenizer is not None)
     if chosen == "onnx" and obstacle:
         raise ConfigError(f'"{name_or_path}" cannot be computed by engine "onnx": {obstacle}')
+    if system_of(name_or_path) not in ("", CLAP):
+        return open_system(name_or_path, device, precision)
     if chosen != "torch" and not obstacle:
         return OnnxModel(_onnx_folder(name_or_path), name=str(name_or_path))
     from aural.models.pipeline import Model

@@ -1,4 +1,4 @@
-"""Low-rank updates stored beside the matrices that they change: `x.lora_a` (R, in) and `x.lora_b` (out, R).
+"""Low-rank updates stored next to the matrices that they change: `x.lora_a` (R, in) and `x.lora_b` (out, R).
 
 The functions take torch tensors and numpy arrays alike; `aural.nn.lora` trains such updates.
 """

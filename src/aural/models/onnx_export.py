@@ -1,11 +1,11 @@
-"""A model as two ONNX graphs: sounds to unit vectors, the log-mel inside, and token ids to unit vectors.
+"""Write a model as two ONNX graphs: waveforms to unit vectors, including the log-mel, and token ids to unit vectors.
 
 FOLDER/audio.onnx   wave (B, T) float32, mono at the model's rate and of the window's length -> vectors (B, E)
 FOLDER/text.onnx    ids (B, L) int64, mask (B, L) int64 -> vectors (B, E)
-FOLDER/onnx.json    what `onnx_model` needs beside: rates, windows, tokenizer, temperature
+FOLDER/onnx.json    rates, windows, tokenizer and scale, as `onnx_model` needs them
 
-Either whole (weights inside, int8 on request), for any ONNX runtime; or as bare graphs, whose weights stay in the
-model's own safetensors files and are handed over by name when the graph is opened, so that they exist once.
+Graphs hold their weights (int8 on request) and run on any ONNX runtime. Bare graphs take the weights from the model's
+safetensors files when they are opened, so that the weights are stored once.
 """
 
 from __future__ import annotations

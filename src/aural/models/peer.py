@@ -1,9 +1,9 @@
-"""compat="peer": what the reference packages do with sounds and texts before their towers, chance and traps included.
+"""Reproduce the reference packages' preprocessing exactly (compat="peer"), with random crops and known bugs.
 
-For parity only: stereo channels one after the other (msclap), crops from a random generator, `!` as padding (msclap
-2023), 16-bit quantizing (laion_clap), a clip marked as longer by lot (transformers, PANN-14). `seed` stands for the
-seed of the global generator that the reference draws from. Sources: msclap 1.3.4 CLAPWrapper.py, laion_clap 1.1.7
-hook.py and training/data.py, transformers feature_extraction_clap.py; tests/golden/README.md retells them.
+For parity only: concatenated stereo channels (msclap), random crops, `!` as padding (msclap 2023), 16-bit quantizing
+(laion_clap), and a random clip marked as longer (transformers, PANN-14). `seed` is the seed of the global generator
+that the reference package draws from. Sources: msclap 1.3.4 CLAPWrapper.py, laion_clap 1.1.7 hook.py and
+training/data.py, transformers feature_extraction_clap.py; tests/golden/README.md describes them.
 
 Legend: B clips, T samples, N frames, F mel bands.
 """
@@ -31,7 +31,7 @@ from aural.models.clap import AudioConfig
 
 
 class PeerInputs(NamedTuple):
-    """What goes into the audio encoder: log-mel (B, N, F) or (B, 4, N, F), and which clips count as longer."""
+    """The inputs of the audio encoder: log-mel (B, N, F) or (B, 4, N, F), and the flags (B,) of longer clips."""
 
     mel: Tensor
     longer: Tensor | None
@@ -40,7 +40,7 @@ class PeerInputs(NamedTuple):
 def audio_inputs(
     peer: Peer, config: AudioConfig, front_end: LogMel, sources: Sequence[AudioSource], seed: int
 ) -> PeerInputs:
-    """The inputs that the reference would compute for one call with these sources, its generators seeded by `seed`."""
+    """Compute the inputs that the reference package computes for one call with these sources."""
     length = round(config.window_s * config.sample_rate_hz)
     if peer == "msclap":
         rng = random.Random(seed)
@@ -75,7 +75,7 @@ def _msclap_wave(source: AudioSource, rate: int, length: int, rng: random.Random
 
 
 def _clip(source: AudioSource, rate: int, quantize: bool) -> FloatArray:
-    """Mono by the mean, then soxr to `rate`, exactly ceil(T * rate / from) samples, as librosa.load gives them."""
+    """Return mono samples at `rate`, exactly ceil(T * rate / from) of them, as librosa.load does."""
     clip = read(source)
     samples = resample(to_mono(clip.samples), clip.sample_rate_hz, rate)[0]
     want = math.ceil(clip.frames * rate / clip.sample_rate_hz)
@@ -96,7 +96,7 @@ def _crop_or_fill(clip: FloatArray, length: int, draws: np.random.RandomState) -
 def _fused_mel(
     clip: FloatArray, length: int, front_end: LogMel, draws: np.random.RandomState, peer: Peer
 ) -> tuple[Tensor, bool]:
-    """(4, N, F): the whole clip shrunk to N frames, then a piece from each third; or four times a short clip."""
+    """Return (4, N, F): the clip shrunk to N frames and a piece of each third, or a short clip four times."""
     double = peer == "transformers"
 
     def mel_of(samples: FloatArray) -> Tensor:
@@ -115,29 +115,31 @@ def _fused_mel(
             mel[None, None], (frames, mel.shape[1]), mode="bilinear", antialias=not double, align_corners=False
         )[0, 0]
         pieces, longer = torch.stack([shrunk, *(mel[start : start + frames] for start in starts)]), True
-    if peer == "laion":  # a crop of the waveform that the fused network never sees
+    if peer == "laion":  # laion_clap also crops the waveform, which the fused network does not use
         draws.randint(0, clip.shape[0] - length + 1)
     return pieces, longer
 
 
 class TextInputs(NamedTuple):
+    """The inputs of the text encoder: tokens, and the positions (B,) that pooling takes, if it is not the last."""
+
     tokens: Tokens
     last: Tensor | None
 
 
 def text_inputs(peer: Peer, tokenizer: Tokenizer, texts: Sequence[str], pad_to: int) -> TextInputs:
-    """The token ids that the reference would compute for one call with these texts."""
+    """Compute the token ids that the reference package computes for one call with these texts."""
     if peer != "msclap":
         return TextInputs(tokenizer(texts), None)
     gpt2 = bool(tokenizer.suffix)
-    if gpt2:  # "!" was made the pad token: split off before byte pairs are merged
+    if gpt2:  # "!" is the pad token there, so it is split off before byte pairs are merged
         tokenizer.backend.add_special_tokens(["!"])
     rows = [tokenizer.ids(text) for text in texts]
     lengths = {max(len(row), pad_to) for row in rows}
     if len(lengths) > 1:
         raise AuralError(
-            f"a text of {max(lengths)} tokens and a shorter one: the reference fails on this mix; embed them apart, "
-            'or leave compat="peer" off'
+            f"a text of {max(lengths)} tokens and a shorter one: the reference package fails on this mix; "
+            'embed them separately, or leave compat="peer" off'
         )
     ids = torch.zeros(len(rows), lengths.pop(), dtype=torch.int64)
     mask = torch.zeros_like(ids)

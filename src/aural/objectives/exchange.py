@@ -1,13 +1,13 @@
-"""How every rank's clips meet every rank's captions: alone, by gathering, or around a ring.
+"""Exchange of captions between ranks, so that each rank compares its clips with all captions.
 
-Each rank holds n pairs; the global batch is N = W * n pairs, rank after rank. `visit` shows this rank's clips all N
-captions, block by block, and lets results for the captions (log-sums, gradients) find their way home:
+Each of W ranks holds n pairs; the global batch is N = W * n pairs in the order of ranks. `visit` gives this rank all N
+captions, block by block, and returns the results for its own captions (log-sums, gradients) over all clips:
 
 | exchange | captions at a rank at once | what moves |
 | --- | --- | --- |
 | Alone | n = N | nothing |
 | Gather | N | all-gather of captions, then an all-reduce (log-sums) or reduce-scatter (gradients) of results |
-| Ring | n (two blocks while one is on its way) | W - 1 hops of captions under the tiles' arithmetic, W of results |
+| Ring | n (two blocks during a transfer) | W - 1 hops of captions while tiles are computed, W hops of results |
 
 Every rank must hold the same number of pairs.
 """
@@ -24,12 +24,12 @@ from torch import Tensor
 ExchangeName: TypeAlias = Literal["none", "gather", "ring"]
 Group: TypeAlias = "dist.ProcessGroup | None"
 Merge: TypeAlias = Literal["sum", "log_sum"]
-# body(captions' tensors, number of the first one in the global batch, results for these captions, changed in place)
+# body(tensors of the captions, index of the first one in the global batch, results for these captions, in place)
 Body: TypeAlias = Callable[[tuple[Tensor, ...], int, Tensor], None]
 
 
 class Exchange(Protocol):
-    """Rank, number of ranks, and the meeting of clips and captions."""
+    """A way to compare the clips of this rank with the captions of all ranks."""
 
     rank: int
     world: int
@@ -37,19 +37,21 @@ class Exchange(Protocol):
     def visit(self, columns: tuple[Tensor, ...], results: Tensor, merge: Merge, body: Body) -> Tensor:
         """Call `body` on blocks that cover all captions once.
 
-        `columns` are this rank's tensors (n, ...), one row a caption; `results` (n, ...) start at the neutral element
-        of `merge`: 0 of a "sum", and (-inf, 0) of a "log_sum", whose results are (n, 2) tops and sums (tile_math.py).
-        Gives the results of this rank's captions over all ranks' clips.
+        columns: tensors of this rank (n, ...), one row per caption.
+        results: (n, ...), the neutral element of `merge`: 0 for a "sum", (-inf, 0) for a "log_sum", whose results are
+            (n, 2) tops and sums (tile_math.py).
+
+        Return the results for this rank's captions over the clips of all ranks.
         """
         ...
 
     def total(self, local: Tensor) -> Tensor:
-        """The sum over ranks."""
+        """Return the sum over ranks."""
         ...
 
 
 class Alone:
-    """One process."""
+    """A single process: no exchange."""
 
     rank = 0
     world = 1
@@ -63,6 +65,8 @@ class Alone:
 
 
 class _Ranks:
+    """Base of exchanges between the ranks of a process group."""
+
     def __init__(self, group: Group = None) -> None:
         self.group = group
         self.rank = dist.get_rank(group)
@@ -75,7 +79,7 @@ class _Ranks:
 
 
 class Gather(_Ranks):
-    """Every rank sees all captions at once: memory linear in the global batch."""
+    """Gathers all captions at every rank: memory linear in the global batch."""
 
     def visit(self, columns: tuple[Tensor, ...], results: Tensor, merge: Merge, body: Body) -> Tensor:
         wide = results.repeat(self.world, *(1 for _ in results.shape[1:]))  # neutral elements for all N
@@ -93,20 +97,20 @@ class Gather(_Ranks):
 
 
 class Ring(_Ranks):
-    """Captions travel from rank to rank with the results gathered for them: memory linear in the local batch."""
+    """Passes captions and their results from rank to rank: memory linear in the local batch."""
 
     def visit(self, columns: tuple[Tensor, ...], results: Tensor, merge: Merge, body: Body) -> Tensor:
         per_rank = len(columns[0])
         for step in range(self.world):
             owner = (self.rank - step) % self.world
-            on_its_way = self._send_on(columns) if step < self.world - 1 else (columns, [])
+            pending = self._send_on(columns) if step < self.world - 1 else (columns, [])
             body(columns, owner * per_rank, results)
-            columns = self._arrived(on_its_way)
+            columns = self._arrived(pending)
             (results,) = self._arrived(self._send_on((results,)))
         return results
 
     def _send_on(self, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[Any]]:
-        """Start sending to the next rank and receiving from the one before."""
+        """Start sending to the next rank and receiving from the previous one."""
         if self.world == 1 or tensors[0].numel() == 0:
             return tensors, []
         to, source = (self._global((self.rank + hop) % self.world) for hop in (1, -1))
@@ -126,14 +130,14 @@ class Ring(_Ranks):
 
 
 def exchange_between(name: ExchangeName, group: Group = None) -> Exchange:
-    """The exchange of that name; Alone where no process group is set up, so that a recipe also runs on one device."""
+    """Return the exchange of that name, or Alone without a process group, so that recipes also run on one device."""
     if name == "none" or not (dist.is_available() and dist.is_initialized()):
         return Alone()
     return Gather(group) if name == "gather" else Ring(group)
 
 
 def all_gather(local: Tensor, group: Group = None) -> Tensor:
-    """(W * n, ...) from every rank's (n, ...), rank after rank; without gradient."""
+    """Return (W * n, ...) from the (n, ...) of every rank, in the order of ranks, without gradient."""
     world = dist.get_world_size(group)
     out = local.new_empty((world * len(local), *local.shape[1:]))
     dist.all_gather_into_tensor(out, local.contiguous(), group=group)
@@ -141,7 +145,7 @@ def all_gather(local: Tensor, group: Group = None) -> Tensor:
 
 
 def reduce_scatter(wide: Tensor, group: Group = None) -> Tensor:
-    """This rank's (n, ...) of the sum over ranks of (W * n, ...)."""
+    """Return the part (n, ...) of this rank of the sum over ranks of (W * n, ...)."""
     out = wide.new_empty((len(wide) // dist.get_world_size(group), *wide.shape[1:]))
     dist.reduce_scatter_tensor(out, wide.contiguous(), group=group)
     return out
@@ -159,9 +163,9 @@ class _GatherWithGradient(torch.autograd.Function):
 
 
 def gather_with_gradient(local: Tensor, group: Group = None) -> Tensor:
-    """(W * n, ...) from every rank's (n, ...); the gradients of all ranks' losses come back summed.
+    """Return (W * n, ...) from the (n, ...) of every rank; backward sums the gradients of the losses of all ranks.
 
-    With it any objective of this package sees the global batch: where each rank computes the same global loss and the
-    trainer averages gradients over ranks (as DDP does), the parameters get the gradient of that one loss.
+    With it, any objective of this package can use the global batch. If each rank computes the same global loss and the
+    trainer averages gradients over ranks, as DDP does, the parameters receive the gradient of that loss.
     """
     return torch.as_tensor(_GatherWithGradient.apply(local, group))

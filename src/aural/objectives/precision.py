@@ -1,4 +1,4 @@
-"""Matrix products of stated precision for the tiled losses, whatever the process's global flags say.
+"""Matrix products of stated precision for the tiled losses, independent of the global flags of the process.
 
 | name | one product is | relative error of an entry, about |
 | --- | --- | --- |
@@ -7,13 +7,13 @@
 | tf32 | one product of operands rounded to 10 bits (CUDA; plain float32 elsewhere) | 3e-4 |
 | bf16 | one product of operands rounded to 7 bits | 3e-3 |
 
-Sums are float32 in each of them. float64 operands ignore the name and stay float64. Operands that come as bf16 need
-one part only and lose nothing.
+All of them accumulate in float32. float64 operands stay float64 whatever the name. Operands that are bf16 already need
+only one part and lose nothing.
 
-Splitting a float32 number x into bf16 parts, x = hi + lo with hi = bf16(x) and lo = bf16(x - hi), keeps 8 bits a part;
-lo . lo is about 2^-16 of the whole and left out. The idea, there also with three parts, is in Henry, Tang and Heinecke
-2019 (arXiv 1904.06376), sections II and III. Three parts gain nothing on a Hopper GPU: its matrix units cut the float32
-sums off instead of rounding them, which costs as much as the third part gives (docs/objectives/tiled.md).
+Splitting a float32 number x into bf16 parts, x = hi + lo with hi = bf16(x) and lo = bf16(x - hi), keeps 8 bits per
+part; lo . lo is about 2^-16 of the product and is left out. Source, also with three parts: Henry, Tang and Heinecke
+2019 (arXiv 1904.06376), sections II and III. Three parts gain nothing on a Hopper GPU: its matrix units truncate
+float32 sums instead of rounding them, which costs as much as the third part gains (docs/objectives/tiled.md).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PARTS = {"bf16": 1, "bf16x3": 2}
 
 
 class Products:
-    """The three products of a tiled loss, at one precision, for one pair of operands (rows and columns).
+    """Computes the three products of a tiled loss at one precision for one pair of operands (rows and columns).
 
-    `rows` and `columns` lay an operand's parts side by side, so that the logits of all kept part pairs are one product
-    over a longer inner dimension: [a1 a2 a1] . [b2 b1 b1] = a1 b2 + a2 b1 + a1 b1.
+    `rows` and `columns` place the parts of an operand side by side, so that the logits of all kept pairs of parts
+    are one product over a longer inner dimension: [a1 a2 a1] . [b2 b1 b1] = a1 b2 + a2 b1 + a1 b1.
     """
 
     def __init__(self, precision: MatmulPrecision, audio: Tensor, text: Tensor) -> None:
@@ -101,20 +101,20 @@ class Products:
             torch.ops.aten.mm.dtype_out(a, b, out.dtype, out=out)
 
     def weight_room(self, dots: Tensor) -> list[Tensor]:
-        """Room for the weights of tiles up to `dots`: none where they overwrite the dots, else one tensor a part."""
+        """Return memory for the weights of tiles up to `dots`: one tensor per part, none if they overwrite the dots."""
         return [torch.empty_like(dots, dtype=self.stored) for _ in range(self.parts)]
 
     @contextmanager
     def exactly(self) -> Iterator[None]:
-        """Products inside follow the stated precision; autocast and tf32 flags are as before afterwards."""
+        """Compute products inside at the stated precision; restore autocast and tf32 flags afterwards."""
         with torch.autocast(self.device_type, enabled=False), _cuda_tf32(self.tf32):
             yield
 
 
 def split_bf16(x: Tensor, parts: Sequence[Tensor]) -> None:
-    """Write x as a sum of one or two bf16 numbers, 8 bits each, into tensors of bf16 or wider."""
+    """Write x as a sum of one or two bf16 numbers of 8 bits each into tensors of bf16 or wider."""
     high, *low = parts
-    if high.dtype == torch.bfloat16:  # conversions happen on the way, without tensors between
+    if high.dtype == torch.bfloat16:  # converts while copying, without temporary tensors
         high.copy_(x)
         for rest in low:
             torch.sub(x, high, out=rest)
@@ -125,13 +125,13 @@ def split_bf16(x: Tensor, parts: Sequence[Tensor]) -> None:
 
 
 def _has_bf16_products(device: torch.device) -> bool:
-    """Whether bf16 operands can be multiplied into float32 sums there (else float32 holds the bf16 numbers)."""
+    """Return whether the device multiplies bf16 operands into float32 sums; else float32 holds the bf16 numbers."""
     return device.type == "cuda" and hasattr(torch.ops.aten.addmm, "dtype_out")
 
 
 @contextmanager
 def _cuda_tf32(wanted: bool) -> Iterator[None]:
-    """The CUDA tf32 switch at `wanted` inside; every form of the switch as it was afterwards."""
+    """Set the CUDA tf32 switch inside and restore every form of it afterwards."""
     if not torch.cuda.is_available():
         yield
         return
@@ -139,7 +139,7 @@ def _cuda_tf32(wanted: bool) -> Iterator[None]:
     fine = getattr(matmul, "fp32_precision", None)  # torch >= 2.9 has a second, finer switch
     try:
         coarse = torch.get_float32_matmul_precision()
-    except RuntimeError:  # the two were set apart by the user: the finer one rules
+    except RuntimeError:  # the user set them to different values: the finer one decides
         coarse = "highest"
     matmul.allow_tf32 = wanted  # sets both
     try:

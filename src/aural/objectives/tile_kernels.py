@@ -1,7 +1,7 @@
-"""Triton kernels of tile_math.TileMath: one read of a tile's dots, one write of its weights.
+"""Triton kernels for tile_math.TileMath: one read of the dots of a tile, one write of its weights.
 
-Imported only where CUDA and Triton are. The matrix products stay the vendor library's: they take most of the time, and
-a tile is read back mostly from the chip's second-level cache.
+Imported only if CUDA and Triton are available. The vendor library computes the matrix products, which take most of the
+time. A tile is read back mostly from the second-level cache of the GPU.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
 
-BLOCK = 64  # rows and columns of a tile that one program handles: 16 numbers a thread, so that many programs fit
+BLOCK = 64  # rows and columns of a tile per program: 16 numbers per thread, so that many programs fit on the GPU
 
 
 class TritonTiles:
-    """float32 tiles on CUDA; see TileMath for what each method means."""
+    """The operations of TileMath on float32 tiles on CUDA."""
 
     def slots(self, length: int) -> int:
         return -(-length // BLOCK)
@@ -60,7 +60,7 @@ class TritonTiles:
 
 
 def _targets(dots: Tensor, out: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, int]:
-    """Two tensors to write to (the unused ones any) and how many parts: -1 none, 0 one as it is, 1 or 2 bf16 parts."""
+    """Return two tensors to write to and the number of parts: -1 none, 0 unsplit float32, 1 or 2 bf16 parts."""
     if not out:
         return dots, dots, -1
     return out[0], out[-1], 0 if out[0] is dots else len(out)
@@ -97,7 +97,7 @@ def _log_sums(
 
 @triton.jit
 def _fold(slot: tl.tensor, part: tl.tensor, top: tl.tensor, total: tl.tensor, inside: tl.tensor) -> None:
-    """Fold a log-sum into the one at `slot`, whose sum lies `part` further; it may be the empty one, (-inf, 0)."""
+    """Add a log-sum to the one at `slot`, whose sum is stored `part` further on; it may be empty, (-inf, 0)."""
     part = tl.cast(part, tl.int64)
     old_top = tl.load(slot, mask=inside, other=0.0)
     old_total = tl.load(slot + part, mask=inside, other=0.0)
@@ -131,7 +131,7 @@ def _softmax_weights(
     by_col = (x - tl.load(col_top + j, mask=j < width)[None, :]) - tl.load(col_log + j, mask=j < width)[None, :]
     weights = tl.exp(by_row) + tl.exp(by_col)
     weights = tl.where(j[None, :] - i[:, None] == diagonal, weights - 2.0, weights)
-    _give(weights, o1, o2, at, inside, PARTS)
+    _write_weights(weights, o1, o2, at, inside, PARTS)
 
 
 @triton.jit(do_not_specialize=["height", "diagonal", "sum_stride"])
@@ -168,7 +168,7 @@ def _sigmoid(
     _add(slot + sum_stride, tl.sum(tl.where(match, 0.0, loss)))
     _add(slot + 2 * sum_stride, tl.sum(weights))
     if PARTS >= 0:
-        _give(weights, o1, o2, at, inside, PARTS)
+        _write_weights(weights, o1, o2, at, inside, PARTS)
 
 
 @triton.jit
@@ -177,10 +177,10 @@ def _add(slot: tl.tensor, value: tl.tensor) -> None:
 
 
 @triton.jit
-def _give(
+def _write_weights(
     weights: tl.tensor, o1: tl.tensor, o2: tl.tensor, at: tl.tensor, inside: tl.tensor, PARTS: tl.constexpr
 ) -> None:
-    """Write the weights as they are (PARTS 0) or as a sum of bf16 parts."""
+    """Write the weights unsplit (PARTS 0) or as a sum of bf16 parts."""
     if PARTS == 0:
         tl.store(o1 + at, weights, mask=inside)
     else:

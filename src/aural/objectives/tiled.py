@@ -1,13 +1,14 @@
-"""InfoNCE and sigmoid at any batch size: memory linear in the batch, tiles of ordinary matrix products.
+"""InfoNCE and sigmoid loss with memory linear in the batch, computed from tiles of the similarity matrix.
 
-Legend: n pairs at this rank, N over all ranks, M captions at hand (n, N, or more where surplus captions are negatives),
-D dimensions; dots = <audio_i, text_j>; weights = d (sum of losses) / d logits.
+Legend: n pairs at this rank, N over all ranks, M captions in memory (n, N, or more if extra captions are
+negatives), D dimensions; dots = <audio_i, text_j>; weights = d (sum of losses) / d logits.
 
-A tile of dots is computed, used in both directions, and forgotten. InfoNCE needs two sweeps: the first folds every tile
-into row and column log-sums, the second computes the tiles again and turns them into weights, whose products with the
-towers are the gradients: 2 N^2 D + 2 N^2 D + 4 N^2 D = 8 N^2 D operations, the plain loss's 6 and one recomputation.
-The sigmoid loss has no sums over the batch, so one sweep gives loss and gradients: 6 N^2 D. The gradient of the
-temperature costs nothing more: sum_ij weights_ij dots_ij = sum_i <audio_i, (weights . text)_i>.
+A tile of dots is computed, used in both directions, and overwritten. InfoNCE needs two sweeps. The first accumulates
+every tile into log-sums of rows and columns. The second computes the tiles again and converts them to weights, whose
+products with the towers are the gradients: 2 N^2 D + 2 N^2 D + 4 N^2 D = 8 N^2 D operations, the 6 of the
+plain loss and one recomputation. The sigmoid loss has no sums over the batch, so one sweep gives loss and gradients: 6
+N^2 D operations. The gradient of the temperature needs no extra product:
+sum_ij weights_ij dots_ij = sum_i <audio_i, (weights . text)_i>.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from aural.objectives.tile_math import meets, merged, tile_math
 
 
 class TiledConfig(Config):
-    """Knobs of both tiled losses; none changes what is computed, only how exactly, how fast and in how much memory."""
+    """Options of both tiled losses. They change precision, speed and memory, not what is computed."""
 
     matmul_precision: MatmulPrecision = "float32"
     tile: int = Field(default=0, ge=0)
-    """Side of a tile in pairs; 0: 4,096 or 8,192 on CUDA, 1,024 elsewhere."""
+    """Side of a tile in pairs. 0 chooses 4,096 or 8,192 on CUDA and 1,024 elsewhere."""
     fused: bool = True
     """Whether Triton kernels may do the element-wise passes on CUDA."""
     exchange: ExchangeName = "none"
-    """How ranks meet (exchange.py); "none" also under several ranks compares a rank's own pairs only."""
+    """How ranks exchange captions (exchange.py). With "none", each rank compares only its own pairs."""
     over_ranks: Literal["mean", "sum"] = "mean"
-    """What the trainer does with parameter gradients over ranks: DDP and FSDP take the mean."""
+    """How the trainer combines parameter gradients over ranks. DDP and FSDP take the mean."""
 
 
 class Scalars(NamedTuple):
@@ -54,10 +55,10 @@ class Scalars(NamedTuple):
 def tiled_info_nce(
     audio: Tensor, text: Tensor, scale: Tensor, config: TiledConfig | None = None, group: Group = None
 ) -> Scalars:
-    """Loss, audio-to-text and text-to-audio parts, as of InfoNCE over the global batch.
+    """Return the loss and its audio-to-text and text-to-audio parts, as InfoNCE over the global batch.
 
-    audio (n, D), text (M, D), scale (). The first n captions are the clips' own; in one process further captions may
-    follow (M > n), which are negatives of every clip and ask no question themselves.
+    audio (n, D), text (M, D), scale (). The first n captions match the clips. In one process, further captions may
+    follow (M > n); they are negatives of every clip and are not used as queries.
     """
     config = config or TiledConfig()
     exchange = _checked(audio, text, config, group)
@@ -68,7 +69,10 @@ def tiled_info_nce(
 def tiled_sigmoid(
     audio: Tensor, text: Tensor, scale: Tensor, bias: Tensor, config: TiledConfig | None = None, group: Group = None
 ) -> Scalars:
-    """Loss and its shares of matches and of other pairs, as of Sigmoid over the global batch; arguments as above."""
+    """Return the loss and its shares of matching and other pairs, as Sigmoid over the global batch.
+
+    Arguments as for `tiled_info_nce`, and bias ().
+    """
     config = config or TiledConfig()
     exchange = _checked(audio, text, config, group)
     wanted = torch.is_grad_enabled()
@@ -91,13 +95,13 @@ class _Tile(NamedTuple):
     row: slice  # clips
     column: slice  # captions
     dots: Tensor  # (R, C)
-    weights: tuple[Tensor, ...]  # room for (R, C) weights: the dots themselves, or bf16 parts
+    weights: tuple[Tensor, ...]  # memory for (R, C) weights: the dots themselves, or bf16 parts
     rows: Tensor  # operand of the clips, see Products
     columns: Tensor  # operand of the captions
 
 
-class _Engine:
-    """Tiles of one rank's clips against blocks of captions."""
+class _TileSweep:
+    """Computes the tiles of one rank's clips against blocks of captions, one after the other, in reused memory."""
 
     def __init__(self, audio: Tensor, text: Tensor, config: TiledConfig) -> None:
         self.audio = audio.detach().contiguous()
@@ -107,7 +111,7 @@ class _Engine:
         self.side = config.tile or _default_tile(audio, config)
 
     def tiles(self, text: Tensor, weighted: bool) -> Iterator[_Tile]:
-        """Every tile's dots, in room that the next tile takes over; `weighted`: with room for weights."""
+        """Yield every tile with its dots. The next tile overwrites its memory. `weighted` adds memory for weights."""
         columns = self.products.columns(text)
         height, width = min(self.side, len(self.audio)), min(self.side, len(text))
         room = self.audio.new_empty(height * width, dtype=self.dtype)
@@ -125,13 +129,13 @@ class _Engine:
         return (slice(start, min(start + self.side, length)) for start in range(0, length, self.side))
 
     def running(self, length: int, other: int) -> Tensor:
-        """(2, S, length) empty log-sums over `other` columns (rows)."""
+        """Return (2, S, length) empty log-sums over `other` columns (rows)."""
         empty = self.audio.new_zeros((2, self.math.slots(min(self.side, other)), length), dtype=self.dtype)
         empty[0] = -math.inf
         return empty
 
     def gradients(self, tile: _Tile, to_audio: Tensor, to_text: Tensor) -> None:
-        """Add a tile's share to the gradients of both towers; an empty one is not wanted."""
+        """Add the contribution of a tile to the gradients of both towers; an empty gradient is skipped."""
         if to_audio.numel():
             self.products.add_to_audio(tile.weights, tile.columns, to_audio[tile.row])
         if to_text.numel():
@@ -141,7 +145,7 @@ class _Engine:
         return torch.zeros((len(tower) if wanted else 0, tower.shape[1]), dtype=self.dtype, device=tower.device)
 
     def inner(self, tower: Tensor, gradient: Tensor) -> Tensor:
-        """sum_id tower_id gradient_id, float64, without a product of the towers' size."""
+        """Return sum_id tower_id gradient_id in float64, without a temporary tensor of the size of the towers."""
         total = torch.zeros((), dtype=torch.float64, device=tower.device)
         for part in self._strips(len(gradient)):
             total += (tower[part].to(self.dtype) * gradient[part]).sum(1).double().sum()
@@ -149,7 +153,7 @@ class _Engine:
 
 
 def _default_tile(audio: Tensor, config: TiledConfig) -> int:
-    """Tiles large enough to hide their launches, small beside the towers."""
+    """Return a side that is large enough to hide kernel launches and small compared with the towers."""
     if audio.device.type != "cuda":
         return 1024
     return 4096 if config.matmul_precision == "bf16x3" and len(audio) <= 32768 else 8192
@@ -160,31 +164,31 @@ class _TiledInfoNCE(torch.autograd.Function):
     def forward(
         ctx: Any, audio: Tensor, text: Tensor, scale: Tensor, config: TiledConfig, exchange: Exchange
     ) -> tuple[Tensor, Tensor, Tensor]:
-        engine = _Engine(audio, text, config)
-        n, factor = len(audio), _scalar(scale, engine)
-        row_sums = engine.running(n, len(text) * exchange.world)
-        own = torch.empty(n, dtype=engine.dtype, device=audio.device)  # dots of the pairs
+        sweep = _TileSweep(audio, text, config)
+        n, factor = len(audio), _scalar(scale, sweep)
+        row_sums = sweep.running(n, len(text) * exchange.world)
+        pair_dots = torch.empty(n, dtype=sweep.dtype, device=audio.device)
 
-        def body(columns: tuple[Tensor, ...], first: int, known: Tensor) -> None:
-            col_sums = engine.running(len(columns[0]), n)
-            for tile in engine.tiles(columns[0], weighted=False):
+        def body(columns: tuple[Tensor, ...], first: int, log_sums: Tensor) -> None:
+            col_sums = sweep.running(len(columns[0]), n)
+            for tile in sweep.tiles(columns[0], weighted=False):
                 diagonal = exchange.rank * n + tile.row.start - first - tile.column.start
                 if meets(diagonal, tile.dots):
-                    found = tile.dots.diagonal(diagonal)
-                    own.narrow(0, tile.row.start + max(-diagonal, 0), len(found)).copy_(found)
-                engine.math.log_sums(tile.dots, factor, row_sums[..., tile.row], col_sums[..., tile.column])
-            known.copy_(merged(torch.cat([col_sums, known.T[:, None]], dim=1)).T)
+                    matches = tile.dots.diagonal(diagonal)
+                    pair_dots.narrow(0, tile.row.start + max(-diagonal, 0), len(matches)).copy_(matches)
+                sweep.math.log_sums(tile.dots, factor, row_sums[..., tile.row], col_sums[..., tile.column])
+            log_sums.copy_(merged(torch.cat([col_sums, log_sums.T[:, None]], dim=1)).T)
 
-        with engine.products.exactly():
-            empty = engine.running(len(text), 1)[:, 0].T.contiguous()
+        with sweep.products.exactly():
+            empty = sweep.running(len(text), 1)[:, 0].T.contiguous()
             by_column = exchange.visit((text.detach().contiguous(),), empty, "log_sum", body)  # (M, 2)
             by_row = merged(row_sums)  # (2, n)
         by_row[1].log_()
         by_column[:, 1].log_()
-        by_column[n:, 1] = math.inf  # surplus captions ask nothing
-        own *= factor
-        sums = torch.stack([((top - own) + rest).double().sum() for top, rest in (by_row, by_column[:n].T)])
-        first, second = (exchange.total(sums) / (n * exchange.world)).to(engine.dtype)
+        by_column[n:, 1] = math.inf  # extra captions are no queries
+        pair_dots *= factor
+        sums = torch.stack([((top - pair_dots) + rest).double().sum() for top, rest in (by_row, by_column[:n].T)])
+        first, second = (exchange.total(sums) / (n * exchange.world)).to(sweep.dtype)
         ctx.save_for_backward(audio, text, scale, by_row, by_column)
         ctx.config, ctx.exchange = config, exchange
         ctx.mark_non_differentiable(first, second)
@@ -195,45 +199,45 @@ class _TiledInfoNCE(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         audio, text, scale, by_row, by_column = ctx.saved_tensors
         exchange: Exchange = ctx.exchange
-        engine = _Engine(audio, text, ctx.config)
-        n, factor = len(audio), _scalar(scale, engine)
+        sweep = _TileSweep(audio, text, ctx.config)
+        n, factor = len(audio), _scalar(scale, sweep)
         want_audio, want_text, want_scale = ctx.needs_input_grad[:3]
-        to_audio = engine.zeros_like(audio, want_audio or (want_scale and not want_text))
+        to_audio = sweep.zeros_like(audio, want_audio or (want_scale and not want_text))
 
         def body(columns: tuple[Tensor, ...], first: int, to_text: Tensor) -> None:
             text, by_column = columns[0], columns[1].T.contiguous()  # (M, D), (2, M)
-            for tile in engine.tiles(text, weighted=True):
+            for tile in sweep.tiles(text, weighted=True):
                 diagonal = exchange.rank * n + tile.row.start - first - tile.column.start
-                engine.math.softmax_weights(
+                sweep.math.softmax_weights(
                     tile.dots, factor, by_row[:, tile.row], by_column[:, tile.column], diagonal, tile.weights
                 )
-                engine.gradients(tile, to_audio, to_text)
+                sweep.gradients(tile, to_audio, to_text)
 
-        with engine.products.exactly():
+        with sweep.products.exactly():
             columns = (text.detach().contiguous(), by_column)
-            to_text = exchange.visit(columns, engine.zeros_like(text, want_text), "sum", body)
-        share = grad.to(engine.dtype) / (2 * n * (exchange.world if ctx.config.over_ranks == "sum" else 1))
-        found = _finish(engine, (audio, text, scale), ctx.needs_input_grad, (to_audio, to_text), share, factor)
-        return (*found, None, None)
+            to_text = exchange.visit(columns, sweep.zeros_like(text, want_text), "sum", body)
+        share = grad.to(sweep.dtype) / (2 * n * (exchange.world if ctx.config.over_ranks == "sum" else 1))
+        gradients = _finish(sweep, (audio, text, scale), ctx.needs_input_grad, (to_audio, to_text), share, factor)
+        return (*gradients, None, None)
 
 
-def _scalar(value: Tensor, engine: _Engine) -> Tensor:
-    return value.detach().to(engine.audio.device, engine.dtype).reshape(())
+def _scalar(value: Tensor, sweep: _TileSweep) -> Tensor:
+    return value.detach().to(sweep.audio.device, sweep.dtype).reshape(())
 
 
 def _finish(
-    engine: _Engine,
+    sweep: _TileSweep,
     inputs: tuple[Tensor, Tensor, Tensor],
     wanted: tuple[bool, ...],
     sums: tuple[Tensor, Tensor],
     share: Tensor,
     factor: Tensor,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of audio, text and scale from weights . text and weights^T . audio."""
+    """Return the gradients of audio, text and scale from weights . text and weights^T . audio."""
     (audio, text, scale), (to_audio, to_text) = inputs, sums
     d_audio = d_text = d_scale = None
     if wanted[2]:
-        inner = engine.inner(audio, to_audio) if to_audio.numel() else engine.inner(text, to_text)
+        inner = sweep.inner(audio, to_audio) if to_audio.numel() else sweep.inner(text, to_text)
         d_scale = (inner * share).to(scale.dtype).reshape(scale.shape).to(scale.device)
     if wanted[0]:
         d_audio = (to_audio * (share * factor)).to(audio.dtype)
@@ -243,7 +247,7 @@ def _finish(
 
 
 class _TiledSigmoid(torch.autograd.Function):
-    """Loss and gradients in one sweep of the forward pass; backward only scales them."""
+    """Computes loss and gradients in one sweep of the forward pass; the backward pass only scales them."""
 
     @staticmethod
     def forward(
@@ -256,25 +260,25 @@ class _TiledSigmoid(torch.autograd.Function):
         exchange: Exchange,
         wanted: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        engine = _Engine(audio, text, config)
-        n, factor, shift = len(audio), _scalar(scale, engine), _scalar(bias, engine)
+        sweep = _TileSweep(audio, text, config)
+        n, factor, shift = len(audio), _scalar(scale, sweep), _scalar(bias, sweep)
         want_audio, want_text, want_scale, _ = (wanted and need for need in ctx.needs_input_grad[:4])
-        to_audio = engine.zeros_like(audio, want_audio or (want_scale and not want_text))
-        slots = engine.math.slots(min(engine.side, n)) * engine.math.slots(min(engine.side, len(text) * exchange.world))
+        to_audio = sweep.zeros_like(audio, want_audio or (want_scale and not want_text))
+        slots = sweep.math.slots(min(sweep.side, n)) * sweep.math.slots(min(sweep.side, len(text) * exchange.world))
         sums = torch.zeros((3, slots), dtype=torch.float64, device=audio.device)
 
         def body(columns: tuple[Tensor, ...], first: int, to_text: Tensor) -> None:
-            asked = to_audio.numel() + to_text.numel() > 0
-            for tile in engine.tiles(columns[0], weighted=asked):
+            weighted = to_audio.numel() + to_text.numel() > 0
+            for tile in sweep.tiles(columns[0], weighted=weighted):
                 diagonal = exchange.rank * n + tile.row.start - first - tile.column.start
-                engine.math.sigmoid(tile.dots, factor, shift, diagonal, sums, tile.weights if asked else ())
-                engine.gradients(tile, to_audio, to_text)
+                sweep.math.sigmoid(tile.dots, factor, shift, diagonal, sums, tile.weights if weighted else ())
+                sweep.gradients(tile, to_audio, to_text)
 
-        with engine.products.exactly():
+        with sweep.products.exactly():
             columns = (text.detach().contiguous(),)
-            to_text = exchange.visit(columns, engine.zeros_like(text, want_text), "sum", body)
+            to_text = exchange.visit(columns, sweep.zeros_like(text, want_text), "sum", body)
         local = sums.sum(1)
-        first, second, _ = (exchange.total(local) / (n * exchange.world)).to(engine.dtype)
+        first, second, _ = (exchange.total(local) / (n * exchange.world)).to(sweep.dtype)
         ctx.save_for_backward(audio, text, scale, bias, to_audio, to_text, local[2])
         ctx.config, ctx.exchange = config, exchange
         ctx.mark_non_differentiable(first, second)
@@ -284,15 +288,17 @@ class _TiledSigmoid(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         audio, text, scale, bias, to_audio, to_text, weight_sum = ctx.saved_tensors
-        engine = _Engine(audio, text, ctx.config)
-        share = grad.to(engine.dtype) / (len(audio) * (ctx.exchange.world if ctx.config.over_ranks == "sum" else 1))
+        sweep = _TileSweep(audio, text, ctx.config)
+        share = grad.to(sweep.dtype) / (len(audio) * (ctx.exchange.world if ctx.config.over_ranks == "sum" else 1))
         d_bias = (weight_sum * share).to(bias.dtype).reshape(bias.shape).to(bias.device)
-        wanted, factor = ctx.needs_input_grad, _scalar(scale, engine)
-        found = _finish(engine, (audio, text, scale), wanted, (to_audio, to_text), share, factor)
-        return (*found, d_bias if wanted[3] else None, None, None, None)
+        wanted, factor = ctx.needs_input_grad, _scalar(scale, sweep)
+        gradients = _finish(sweep, (audio, text, scale), wanted, (to_audio, to_text), share, factor)
+        return (*gradients, d_bias if wanted[3] else None, None, None, None)
 
 
 class _Tiled(Objective):
+    """An objective with the options of the tiled losses and a process group."""
+
     config_type = TiledConfig
 
     def __init__(self, config: TiledConfig | None = None, group: Group = None) -> None:
@@ -304,19 +310,19 @@ class _Tiled(Objective):
     "tiled_info_nce", signal="pair", contrast="input-input", loss="contrastive", negatives="batch", modality="any pair"
 )
 class TiledInfoNCE(_Tiled):
-    """InfoNCE at any batch size and over any number of ranks.
+    """InfoNCE for any batch size and any number of ranks.
 
-    Also known as: memory-efficient CLIP loss, Inf-CL, flash contrastive loss; with "gather" also CLIP's local loss with
-    gathered gradients.
+    Also known as: memory-efficient CLIP loss, Inf-CL, flash contrastive loss; with "gather" also CLIP's local
+    loss with gathered gradients.
 
-    Formula: InfoNCE's. Needs audio_emb (B, E), text_emb (B, E), logit_scale ().
+    Formula: that of `info_nce`. Needs audio_emb (B, E), text_emb (B, E), logit_scale ().
 
-    Knobs: matmul_precision (precision.py; float32 is the plain loss to float32 rounding, bf16x3 nearly so at several
-    times the speed on CUDA); tile (pairs); fused; exchange; over_ranks. Extra memory: two towers' gradients, a tile
-    (64 MiB at 4,096) and its weights.
+    Knobs: matmul_precision (precision.py; float32 equals the plain loss to float32 rounding, bf16x3 almost, at several
+    times the speed on CUDA); tile (pairs); fused; exchange; over_ranks. Extra memory: the gradients of both towers,
+    a tile (64 MiB at 4,096) and its weights.
 
-    Source: the log-sum that grows block by block is Milakov and Gimelshein 2018 (arXiv 1805.02867), section 3; for this
-    loss by tiles and around a ring of ranks, Cheng et al. 2024 (arXiv 2410.17243), section 3.
+    Source: log-sums that are accumulated block by block: Milakov and Gimelshein 2018 (arXiv 1805.02867), section 3;
+    for this loss by tiles and over a ring of ranks: Cheng et al. 2024 (arXiv 2410.17243), section 3.
 
     Relations: the same number as `info_nce` over the global batch.
 
@@ -337,13 +343,13 @@ class TiledInfoNCE(_Tiled):
     "tiled_sigmoid", signal="pair", contrast="input-input", loss="binary", negatives="batch", modality="any pair"
 )
 class TiledSigmoid(_Tiled):
-    """The pairwise sigmoid loss at any batch size and over any number of ranks.
+    """The pairwise sigmoid loss for any batch size and any number of ranks.
 
     Also known as: chunked SigLIP loss.
 
-    Formula: Sigmoid's. Needs audio_emb (B, E), text_emb (B, E), logit_scale (), logit_bias ().
+    Formula: that of `sigmoid`. Needs audio_emb (B, E), text_emb (B, E), logit_scale (), logit_bias ().
 
-    Knobs: as TiledInfoNCE. The forward pass holds both towers' gradients until the backward pass.
+    Knobs: as for `tiled_info_nce`. The forward pass holds both towers' gradients until the backward pass.
 
     Source: Zhai et al. 2023 (arXiv 2303.15343), section 3.3, passes blocks of captions between devices; tiles within a
     device and the gradients of the one sweep are derived above.

@@ -21,7 +21,7 @@ from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-RESERVED = ("world", "data")
+RESERVED = ("world", "data", "classes")
 """Placeholders in changes that do not name a stage."""
 PLACEHOLDER = re.compile(r"\{([a-z0-9-]+)\}")
 
@@ -118,6 +118,8 @@ class ClaimCard(Config):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     stages: dict[str, Stage] = Field(default_factory=dict)
     """Training runs that arms build on: "{NAME}" in a change is the model folder of stage NAME with the same seed."""
+    smoke: tuple[str, ...] = ()
+    """Further changes with --smoke."""
     arms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Changes of each arm, applied to the base recipe after `common`."""
     tasks: tuple[str, ...] = ()
@@ -145,7 +147,8 @@ class ClaimCard(Config):
         if not self.arms or not self.tasks:
             raise ValueError("a card with a base recipe needs arms and tasks")
         placeholders = {*self.stages, *RESERVED}
-        changes = [*self.common, *(c for arm in self.arms.values() for c in arm)]
+        stages = (change for stage in self.stages.values() for change in stage.changes)
+        changes = [*self.common, *stages, *(c for arm in self.arms.values() for c in arm)]
         for name in (n for change in changes for n in PLACEHOLDER.findall(change)):
             if name not in placeholders:
                 raise ValueError(f'"{{{name}}}" names no stage; {near_miss(name, placeholders)}')
@@ -164,7 +167,7 @@ class ClaimCard(Config):
     @property
     def hash(self) -> str:
         """16 hexadecimal digits over all fields that decide a result; comments, cost and limits do not count."""
-        kept = self.model_dump(mode="json", exclude={"cost", "limits"})
+        kept = self.model_dump(mode="json", exclude={"cost", "limits", "smoke"})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -88,5 +88,5 @@ def check_lines(effect: Mapping[str, Any]) -> Iterator[str]:
         mark = "*" if check["primary"] else " "
         yield (
             f" {mark} {check['verdict']:9} {check['what']}: {check['of']} = {interval_text(check)}, asked {bound} "
-            f"({check['metric']} of {check['task']}, {len(check['per_seed'])} seeds, interval over {check['by']})"
+            f"({check['metric']} of {check['task']}, seeds: {len(check['per_seed'])}, interval over {check['by']})"
         )

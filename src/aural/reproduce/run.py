@@ -33,7 +33,7 @@ from aural.reproduce import effect
 from aural.reproduce.card import PLACEHOLDER, RESERVED, ClaimCard
 from aural.reproduce.pool import Task, run_all
 
-SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "loop.micro_batch=0", "schedule.warmup=0", "loop.save_every=1")
+SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0", "loop.save_every=1000")
 SMOKE_SEEDS: Final = 2
 EFFECT: Final = "effect.json"
 DONE: Final = "done.json"
@@ -80,9 +80,13 @@ class Trial:
         """Changes of the base recipe, placeholders replaced."""
         card = self.card
         changes = card.stages[self.name].changes if self.kind == "stages" else card.arms[self.name]
-        values = {"world": str(self.world), "data": str(self.options.data)}
+        values = {"world": str(self.world)}
+        if self.world is not None:
+            from aural.reproduce.worlds import classes_of, corpus_of
+
+            values |= {"data": str(corpus_of(self.world)), "classes": classes_of(self.world)}
         values |= {stage: str(_stage_model(self, stage)) for stage in card.stages}
-        smoke = SMOKE_CHANGES if self.options.smoke else ()
+        smoke = (*SMOKE_CHANGES, *card.smoke) if self.options.smoke else ()
         every = (*card.common, *changes, *smoke, f"seed={self.seed}")
         return tuple(PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), change) for change in every)
 

@@ -64,7 +64,7 @@ def _sound(pitch_hz: float, pulses_hz: float, noise: float, rng: np.random.Gener
 def _row(path: str, split: str, name: str, family: str, samples: FloatArray, number: int) -> Row:
     return Row(
         path=path,
-        source="toys",
+        source="toys" if number % 2 else "more-toys",
         split=split,
         duration_s=len(samples) / RATE_HZ,
         sample_rate_hz=RATE_HZ,
@@ -73,6 +73,7 @@ def _row(path: str, split: str, name: str, family: str, samples: FloatArray, num
         label=name,
         class_name=name,
         family=family,
+        language="en" if number % 4 else "fr",
         tags=[family, name],
         caption_label=f"a {name}",
         caption_short=f"You can hear a {name}.",

@@ -3,6 +3,7 @@
 World "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
 
     clips/*.tar      log-mels of the training clips, several versions per clip
+    mixed/*.tar      log-mels of two training clips mixed into one, whose caption joins both
     scenes/*.tar     log-mels of simulated scenes of the training clips, with captions, false captions and truth
     scenes-test/     a manifest of simulated scenes of held-out clips, as waves, for the scenes-* tasks
 
@@ -15,7 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.files import atomic_write, write_text
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
+from aural.data.libre.mini import cache_folder
 from aural.data.manifest import Manifest, Row, read_manifest, write_manifest
 from aural.data.simulate import Scene, SceneConfig, SceneSimulator
 from aural.data.simulate.caption import Negative
@@ -68,12 +70,13 @@ class Size:
     """Versions of each training clip: the clip itself, then with drawn gain and noise."""
     clips: int = 0
     """Training clips; 0: all."""
+    mixed: int = 3000
     scenes: int = 6000
     test_scenes: int = 600
 
 
 FULL: Final = Size()
-SMOKE: Final = Size(versions=1, clips=48, scenes=32, test_scenes=16)
+SMOKE: Final = Size(versions=1, clips=48, mixed=32, scenes=32, test_scenes=16)
 Build = Callable[[Path, Path, Size, int], None]
 WORLDS: Registry[Build] = Registry("world")
 
@@ -99,7 +102,12 @@ def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, job
 def corpus_folder(data: Path | None, out: Path) -> Path:
     """Return the folder of the corpus: as given, the toy corpus for "toys", or libre-mini in the cache."""
     if data is None:
-        raise ConfigError("--data is missing: name the folder of libre-mini, or write --data toys for synthetic sounds")
+        if not (cache_folder() / "manifest.parquet").is_file():
+            raise ConfigError(
+                "libre-mini is not in the cache: build it with `aural corpus build libre-mini`, name its folder with "
+                "--data, or write --data toys for synthetic sounds"
+            )
+        return cache_folder()
     return toy_corpus(out / "worlds" / "toys") if str(data) == "toys" else data
 
 
@@ -107,7 +115,7 @@ def data_root(world: Path | None, data: Path | None) -> DataRoot:
     """Return where evaluation tasks find the corpus and the simulated scenes of a world."""
     if world is None:
         return DataRoot(data or ".")
-    corpus = json.loads((world / "done.json").read_text(encoding="utf-8"))["data"]
+    corpus = corpus_of(world)
     return DataRoot(world, {"libre": corpus, "libre-mini": corpus, "libre-scenes": world / "scenes-test"})
 
 
@@ -123,10 +131,16 @@ def build_mini(data: Path, folder: Path, size: Size, jobs: int) -> None:
     for first in range(0, size.scenes, SHARD):
         numbers = range(first, min(first + SHARD, size.scenes))
         parts.append((write_scenes, str(data), str(folder / f"scenes/{first:06d}.tar"), numbers))
-    for name in ("clips", "scenes"):
+    for first in range(0, size.mixed, SHARD):
+        numbers = range(first, min(first + SHARD, size.mixed))
+        parts.append((write_mixed, str(data), str(folder / f"mixed/{first:06d}.tar"), numbers, clips))
+    for name in ("clips", "mixed", "scenes"):
         (folder / name).mkdir(exist_ok=True)
     todo = [part for part in parts if not Path(part[2]).is_file()]
     _run(todo, jobs)
+    if not (folder / "classes.json").is_file():
+        labels = sorted(label for label in _simulator(str(data)).bank.events)
+        write_text(folder / "classes.json", json.dumps(labels, ensure_ascii=False) + "\n")
     if not (folder / "scenes-test").is_dir():
         write_test_scenes(data, folder / "scenes-test", size.test_scenes)
 
@@ -153,19 +167,59 @@ def write_clips(data: str, file: str, samples: range, clips: int) -> None:
             version, place = divmod(sample, clips)
             row: Row = manifest[int(order[place])]
             try:
-                length_s = min(row.duration_s or LONGEST_S, LONGEST_S)
-                clip = read(
-                    manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=length_s
-                )
+                wave = _wave(manifest, row)
             except AudioError:
                 continue
-            wave = clip.samples[0]
             if version:
                 wave = vary(wave, generator(0, ITEM, sample))
             columns = ("source", "label", "class_name", "family", "tags", "captions", "caption_label", "caption_short",
                        "caption_detailed", "language", "speaker", "meta")  # fmt: skip
             record = {name: getattr(row, name) for name in columns} | {"name": row.path}
             add_mel(tar, f"{sample:07d}", log_mel(wave), record)
+
+
+def write_mixed(data: str, file: str, numbers: range, clips: int) -> None:
+    """Write one shard of mixtures: two clips at levels that differ by up to 6 dB, and captions "A and B" per grain."""
+    manifest = _training_rows(data)
+    order = generator(0, 1).permutation(len(manifest))
+    with atomic_write(file) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in numbers:
+            rng = generator(0, ITEM, number, 2)
+            first, second = (manifest[int(order[i])] for i in rng.choice(clips, 2, replace=False))
+            try:
+                wave = mix(_wave(manifest, first), _wave(manifest, second), rng.uniform(-6, 6))
+            except AudioError:
+                continue
+            columns = ("caption_label", "caption_short", "caption_detailed")
+            captions = {name: joined(getattr(first, name), getattr(second, name)) for name in columns}
+            add_mel(tar, f"{number:07d}", log_mel(wave), captions | {"name": f"{first.path} and {second.path}"})
+
+
+def mix(first: FloatArray, second: FloatArray, difference_db: float) -> FloatArray:
+    """Return the sum of two waves at the level of the first; the shorter one is repeated."""
+    length = max(len(first), len(second))
+    first, second = (np.resize(wave, length) for wave in (first, second))
+    level, other = (float(np.sqrt(np.mean(np.square(wave)))) + 1e-9 for wave in (first, second))
+    total = first + second * (level / other) * 10 ** (difference_db / 20)
+    mixture: FloatArray = (total / np.sqrt(2.0)).astype(np.float32)
+    return mixture
+
+
+def joined(first: str, second: str) -> str:
+    """Return two captions as one.
+
+    >>> joined("A dog barks.", "A bell rings.")
+    'A dog barks and a bell rings.'
+    """
+    if not first or not second:
+        return first or second
+    return f"{first.removesuffix('.')} and {second[:1].lower()}{second[1:]}"
+
+
+def _wave(manifest: Manifest, row: Row) -> FloatArray:
+    length_s = min(row.duration_s or LONGEST_S, LONGEST_S)
+    clip = read(manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=length_s)
+    return clip.samples[0]
 
 
 def vary(wave: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -186,14 +240,13 @@ def write_scenes(data: str, file: str, numbers: range) -> None:
     with atomic_write(file) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number in numbers:
             scene = simulator.scene(number)
-            record = {
+            record = scene.truth.to_facts() | {
                 "name": f"scene {number}",
                 "captions": [scene.caption, *scene.paraphrases],
                 "caption_label": listed(scene, generator(0, ITEM, number)),
                 "negatives": [negative.text for negative in scene.negatives],
                 "negative_kinds": [negative.kind for negative in scene.negatives],
                 "tags": sorted({event.label for event in scene.truth.events}),
-                "facts": json.loads(scene.truth.to_json()),
             }
             add_mel(tar, f"{number:07d}", log_mel(scene.clip.samples[0]), record)
 
@@ -270,6 +323,11 @@ def _simulator(data: str) -> SceneSimulator:
     return SceneSimulator(clips_of(read_manifest(data), RATE_HZ, longest_s=LONGEST_S), SCENES, seed=0)
 
 
-def shards_of(folder: Path) -> Iterator[Path]:
-    """Yield the shards of a part of a world in order."""
-    yield from sorted(folder.glob("*.tar"))
+def corpus_of(world: Path) -> Path:
+    """Return the folder of the corpus that a world was built from."""
+    return Path(json.loads((world / "done.json").read_text(encoding="utf-8"))["data"])
+
+
+def classes_of(world: Path) -> str:
+    """Return the classes of the events of a world's training scenes as a JSON list."""
+    return (world / "classes.json").read_text(encoding="utf-8").strip()

@@ -29,6 +29,9 @@ class SourceConfig(Config):
     scenes: str = ""
     """A manifest whose named clips are put together into scenes on the fly."""
     scene_options: dict[str, Any] = Field(default_factory=dict)
+    world: str = ""
+    """Name of a world in `aural.data.worlds.WORLDS`; its options are in world_options."""
+    world_options: dict[str, Any] = Field(default_factory=dict)
     split: str = "train"
     weight: Positive = 1.0
     """Share of the clips, relative to the other sources."""
@@ -37,8 +40,8 @@ class SourceConfig(Config):
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
-        if sum(map(bool, (self.manifest, self.shards, self.scenes))) != 1:
-            raise ValueError("name exactly one of manifest, shards and scenes")
+        if sum(map(bool, (self.manifest, self.shards, self.scenes, self.world))) != 1:
+            raise ValueError("name exactly one of manifest, shards, scenes and world")
         return self
 
 
@@ -65,6 +68,8 @@ class DataConfig(Config):
     """Sounds travel to the device as 16-bit samples: half the bytes, and nothing lost where they came from 16 bits."""
     pad_text: Literal["longest", "full"] = "longest"
     """Captions are padded to the longest of the batch, or all to the tower's max_tokens."""
+    one_source: bool = False
+    """Draw all clips of a batch from one source; the sources take turns in proportion to their weights."""
     shard_mix: Count = 8
     """Shards that are shuffled together."""
     workers: Natural = 2
@@ -255,6 +260,8 @@ class TaskConfig(Config):
 
 
 class TrackConfig(Config):
+    curves: bool = True
+    """Draw curves.png when the run ends."""
     tensorboard: bool = False
     wandb: str = ""
     """Name of a Weights & Biases project; empty: none."""

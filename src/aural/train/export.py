@@ -10,12 +10,18 @@ from torch import Tensor
 
 from aural.core.errors import CheckpointError
 from aural.core.files import atomic_write
+from aural.models.low_rank import with_updates
+from aural.models.pair import PairShape, TowerShape
+from aural.models.prefix import strip_prefix
+from aural.models.systems import save_system
 from aural.train.config import Recipe
 from aural.train.start import ENCODER_FILE, PACKAGED
+from aural.train.system import SystemConfig
+
+HEADS_FILE = "heads.safetensors"
 
 if TYPE_CHECKING:
     from aural.models.packaged import PackagedText
-    from aural.train.systems.heads import HeadsConfig
     from aural.train.systems.pair import PairConfig
 
 
@@ -27,7 +33,20 @@ def write_pair(folder: Path, config: PairConfig, recipe: Recipe, state: Mapping[
     tensors = {name: tensor.cpu() for name, tensor in state.items()}
     clap = config.clap()
     if clap is None:
-        raise CheckpointError("not written yet")
+        towers = {
+            name: TowerShape(audio=tower.audio, text=tower.text, text_projection=tower.text_projection)
+            for name, tower in config.towers.items()
+        }
+        shape = PairShape(embed_dim=config.embed_dim, towers=towers, logit_bias=config.logit_bias)
+        save_system(
+            folder,
+            "pair",
+            shape.model_dump(mode="json"),
+            {name: t for name, t in with_updates(tensors).items() if not name.startswith("predictor.")},
+            source=f"recipe: {recipe.command}",
+            card=card_of(folder, recipe),
+        )
+        return
     tokenizer = None if clap.text.tokenizer in BUNDLED else load_backend(clap.text.tokenizer).to_str()
     text_from, updates = packaged_tower(config)
     save_own(
@@ -65,12 +84,23 @@ def packaged_tower(config: PairConfig) -> tuple[PackagedText | None, dict[str, T
     return None, {}
 
 
-def write_heads(folder: Path, config: HeadsConfig, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
-    """Write the encoder and the heads, a file each."""
+def write_encoder(
+    folder: Path, system: str, config: SystemConfig, recipe: Recipe, state: Mapping[str, Tensor], *, heads: str
+) -> None:
+    """Write an encoder, from which another run can start, and its heads, a file each.
+
+    heads: prefix of the heads' tensors.
+    """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, prefix in ((ENCODER_FILE, "encoder."), ("heads.safetensors", "heads.")):
-        tensors = {k.removeprefix(prefix): v.cpu().contiguous() for k, v in state.items() if k.startswith(prefix)}
-        with atomic_write(folder / name, CheckpointError) as part:
-            save_file(tensors, part)
+    save_system(
+        folder,
+        system,
+        config.model_dump(mode="json"),
+        strip_prefix(state, heads),
+        source=f"recipe: {recipe.command}",
+        card=card_of(folder, recipe),
+        weights=HEADS_FILE,
+    )
+    with atomic_write(folder / ENCODER_FILE, CheckpointError) as part:
+        save_file({k: v.cpu().contiguous() for k, v in strip_prefix(state, "encoder.").items()}, part)

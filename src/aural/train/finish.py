@@ -16,7 +16,8 @@ from aural.train.track import METRICS, curves, lines_of
 
 def write_report(out: Path, recipe: Recipe, report: Report) -> None:
     """Write curves.png and, for supervised tasks, report.md."""
-    curves(out, recipe.shows)
+    if recipe.track.curves:
+        curves(out, recipe.shows)
     if report.kinds:
         write_text(out / "report.md", report.table(lines_of(out / METRICS)))
 

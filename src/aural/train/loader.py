@@ -81,7 +81,7 @@ class Batches(Dataset[Batch]):
 
     def _sample(self, i: int, bad: list[str]) -> Sample:
         """Return sample i. One that cannot be read is named in `bad` and replaced by a randomly drawn one."""
-        place, count = self.deck.draw(i)
+        place, count = self._draw(i)
         source, seed = self.sources[place], self.recipe.seed
         for attempt in range(TRIES):
             at = count if attempt == 0 else number(seed, SPARE, i, attempt) % len(source)
@@ -94,6 +94,14 @@ class Batches(Dataset[Batch]):
                 return Sample(place, item, generator(seed, ITEM, i, 1))
             bad.append(f"{item.key}: has no caption in {', '.join(self.data.captions)}")
         raise DataError(f"{bad[-1]}; {TRIES} clips in a row could not be used, so the run stops here")
+
+    def _draw(self, i: int) -> tuple[int, int]:
+        """Return the source of sample i and how many samples came from that source before."""
+        if not self.data.one_source:
+            return self.deck.draw(i)
+        step, place_in_batch = divmod(i, self.recipe.loop.batch)
+        source, batches_before = self.deck.draw(step)
+        return source, batches_before * self.recipe.loop.batch + place_in_batch
 
     def _joined(self, samples: list[Sample]) -> Batch:
         batch: Batch = {"keys": [sample.item.key for sample in samples]}

@@ -25,8 +25,8 @@ from aural.audio.io import read
 from aural.audio.length import fit_shorter
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.errors import AudioError, ConfigError, DataError
+from aural.core.files import atomic_write
 from aural.core.types import FloatArray
-from aural.data import store
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.models.clap import AudioConfig
 from aural.train.config import Recipe, SourceConfig
@@ -154,7 +154,7 @@ def _write(job: Job) -> list[str]:
     front_end = _front_end(job.audio.mel.model_dump_json())
     length = round(job.audio.window_s * job.audio.sample_rate_hz)
     path = Path(job.shard)
-    with store.whole(str(path.parent), path.name) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with atomic_write(path) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, version in job.samples:
             draw = generator(job.seed, ITEM, number, version)
             try:

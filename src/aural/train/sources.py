@@ -24,9 +24,10 @@ from aural.audio.io import read
 from aural.audio.length import fit_shorter
 from aural.core.errors import AudioError, ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
-from aural.data import store
+from aural.data import remote
 from aural.data.manifest import COLUMNS, Manifest, Row, read_manifest
 from aural.data.tar import Entry, scan
+from aural.data.worlds import ScenesConfig, ScenesWorld, World, WorldItem, open_world
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, SourceConfig
 from aural.train.draw import ORDER, generator, permutation
@@ -74,6 +75,8 @@ def open_source(
     audio: None if the system reads no sounds; then only a manifest's texts are read.
     captioned: whether every clip of a manifest needs a caption.
     """
+    if config.world:
+        return WorldSource(f"world {config.world}", open_world(config.world, config.world_options), audio)
     if audio is None and not config.manifest:
         raise ConfigError("data.sources: a system without a sound tower reads texts from a manifest; name one")
     if config.scenes:
@@ -128,11 +131,11 @@ class ShardSource:
     def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
         self.name = config.shards[0]
         self.data, self.audio, self.seed = data, audio, seed
-        self.shards = store.expand(config.shards)
+        self.shards = remote.expand(config.shards)
         self.faults: list[str] = []
         self.entries: list[list[Entry]] = []
         for shard in self.shards:
-            with store.at_hand(shard) as path, path.open("rb") as stream:
+            with remote.local_copy(shard) as path, path.open("rb") as stream:
                 entries, faults = scan(stream)
             self.entries.append(entries)
             self.faults += [f"{shard}: {fault}" for fault in faults]
@@ -159,13 +162,11 @@ class ShardSource:
             key = f"{self.shards[shard]}/{entry.key}"
             captions = captions_of(row, self.data)
             if "mel" in entry.members:
-                stored = np.load(io.BytesIO(_member(stream, entry, "mel")), allow_pickle=False)
+                stored = np.load(io.BytesIO(entry.read(stream, "mel")), allow_pickle=False)
                 negatives = list(row.get("negatives") or ())
                 kinds = list(row.get("negative_kinds") or [""] * len(negatives))
                 return Item(key, row, mel=stored, captions=captions, negatives=negatives, negative_kinds=kinds)
-            sound = entry.sound(stream)
-            if "crc32" in row and zlib.crc32(sound) != row["crc32"]:
-                raise DataError("the sound is damaged (its checksum differs)")
+            sound = entry.sound(stream, row)
             wave = window(io.BytesIO(sound), {**row, "start_s": 0.0}, self.audio, self.data.crop, random)
             return Item(key, row, wave, captions=captions)
         except (DataError, AudioError, ValueError, EOFError) as error:
@@ -200,7 +201,7 @@ class ShardSource:
             self._open, self._opener = OrderedDict(), os.getpid()
         if shard not in self._open:
             stack = contextlib.ExitStack()
-            path = stack.enter_context(store.at_hand(self.shards[shard]))
+            path = stack.enter_context(remote.local_copy(self.shards[shard]))
             self._open[shard] = stack, stack.enter_context(path.open("rb"))
             while len(self._open) > 2 * self.data.shard_mix:
                 self._open.popitem(last=False)[1][0].close()
@@ -208,42 +209,57 @@ class ShardSource:
         return self._open[shard][1]
 
 
-class SceneSource:
-    """Scenes mixed from a manifest's named clips; scene `number` is a function of the clips, options and number."""
+class WorldSource:
+    """Items of a world (`aural.data.worlds`); item `number` is a function of the world's options and the number."""
 
-    def __init__(self, config: SourceConfig, audio: AudioConfig) -> None:
-        from aural.data.simulate import SceneConfig, SceneSimulator
-        from aural.data.simulate.caption import KINDS
-        from aural.data.simulate.corpus import clips_of
-
-        self.name, self.audio = config.scenes, audio
-        defaults = {"sample_rate_hz": audio.sample_rate_hz, "duration_s": (audio.window_s, audio.window_s)}
-        scenes = SceneConfig.parse(defaults | config.scene_options, f"scenes of {self.name}")
-        clips = clips_of(read_manifest(config.scenes), scenes.sample_rate_hz, split=config.split)
-        self.length = len(clips)
-        self.simulator = SceneSimulator(clips, scenes)
-        self.labels = self.simulator.labels
-        self.kinds = tuple(KINDS)
+    def __init__(self, name: str, world: World, audio: AudioConfig | None) -> None:
+        self.name, self.world, self.audio = name, world, audio
+        self.labels, self.kinds = world.labels, world.kinds
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.world)
 
     def values(self, column: str) -> set[str]:
-        """Return the classes that can sound; other columns of a scene have no fixed set of values."""
+        """Return the classes that can occur; other columns of a world have no fixed set of values."""
         if column == "classes":
-            return set(self.simulator.labels)
+            return set(self.labels)
         raise ConfigError(f'{self.name}: scenes have no list of values for "{column}"; use the column "classes"')
 
     def item(self, number: int, random: np.random.Generator) -> Item:
-        scene = self.simulator.scene(number)
-        length = round(self.audio.window_s * self.audio.sample_rate_hz)
-        wave = scene.clip.samples[0][:length]
-        wave = fit_shorter(wave, length, self.audio.shorter) if len(wave) < length else wave
-        captions = [scene.caption, *scene.paraphrases]
-        negatives = [negative.text for negative in scene.negatives]
-        kinds = [negative.kind for negative in scene.negatives]
-        facts = scene.truth.to_facts()
-        return Item(f"scene {number}", facts, wave, captions=captions, negatives=negatives, negative_kinds=kinds)
+        item = self.world.item(number)
+        return Item(
+            item.key,
+            item.facts,
+            self._window(item),
+            captions=list(item.captions),
+            negatives=list(item.negatives),
+            negative_kinds=list(item.negative_kinds),
+        )
+
+    def _window(self, item: WorldItem) -> FloatArray | None:
+        """Return the first window of the item's wave, filled when it is shorter."""
+        if item.wave is None or self.audio is None:
+            return None
+        rate = self.audio.sample_rate_hz
+        if item.sample_rate_hz != rate:
+            raise ConfigError(
+                f"{self.name}: its sounds have {item.sample_rate_hz} Hz and the model takes {rate} Hz; set the rate in "
+                "the options of the world"
+            )
+        length = round(self.audio.window_s * rate)
+        wave = item.wave[:length]
+        return fit_shorter(wave, length, self.audio.shorter) if len(wave) < length else wave
+
+
+class SceneSource(WorldSource):
+    """Scenes mixed from a manifest's named clips, by default at the model's rate and as long as its window."""
+
+    def __init__(self, config: SourceConfig, audio: AudioConfig) -> None:
+        defaults = {"sample_rate_hz": audio.sample_rate_hz, "duration_s": (audio.window_s, audio.window_s)}
+        options = ScenesConfig(manifest=config.scenes, split=config.split, scenes=defaults | config.scene_options)
+        world = ScenesWorld(options)
+        super().__init__(config.scenes, world, audio)
+        self.simulator = world.simulator
 
 
 def answer(facts: Mapping[str, Any], column: str) -> Any:
@@ -330,15 +346,6 @@ def _all_captioned(manifest: Manifest, data: DataConfig, name: str) -> None:
             f"{name}: {len(bare)} of {len(manifest)} rows have no caption in {', '.join(data.captions)}, first "
             f'{bare[0]}; name other columns in data.captions or give data.template ("the sound of {{label}}")'
         )
-
-
-def _member(stream: BinaryIO, entry: Entry, suffix: str) -> bytes:
-    offset, size = entry.members[suffix]
-    stream.seek(offset)
-    content = stream.read(size)
-    if len(content) < size:
-        raise DataError(f"its {suffix} is cut off")
-    return content
 
 
 def _salt(name: str) -> int:

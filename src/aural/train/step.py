@@ -73,6 +73,10 @@ class Stepper:
                 (out["loss"] * share).backward()
             total = add(total, {"loss": out["loss"]}, share)
             total = add(total, {name: value for name, value in out.items() if name != "loss"}, 1.0)
+        if self.spread:  # what is logged is that of all processes
+            for name, value in total.items():
+                dist.all_reduce(value)
+                total[name] = value / dist.get_world_size() if name == "loss" else value
         return total
 
     def _cached(self, batch: Batch, parts: list[Batch], step: int) -> dict[str, Tensor]:

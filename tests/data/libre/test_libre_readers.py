@@ -16,7 +16,7 @@ from aural.core.errors import DataError, MissingDependencyError
 from aural.core.types import Clip
 from aural.data.libre import soundfont
 from aural.data.libre.cards import SourceCard, meaning, plain_name
-from aural.data.libre.readers import Found, readers
+from aural.data.libre.readers import SourceClip, readers
 
 
 def card(reader: str, **changes: Any) -> SourceCard:
@@ -24,7 +24,7 @@ def card(reader: str, **changes: Any) -> SourceCard:
     return SourceCard.parse(values | changes, "x")
 
 
-def read(reader: str, folder: Path, **changes: Any) -> list[Found]:
+def read(reader: str, folder: Path, **changes: Any) -> list[SourceClip]:
     return list(readers[reader](folder, card(reader, **changes)))
 
 

@@ -28,12 +28,13 @@ import numpy as np
 from aural.audio.io import read
 from aural.audio.resample import resample
 from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.files import atomic_write, write_text
 from aural.core.types import Clip
 from aural.data.fingerprint import fingerprint
 from aural.data.libre.cards import Meaning, SourceCard, meaning, plain_name, taxonomy
 from aural.data.libre.curate import Dropped, curate
 from aural.data.libre.debian import Copyright, deb_version, fetch, file_sha256, unpack
-from aural.data.libre.readers import Found, readers
+from aural.data.libre.readers import SourceClip, readers
 from aural.data.manifest import Row, pcm_sha256, read_manifest, write_manifest
 
 BUILDER: Final = "3"  # a change of this file that changes rows or clips counts this up
@@ -217,9 +218,9 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
     return [rows[name] for name in sorted(rows)], dict(sorted(skipped.items()))
 
 
-def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tuple[Found, Meaning]]:
+def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tuple[SourceClip, Meaning]]:
     """The sounds that a rule names, in the reader's order; of classes far over the card's cap only a part."""
-    by_class: dict[tuple[str, str], list[tuple[str, Found, Meaning]]] = defaultdict(list)
+    by_class: dict[tuple[str, str], list[tuple[str, SourceClip, Meaning]]] = defaultdict(list)
     order: list[str] = []
     for found in readers[card.reader](unpacked, card):
         known = found.class_name or ("speech" if found.language and not card.rules else "")
@@ -230,7 +231,7 @@ def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tup
         rank = hashlib.sha256(found.name.encode()).hexdigest()
         by_class[said.class_name, found.language].append((rank, found, said))
         order.append(rank)
-    keep: dict[str, tuple[Found, Meaning]] = {}
+    keep: dict[str, tuple[SourceClip, Meaning]] = {}
     for some in by_class.values():
         most = round(card.cap * SPARE) if card.cap else len(some)
         if len(some) > most:
@@ -239,7 +240,7 @@ def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tup
     return [keep[rank] for rank in dict.fromkeys(order) if rank in keep]
 
 
-def _clip(found: Found, longest_s: float) -> Clip:
+def _clip(found: SourceClip, longest_s: float) -> Clip:
     """Return the sound as it is stored: at most `longest_s` and 48 kHz, one channel where both are equal."""
     if isinstance(found.sound, Clip):
         clip = found.sound
@@ -263,10 +264,9 @@ def _write_flac(path: Path, clip: Clip) -> None:
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.part.flac")
     pcm = (clip.samples.T * 32768.0).astype(np.int16)
-    soundfile.write(str(part), pcm, clip.sample_rate_hz, subtype="PCM_16")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        soundfile.write(str(part), pcm, clip.sample_rate_hz, subtype="PCM_16")
 
 
 def _file_name(name: str) -> str:
@@ -276,7 +276,7 @@ def _file_name(name: str) -> str:
     return "/".join(part or "_" for part in parts) + ".flac"
 
 
-def _group(card: SourceCard, found: Found, class_name: str) -> str:
+def _group(card: SourceCard, found: SourceClip, class_name: str) -> str:
     if card.group in ("source", "class"):
         return "all" if card.group == "source" else class_name
     if found.group:
@@ -285,7 +285,7 @@ def _group(card: SourceCard, found: Found, class_name: str) -> str:
     return plain.rpartition("/")[0] or "all" if card.group == "folder" else plain
 
 
-def _license(card: SourceCard, found: Found, copyright_file: Copyright) -> str:
+def _license(card: SourceCard, found: SourceClip, copyright_file: Copyright) -> str:
     from fnmatch import fnmatchcase
 
     for pattern, license in card.licenses.items():
@@ -295,9 +295,7 @@ def _license(card: SourceCard, found: Found, copyright_file: Copyright) -> str:
 
 
 def _write_dropped(path: Path, dropped: list[Dropped]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(f"{d.path}\t{d.reason}\n" for d in dropped), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, "".join(f"{d.path}\t{d.reason}\n" for d in dropped))
 
 
 @contextlib.contextmanager

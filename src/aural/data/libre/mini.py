@@ -1,4 +1,4 @@
-"""Build `libre-mini`: about 1,500 short clips of the free corpus as Opus files, small enough to cache and to send.
+"""Build `libre-mini`: about 2,200 short clips of the free corpus as Opus files, small enough to cache and to send.
 
 The clips come from the sources of `MiniConfig.sources`, whose packages are quick to fetch. They are read, cleaned and
 split exactly as the full corpus is, so a group has the same split in both. Then a fixed number of clips per class and

@@ -27,7 +27,7 @@ LICENSES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceClip:
     """One sound as a reader finds it. `name` is what the card's rules see and where the clip is filed."""
 
     name: str
@@ -43,7 +43,7 @@ class Found:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-Reader: TypeAlias = Callable[[Path, SourceCard], Iterator[Found]]
+Reader: TypeAlias = Callable[[Path, SourceCard], Iterator[SourceClip]]
 readers: Registry[Reader] = Registry("reader")
 
 
@@ -67,35 +67,35 @@ def _root(unpacked: Path, card: SourceCard) -> Path:
 
 
 @readers.register("files")
-def files(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def files(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Sound files below the root, and those inside the zip containers that `archives` names."""
     root = _root(unpacked, card)
     for name, path in walk(root):
         if wanted(name, card):
-            yield Found(name, path)
+            yield SourceClip(name, path)
     for pattern in card.archives:
         for archive in sorted(root.glob(pattern)):
             try:
                 with zipfile.ZipFile(archive) as inside:
                     for entry in sorted(inside.namelist()):
                         if PurePosixPath(entry).suffix.lower() in SOUNDS and wanted(entry, card):
-                            yield Found(entry, inside.read(entry))
+                            yield SourceClip(entry, inside.read(entry))
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(f"{card.name}: {archive.name} is damaged ({error})") from None
 
 
 @readers.register("tuxpaint")
-def tuxpaint(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def tuxpaint(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Stamps: <stem>.ogg or .wav with the first line of <stem>.txt as description."""
     root = _root(unpacked, card)
     for name, path in walk(root):
         text = path.with_suffix(".txt")
         if "_desc" not in path.stem and text.is_file() and wanted(name, card):
-            yield Found(name, path, label=_lines(text)[0].strip())
+            yield SourceClip(name, path, label=_lines(text)[0].strip())
 
 
 @readers.register("tuxpaint-speech")
-def tuxpaint_speech(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def tuxpaint_speech(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Spoken stamp descriptions: <stem>_desc_<lang>.ogg says the line `<lang>.utf8=` of <stem>.txt."""
     for name, path in walk(_root(unpacked, card)):
         stem, mark, language = path.stem.partition("_desc")
@@ -106,11 +106,11 @@ def tuxpaint_speech(unpacked: Path, card: SourceCard) -> Iterator[Found]:
         spoken = dict(line.split(".utf8=", 1) for line in lines if ".utf8=" in line) | {"en": lines[0]}
         language = language.removeprefix("_") or "en"
         if words := spoken.get(language, "").strip():
-            yield Found(name, path, language=language.replace("_", "-"), transcript=words, group=language)
+            yield SourceClip(name, path, language=language.replace("_", "-"), transcript=words, group=language)
 
 
 @readers.register("hydrogen")
-def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Drum kits: drumkit.xml names the instrument of each layer's file; the kit is the group."""
     for _, path in walk(_root(unpacked, card), frozenset((".xml",))):
         if path.name != "drumkit.xml":
@@ -126,11 +126,11 @@ def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[Found]:
                 sound = path.parent / filename
                 if filename and sound.is_file():
                     name = f"{kit}/{filename}"
-                    yield Found(name, sound, said=f"{kit}/{label}", label=label, group=kit, meta={"kit": kit})
+                    yield SourceClip(name, sound, said=f"{kit}/{label}", label=label, group=kit, meta={"kit": kit})
 
 
 @readers.register("opensfx")
-def opensfx(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def opensfx(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """A .cat file: (offset, length) pairs, then per sound a title with its length before it, and a RIFF file."""
     for _, path in walk(_root(unpacked, card), frozenset((".cat",))):
         data = path.read_bytes()
@@ -145,19 +145,19 @@ def opensfx(unpacked: Path, card: SourceCard) -> Iterator[Found]:
             original = credit.partition('"')[2].partition('"')[0]
             if length > 100:
                 sound = data[start : start + length]
-                yield Found(
+                yield SourceClip(
                     f"{number:02d}.wav", sound, said=title, label=title, group=original or title, license=license
                 )
 
 
 @readers.register("rcc")
-def rcc(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def rcc(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Qt resource files: a tree of nodes, names in UTF-16, data plain or deflated."""
     for archive_name, path in walk(_root(unpacked, card), frozenset((".rcc",))):
         stem = PurePosixPath(archive_name).stem
         for name, data in _rcc_entries(path.read_bytes()):
             if PurePosixPath(name).suffix.lower() in SOUNDS and wanted(f"{stem}/{name}", card):
-                yield Found(f"{stem}/{PurePosixPath(name).name}", data)
+                yield SourceClip(f"{stem}/{PurePosixPath(name).name}", data)
 
 
 def _rcc_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -191,7 +191,7 @@ def _rcc_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 @readers.register("transcripts")
-def transcripts(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def transcripts(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Speech with a table of `name: words` lines (gzipped text in the package's documentation); one speaker."""
     import gzip
 
@@ -206,11 +206,13 @@ def transcripts(unpacked: Path, card: SourceCard) -> Iterator[Found]:
         words = table.get(name.rpartition(".")[0], "")
         if words and not words.startswith(("[", "(", "<")):
             speaker = card.speaker
-            yield Found(name, path, language=card.language, transcript=words, speaker=speaker, group=speaker, meta=who)
+            yield SourceClip(
+                name, path, language=card.language, transcript=words, speaker=speaker, group=speaker, meta=who
+            )
 
 
 @readers.register("language-folders")
-def language_folders(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def language_folders(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Speech in one folder per language; words from `sounds.xml` where there is one, else from the file's name."""
     root = _root(unpacked, card)
     renamed: dict[str, str] = card.options.get("languages", {})
@@ -223,11 +225,13 @@ def language_folders(unpacked: Path, card: SourceCard) -> Iterator[Found]:
         language = renamed.get(folder, folder)
         if "/" in name and language and wanted(name, card):
             speaker = f"{card.name}/{folder}"
-            yield Found(name, path, language=language, transcript=words.get(name, ""), speaker=speaker, group=speaker)
+            yield SourceClip(
+                name, path, language=language, transcript=words.get(name, ""), speaker=speaker, group=speaker
+            )
 
 
 @readers.register("wad")
-def wad(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def wad(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Doom lumps DS*: format 3, rate, length, 16 bytes of padding, unsigned 8-bit samples."""
     import numpy as np
 
@@ -243,9 +247,9 @@ def wad(unpacked: Path, card: SourceCard) -> Iterator[Found]:
             if lump[:2] == b"\x03\x00":
                 (rate,) = struct.unpack_from("<H", lump, 2)
                 samples = np.frombuffer(lump[24:-16], np.uint8).astype(np.float32) / 128 - 1
-                yield Found(f"{path.stem}/{name}.wav", Clip(samples[None].astype(np.float32), rate), said=name)
+                yield SourceClip(f"{path.stem}/{name}.wav", Clip(samples[None].astype(np.float32), rate), said=name)
             else:
-                yield Found(f"{path.stem}/{name}.wav", bytes(lump), said=name)
+                yield SourceClip(f"{path.stem}/{name}.wav", bytes(lump), said=name)
 
 
 def _lines(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from aural.audio.io import read
 from aural.core.errors import DataError, MissingDependencyError
 from aural.core.types import Clip
 from aural.data.libre.cards import SourceCard
-from aural.data.libre.readers import Found, readers
+from aural.data.libre.readers import SourceClip, readers
 
 RATE_HZ: Final = 44_100
 NOTE_S, SLOT_S = 1.5, 3.0  # a key is held, and the next one follows
@@ -25,7 +25,7 @@ BANK_LIBRARIES: Final = ("usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/*-
 
 
 @readers.register("soundfont")
-def soundfont(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def soundfont(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Every program of bank 0 at several pitches and velocities; a program is a group, its number the name's start.
 
     `options`: file (of the soundfont), keys and velocities, classes (one per program, in order of program).
@@ -48,7 +48,7 @@ def soundfont(unpacked: Path, card: SourceCard) -> Iterator[Found]:
                 raise DataError(f"{card.name}: fluidsynth failed on program {program} ({done.stderr.strip()[-200:]})")
             for number, (key, velocity) in enumerate(notes):
                 part = read(wave, start_s=number * SLOT_S, duration_s=SLOT_S - 0.25)
-                yield Found(
+                yield SourceClip(
                     f"{program:03d}/key{key:03d}-vel{velocity:03d}.wav",
                     Clip(part.samples.copy(), RATE_HZ),
                     label=class_name,
@@ -91,7 +91,7 @@ def _engine(unpacked: Path) -> tuple[str, dict[str, str]]:
 
 
 @readers.register("soundfont-samples")
-def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """The recordings inside SF2 files, by their own names ("Timpani f"); left and right halves are one."""
     import numpy as np
 
@@ -114,7 +114,7 @@ def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[Found]:
             if rate >= 4000 and end - start > 0.05 * rate:
                 samples = np.stack(parts).astype(np.float32) / np.float32(32768)
                 path = f"{bank.stem}/{number:04d} {name}.wav"
-                yield Found(path, Clip(samples, rate), said=f"{bank.stem}/{name}", label=name, meta={"key": key})
+                yield SourceClip(path, Clip(samples, rate), said=f"{bank.stem}/{name}", label=name, meta={"key": key})
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -130,7 +130,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 @readers.register("gus")
-def gus(unpacked: Path, card: SourceCard) -> Iterator[Found]:
+def gus(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
     """Gravis patches: a 239-byte head, then per sample a 96-byte head and its 8- or 16-bit samples."""
     import numpy as np
 
@@ -145,7 +145,7 @@ def gus(unpacked: Path, card: SourceCard) -> Iterator[Found]:
             full = np.float32(32768 if modes & 1 else 128)
             samples = np.frombuffer(body[: size & ~1], kind).astype(np.float32) / full - np.float32(bool(modes & 2))
             if rate >= 4000 and len(samples) > 0.05 * rate:
-                yield Found(
+                yield SourceClip(
                     f"{path.parent.name}/{name}/{number}.wav",
                     Clip(samples[None], rate),
                     said=f"{path.parent.name}/{name}",

@@ -1,1 +1,1 @@
-"""Adapters between models and evaluations: foreign models as embedders, embedders as models of mteb and HEAR."""
+"""Wrap models of other packages as embedders, and embedders as models of mteb and HEAR."""

@@ -239,7 +239,7 @@ def _hash_without_sounds(model: Any) -> str:
 
 
 def _weights(embedder: Any) -> bytes | None:
-    """Return a hash of the tensors and the config of one of our own models; None for other objects."""
+    """Return a hash of the tensors and the config of one of our models; None for other objects."""
     tensors = getattr(getattr(embedder, "checkpoint", None), "tensors", None)
     if tensors is None:
         return None

@@ -1,10 +1,10 @@
-"""aural in the convention of HEAR (the holistic evaluation of audio representations): this file is such a module.
+"""A module in the convention of HEAR, the Holistic Evaluation of Audio Representations.
 
     python -m heareval.embeddings.runner aural.evaluate.adapters.hear --model PATH --tasks-dir tasks
 
-A model of another rate than HEAR's gets sounds at the next higher one and resamples them, as it does any sound.
-Scenes are embedded as everywhere else: the whole sound in windows. Timestamps stand every `HOP_MS`; each is embedded
-from the model's window centered on it, as far as the sound reaches.
+A model whose sample rate is none of HEAR's receives sounds at the next higher one and resamples them. A scene is
+embedded over all of its windows. There is a timestamp every `HOP_MS`; it is embedded from the model's window centered
+on it, as far as the sound reaches.
 
 Legend: N sounds, T samples, M timestamps, E joint dimensions.
 """
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from aural.core.types import Clip
 
 HOP_MS: Final = 1000.0
-RATES_HZ: Final = (16_000, 22_050, 44_100, 48_000)  # those that HEAR gives sounds at
+RATES_HZ: Final = (16_000, 22_050, 44_100, 48_000)  # rates of the sounds that HEAR provides
 
 
 class HearModel(nn.Module):
-    """The attributes that HEAR reads, around any embedder."""
+    """A wrapper of any embedder with the attributes that HEAR reads."""
 
     def __init__(self, embedder: Any, window_s: float) -> None:
         super().__init__()
-        self.embedder = [embedder]  # in a list: its towers are no parameters for HEAR to train
+        self.embedder = [embedder]  # in a list, so that its towers are not parameters that HEAR trains
         self.window_s = window_s
         self.sample_rate = next((rate for rate in RATES_HZ if rate >= embedder.sample_rate_hz), RATES_HZ[-1])
         self.scene_embedding_size = int(embedder.embed_dim)
@@ -36,7 +36,7 @@ class HearModel(nn.Module):
 
 
 def load_model(model_file_path: str = "") -> HearModel:
-    """A model by name or path as `aural.load` takes it; empty: the default."""
+    """Load a model by name or path, as `aural.load` does; an empty path loads the default model."""
     from aural.core.names import DEFAULT_MODEL
     from aural.models.load import load
 
@@ -45,13 +45,13 @@ def load_model(model_file_path: str = "") -> HearModel:
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """(N, T) at the `sample_rate` of the HearModel to (N, E)."""
+    """Embed sounds (N, T) at the `sample_rate` of the model as (N, E)."""
     rows = model.embedder[0].embed_audio([Clip(wave[None], model.sample_rate) for wave in _waves(audio)])
     return torch.from_numpy(np.asarray(rows, np.float32)).to(audio.device)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """(N, T) to (N, M, E) and the times (N, M) in ms."""
+    """Embed sounds (N, T) as (N, M, E) and return the timestamps (N, M) in milliseconds."""
     waves = _waves(audio)
     rate, half = model.sample_rate, round(model.window_s * model.sample_rate / 2)
     times = np.arange(0.0, 1000 * waves.shape[1] / rate, HOP_MS)

@@ -1,8 +1,8 @@
 """PSDS, the polyphonic sound detection score: events with boundaries, over all thresholds at once.
 
 At a threshold, every unbroken run of segments that score at least that much is a detection of the class. A detection
-is correct if enough of it lies in events of its class (dtc). An event is detected if enough of it lies in correct
-detections (gtc). A wrong detection that lies in events of another class (cttc) is also a cross trigger. PSDS is the
+is correct if enough of it is inside events of its class (dtc). An event is detected if enough of it is inside correct
+detections (gtc). A wrong detection that is inside events of another class (cttc) is also a cross trigger. PSDS is the
 area under "share of events detected" (mean minus deviation over classes) against "wrong detections per hour", up to
 100 per hour, divided by 100.
 

@@ -1,4 +1,4 @@
-"""Several runs beside each other: scores with intervals, paired tests, published values; HTML is made by `page`."""
+"""Compare several runs: scores with intervals, paired tests and published values. `page` writes them as HTML."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from numpy.typing import NDArray
 
 from aural.core.errors import DataError
 from aural.evaluate.metrics import METRICS
+from aural.evaluate.records import published, read_arrays
 from aural.evaluate.stats import Paired, mcnemar, paired
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One folder of `aural evaluate`."""
+    """The results in one folder of `aural evaluate`."""
 
     name: str
     folder: Path
-    details: dict[str, Any]  # run.json
-    records: dict[str, dict[str, Any]]  # "TASK@METHOD" -> its score file
+    details: dict[str, Any]
+    """The content of run.json."""
+    records: dict[str, dict[str, Any]]
+    """"TASK@METHOD" -> its score record."""
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]]:
-        """The stored predictions of one task."""
-        with np.load(self.folder / "arrays" / f"{key}.npz", allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        """Read the stored predictions of one task."""
+        return read_arrays(self.folder, key)
 
 
 def read_runs(folders: Iterable[str | Path]) -> list[Scored]:
-    """The runs in order; two of one model get their folder's name, too."""
+    """Read runs in the given order. If two runs have the same name, their folder's name is added."""
     runs = [_read(Path(folder)) for folder in folders]
     names = [run.name for run in runs]
     return [
@@ -54,15 +56,15 @@ def _read(folder: Path) -> Scored:
 
 
 def keys(runs: Sequence[Scored]) -> list[str]:
-    """All "TASK@METHOD" that some run scored: by task, zero-shot first."""
-    found = {key for run in runs for key in run.records}
-    return sorted(found, key=lambda key: (key.partition("@")[0], not key.endswith("@zero-shot"), key))
+    """Return every "TASK@METHOD" that some run scored, by task, zero-shot first."""
+    scored = {key for run in runs for key in run.records}
+    return sorted(scored, key=lambda key: (key.partition("@")[0], not key.endswith("@zero-shot"), key))
 
 
 def against(first: Scored, other: Scored, key: str, seed: int = 0) -> tuple[Paired, float | None] | None:
-    """The paired bootstrap of two runs on one task, and McNemar's p where single items are right or wrong.
+    """Return the paired bootstrap of two runs on one task, and McNemar's p for accuracy (None for other metrics).
 
-    None where they did not score the same clips of the same data by the same metric.
+    Returns None if the runs did not score the same clips of the same data by the same metric.
     """
     a, b = first.records.get(key), other.records.get(key)
     if a is None or b is None or a["data_revision"] != b["data_revision"] or a["metric"] != b["metric"]:
@@ -76,14 +78,13 @@ def against(first: Scored, other: Scored, key: str, seed: int = 0) -> tuple[Pair
     return paired(METRICS[a["metric"]], x, y, np.random.default_rng(seed)), exact
 
 
-def published(record: dict[str, Any], most: int = 3) -> list[str]:
-    """Known scores of the record's metric and method: "model .939"."""
-    some = [k for k in record["known"] if k["metric"] in ("", record["metric"]) and k["method"] == record["method"]]
-    return [f"{k['model']} {k['value']:.3f}" for k in some[:most]]
+def published_text(record: dict[str, Any], most: int = 3) -> list[str]:
+    """Return up to `most` published scores of the record's metric and method, such as "model 0.939"."""
+    return [f"{k['model']} {k['value']:.3f}" for k in published(record)[:most]]
 
 
 def cell(record: dict[str, Any] | None) -> str:
-    """A score with its interval."""
+    """Return a score with its interval as text, or "-" without a record."""
     if record is None:
         return "-"
     low, high = record["interval"]
@@ -91,7 +92,10 @@ def cell(record: dict[str, Any] | None) -> str:
 
 
 def table(runs: Sequence[Scored], seed: int = 0) -> str:
-    """One line a task: each run's score, published ones, and where a run differs from the first beyond chance (*)."""
+    """Return a text table with one line per task: the runs' scores, chance and published scores.
+
+    An asterisk marks a run that differs significantly from the first run.
+    """
     names = [run.name[:24] for run in runs]
     rows = [["task", "metric", *names, "chance", "published"]]
     for key in keys(runs):
@@ -99,11 +103,11 @@ def table(runs: Sequence[Scored], seed: int = 0) -> str:
         one = next(record for record in records if record is not None)
         cells = [cell(records[0])]
         for run, record in zip(runs[1:], records[1:], strict=True):
-            found = against(runs[0], run, key, seed)
-            cells.append(cell(record) + (" *" if found and found[0].p < 0.05 else ""))
+            test = against(runs[0], run, key, seed)
+            cells.append(cell(record) + (" *" if test and test[0].p < 0.05 else ""))
         chance = "" if one["chance"] is None else f"{one['chance']:.3f}"
         name = key.removesuffix("@zero-shot")
-        rows.append([name, one["metric"], *cells, chance, ", ".join(published(one))])
+        rows.append([name, one["metric"], *cells, chance, ", ".join(published_text(one))])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if len(runs) > 1:

@@ -1,15 +1,16 @@
-"""`aural compare` as one HTML page that needs nothing else: no script, no font, no network."""
+"""Write a comparison as one self-contained HTML page: no script, no font, no network."""
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aural.evaluate.records import seeds_text
+from aural.evaluate.records import published, seeds_text
 from aural.evaluate.report import svg
-from aural.evaluate.report.compare import Scored, against, cell, keys, published
+from aural.evaluate.report.compare import Scored, against, cell, keys, published_text
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; color: #222 }
@@ -32,7 +33,7 @@ MOST_CLASSES = 60
 
 
 def write_page(runs: Sequence[Scored], path: str | Path, seed: int = 0) -> Path:
-    """The whole comparison in one file."""
+    """Write the complete comparison to one file and return its path."""
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>aural compare</title><style>{STYLE}</style>",
         "<h1>Scores</h1>",
@@ -65,35 +66,34 @@ def _legend(runs: Sequence[Scored]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
+    """Return a table; its cells are HTML already."""
     top = "".join(f"<th>{one}</th>" for one in head)
     body = "".join("<tr>" + "".join(f"<td class=num>{one}</td>" for one in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _marks(record: dict[str, Any]) -> list[tuple[float, str]]:
-    some = [k for k in record["known"] if k["metric"] in ("", record["metric"]) and k["method"] == record["method"]]
-    return [(float(k["value"]), str(k["model"])) for k in some]
+    return [(float(k["value"]), str(k["model"])) for k in published(record)]
 
 
 def _overview(runs: Sequence[Scored], seed: int) -> str:
-    rows, some_known = [], False
+    rows, any_published = [], False
     for key in keys(runs):
         records = [run.records.get(key) for run in runs]
         one = next(record for record in records if record is not None)
         drawn = [None if r is None else (r["score"], *r["interval"]) for r in records]
         numbers = []
         for n, record in enumerate(records):
-            found = against(runs[0], runs[n], key, seed) if n else None
-            star = " *" if found and found[0].p < 0.05 else ""
+            test = against(runs[0], runs[n], key, seed) if n else None
+            star = " *" if test and test[0].p < 0.05 else ""
             numbers.append(_key(n, cell(record)) + star)
         picture = svg.scores(drawn, _marks(one), one["chance"])
-        known = "<br>".join(_e(text) for text in published(one))
-        some_known |= bool(known)
+        published_scores = "<br>".join(_e(text) for text in published_text(one))
+        any_published |= bool(published_scores)
         link = f'<a href="#{_e(key)}">{_e(key.removesuffix("@zero-shot"))}</a>'
-        rows.append([link, _e(one["metric"]), "<br>".join(numbers), picture, f"<small>{known}</small>"])
+        rows.append([link, _e(one["metric"]), "<br>".join(numbers), picture, f"<small>{published_scores}</small>"])
     head = ["task", "metric", "score [95%]", svg.axis(), "published"]
-    return _table(head, rows) if some_known else _table(head[:4], [row[:4] for row in rows])
+    return _table(head, rows) if any_published else _table(head[:4], [row[:4] for row in rows])
 
 
 def _costs(runs: Sequence[Scored]) -> str:
@@ -146,12 +146,12 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
         cells = []
         for name in names:
             value, within = record["scores"].get(name), record["intervals"].get(name)
-            known = value is not None and within and within[0] is not None
-            cells.append(_value(value, within) if known else "-")
+            complete = value is not None and within and within[0] is not None
+            cells.append(_value(value, within) if complete else "-")
         extra = [f"fold {fold}: {value:.3f}" for fold, value in record["folds"].items()]
         extra += [f"&quot;{_e(prompt)}&quot;: {value:.3f}" for prompt, value in record["prompts"].items()]
-        if said := seeds_text(record):
-            extra.append(_e(said.removeprefix(", ")))
+        if over_seeds := seeds_text(record):
+            extra.append(_e(over_seeds.removeprefix(", ")))
         extra += [_e(note) for note in record["notes"]]
         rows.append([_key(n, runs[n].name), *cells, f"<div class=notes>{'<br>'.join(extra)}</div>"])
     head = ["run", *map(_e, names), "folds, prompts, notes"]
@@ -159,19 +159,19 @@ def _all_metrics(runs: Sequence[Scored], some: Sequence[tuple[int, dict[str, Any
 
 
 def _value(value: float, within: Sequence[float]) -> str:
-    said = [f"{one:.3f}" if one < 10 else f"{one:.0f}" for one in (value, *within)]
-    return f"{said[0]}<br><small>[{said[1]}, {said[2]}]</small>"
+    score, low, high = (f"{one:.3f}" if one < 10 else f"{one:.0f}" for one in (value, *within))
+    return f"{score}<br><small>[{low}, {high}]</small>"
 
 
 def _paired(runs: Sequence[Scored], key: str, seed: int) -> str:
     lines = []
     for run in runs[1:]:
-        if found := against(runs[0], run, key, seed):
-            both, exact = found
-            said = (
-                f"{_e(run.name)} less {_e(runs[0].name)}: {both.difference:+.3f} [{both.low:+.3f}, {both.high:+.3f}], "
+        if test := against(runs[0], run, key, seed):
+            both, exact = test
+            text = (
+                f"{_e(run.name)} minus {_e(runs[0].name)}: {both.difference:+.3f} [{both.low:+.3f}, {both.high:+.3f}], "
             )
-            lines.append(said + f"p {both.p:.3f}" + ("" if exact is None else f", McNemar p {exact:.3g}"))
+            lines.append(text + f"p {both.p:.3f}" + ("" if exact is None else f", McNemar p {exact:.3g}"))
     return f"<p>{'<br>'.join(lines)}</p>" if lines else ""
 
 
@@ -187,7 +187,7 @@ def _per_class(some: Sequence[tuple[int, dict[str, Any]]]) -> str:
     for n in range(len(series)):
         record = next((r for m, r in some if m == n), None)
         series[n] = [None if record is None else record["per_class"].get(name) for name in shown]
-    caption = f"{_e(some[0][1]['per_class_metric'])} of each class{left_out}"
+    caption = f"{_e(some[0][1]['per_class_metric'])} per class{left_out}"
     return f"<figure>{svg.bars(shown, series)}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -206,8 +206,8 @@ def _picture(name: str, record: dict[str, Any]) -> str:
     if space := record["space"]:
         drawn = svg.plane(space["sounds"], space["texts"], space["names"], space["text_names"])
         facts = [f"{what.replace('_', ', ')} {space[what]:.3f}" for what in SPACE if space.get(what) is not None]
-        said = f"{_e(name)}: sounds (dots) and texts (crosses), first two principal components<br>{'; '.join(facts)}"
-        parts.append(f"<figure>{drawn}<figcaption>{said}</figcaption></figure>")
+        text = f"{_e(name)}: sounds (dots) and texts (crosses), first two principal components<br>{'; '.join(facts)}"
+        parts.append(f"<figure>{drawn}<figcaption>{text}</figcaption></figure>")
     return "".join(parts)
 
 
@@ -215,20 +215,18 @@ SPACE = ("gap", "alignment", "uniformity_audio", "uniformity_text")
 
 
 def _robustness(runs: Sequence[Scored]) -> str:
-    """Curves of `aural evaluate --robustness`, a drawing for each task and change."""
-    import json
-
-    found = {}
+    """Return the curves of `aural evaluate --robustness`, one drawing per task and change."""
+    curves = {}
     for n, run in enumerate(runs):
         if (run.folder / "robustness.json").is_file():
-            found[n] = json.loads((run.folder / "robustness.json").read_text(encoding="utf-8"))
-    if not found:
+            curves[n] = json.loads((run.folder / "robustness.json").read_text(encoding="utf-8"))
+    if not curves:
         return ""
     parts = ["<h2>Robustness</h2><p class=dim>The same task on changed sounds or words, in the colors of the runs.</p>"]
-    for task in dict.fromkeys(task for one in found.values() for task in one):
+    for task in dict.fromkeys(task for one in curves.values() for task in one):
         parts.append(f"<h3>{_e(task)}</h3><div class=row>")
-        for change in dict.fromkeys(c for one in found.values() for c in one.get(task, {})):
-            kept = {n: one[task][change] for n, one in found.items() if change in one.get(task, {})}
+        for change in dict.fromkeys(c for one in curves.values() for c in one.get(task, {})):
+            kept = {n: one[task][change] for n, one in curves.items() if change in one.get(task, {})}
             first = next(iter(kept.values()))
             clean = "; unchanged " + ", ".join(f"{one['clean']:.3f}" for one in kept.values())
             if first["numeric"]:

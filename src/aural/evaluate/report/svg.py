@@ -1,50 +1,51 @@
-"""Small drawings as SVG text: bars with intervals, curves, a confusion matrix, points in a plane; no script."""
+"""Draw small pictures as SVG text, without scripts: bars, intervals, curves, confusion matrices, points in a plane."""
 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
-COLOURS = ("#3366aa", "#dd7733", "#339966", "#aa3377", "#887722", "#555555")
+COLORS = ("#3366aa", "#dd7733", "#339966", "#aa3377", "#887722", "#555555")
 MOST_WORDS = 15  # texts of a plane that are written out
 TEXT = 'font-family="system-ui, sans-serif" font-size="11" fill="#333"'
 
 
 def color(number: int) -> str:
-    """The color of the n-th run, everywhere the same."""
-    return COLOURS[number % len(COLOURS)]
+    """Return the color of the n-th run, the same in every drawing."""
+    return COLORS[number % len(COLORS)]
 
 
 def svg(width: float, height: float, body: Sequence[str]) -> str:
-    """A drawing of a size in pixels."""
+    """Return a drawing; width and height are in pixels."""
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
     return head + "".join(body) + "</svg>"
 
 
-def text(x: float, y: float, said: str, anchor: str = "start", title: str = "") -> str:
-    """A line of words."""
-    inner = html.escape(said) + (f"<title>{html.escape(title)}</title>" if title else "")
+def text(x: float, y: float, words: str, anchor: str = "start", title: str = "") -> str:
+    """Return a line of text; `title` is shown on hover."""
+    inner = html.escape(words) + (f"<title>{html.escape(title)}</title>" if title else "")
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {TEXT}>{inner}</text>'
 
 
 def line(x: float, y: float, x2: float, y2: float, stroke: str = "#999", width: float = 1, dash: str = "") -> str:
-    """A straight line."""
+    """Return a straight line."""
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} stroke="{stroke}" stroke-width="{width}"{dashed}/>'
 
 
 def box(x: float, y: float, width: float, height: float, fill: str, title: str = "") -> str:
-    """A filled rectangle with a title to hover."""
-    said = f"<title>{html.escape(title)}</title>" if title else ""
+    """Return a filled rectangle; `title` is shown on hover."""
+    hover = f"<title>{html.escape(title)}</title>" if title else ""
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" fill="{fill}">{said}</rect>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" fill="{fill}">{hover}</rect>'
     )
 
 
 def bars(labels: Sequence[str], series: Sequence[Sequence[float | None]], *, width: float = 520) -> str:
-    """Horizontal bars from 0 to 1, one group a label, one bar a run."""
+    """Return horizontal bars from 0 to 1, with one group per label and one bar per run."""
     left, step = 190.0, 7.0 * len(series) + 6
     scale = width - left - 40
     body = []
@@ -67,7 +68,10 @@ def scores(
     *,
     width: float = 330,
 ) -> str:
-    """One task: each run's (score, low, high) as a dot with whiskers, published values as diamonds, chance dashed."""
+    """Return the scores of one task.
+
+    Each run's (score, low, high) is a dot with whiskers, published values are diamonds, chance is a dashed line.
+    """
     height, pad = 10.0 * len(rows) + 12, 6.0
     scale = width - 2 * pad
 
@@ -88,13 +92,13 @@ def scores(
         )
     for value, name in marks:
         x, y = at(value), height - 6
-        said = html.escape(f"{name}: {value:.3f}")
-        body.append(f'<path d="M{x:.1f} {y - 4} l4 4 l-4 4 l-4 -4 z" fill="#b59b00"><title>{said}</title></path>')
+        hover = html.escape(f"{name}: {value:.3f}")
+        body.append(f'<path d="M{x:.1f} {y - 4} l4 4 l-4 4 l-4 -4 z" fill="#b59b00"><title>{hover}</title></path>')
     return svg(width, height, body)
 
 
 def axis(*, width: float = 330) -> str:
-    """The numbers that stand over a column of `scores`."""
+    """Return the axis above a column of `scores`."""
     pad = 6.0
     places = ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
     return svg(width, 14, [text(pad + (width - 2 * pad) * v, 11, f"{v:g}", anchor) for v, anchor in places])
@@ -103,9 +107,7 @@ def axis(*, width: float = 330) -> str:
 def curves(
     series: Sequence[tuple[str, Sequence[float], Sequence[float]]], x_name: str, *, logarithmic: bool = False
 ) -> str:
-    """Lines of values from 0 to 1 over a common x axis; (name, xs, ys) each."""
-    import math
-
+    """Return lines of values from 0 to 1 over a common x axis; each series is (name, xs, ys)."""
     width, height, left, bottom = 372.0, 220.0, 36.0, 34.0
     xs = sorted({x for _, some, _ in series for x in some})
     low, high = xs[0], xs[-1] if xs[-1] > xs[0] else xs[0] + 1
@@ -143,7 +145,7 @@ def curves(
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """Confusions: rows true, columns predicted, darker with the share of the row; hover for numbers."""
+    """Return a confusion matrix: rows are true, columns predicted classes; darker cells hold more of their row."""
     size = len(names)
     cell = max(5.0, min(26.0, 420.0 / size))
     left, top = 130.0, 8.0
@@ -184,9 +186,12 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 
 
 def plane(
-    sounds: Sequence[Sequence[float]], texts: Sequence[Sequence[float]], names: Sequence[str], said: Sequence[str]
+    sounds: Sequence[Sequence[float]], texts: Sequence[Sequence[float]], names: Sequence[str], labels: Sequence[str]
 ) -> str:
-    """Sounds as dots, texts as crosses, each class in its color; hover for names. Few texts are written out."""
+    """Return sounds as dots and texts as crosses, each class in its color, with names on hover.
+
+    names: of the sounds; labels: of the texts, written out if there are few.
+    """
     size, pad = 400.0, 14.0
     points = [*sounds, *texts]
     if not points:
@@ -198,8 +203,8 @@ def plane(
         x = pad + (size - 2 * pad) * (point[0] - min(xs)) / span_x
         return x, pad + (size - 2 * pad) * (point[1] - min(ys)) / span_y
 
-    order = {name: n for n, name in enumerate(dict.fromkeys([*said, *names]))}
-    few = len(said) <= MOST_WORDS
+    order = {name: n for n, name in enumerate(dict.fromkeys([*labels, *names]))}
+    few = len(labels) <= MOST_WORDS
 
     def shade(name: str) -> str:
         return f"hsl({(137.5 * order[name]) % 360:.0f},65%,{45 if few else 50}%)"
@@ -215,7 +220,7 @@ def plane(
         )
     for n, point in enumerate(texts):
         x, y = at(point)
-        name = said[n] if n < len(said) else ""
+        name = labels[n] if n < len(labels) else ""
         stroke = shade(name) if name and few else "#111"
         body.append(
             f'<path d="M{x - 4:.1f} {y:.1f}h8M{x:.1f} {y - 4:.1f}v8" stroke="{stroke}" stroke-width="{2 if few else 1}"'
@@ -229,7 +234,7 @@ def plane(
 
 
 def _free_row(y: float, taken: list[float], size: float) -> float:
-    """The height nearest to y at which no words stand yet; it is taken then."""
+    """Return the height nearest to y that is free of text, and mark it as taken."""
     steps = [0.0] + [sign * 3.0 * n for n in range(1, 60) for sign in (1, -1)]
     free = [y + d for d in steps if 12 <= y + d <= size - 4 and all(abs(y + d - other) >= 11 for other in taken)]
     taken.append(free[0] if free else y)

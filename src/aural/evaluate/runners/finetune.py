@@ -35,7 +35,7 @@ TEST_BATCH = 8
 
 @dataclass
 class TrainableTower:
-    """What is trained: `make` returns a new module from windows (B, T) to (B, E) for every fold."""
+    """A tower that can be trained: `make` returns a new module from windows (B, T) to (B, E) for every fold."""
 
     make: Callable[[], nn.Module]
     sample_rate_hz: int

@@ -1,6 +1,7 @@
 """Systems that recipes can train; importing this package registers them in `SYSTEMS`."""
 
+from aural.train.systems.frames import Frames
 from aural.train.systems.heads import Heads
 from aural.train.systems.pair import Pair
 
-__all__ = ["Heads", "Pair"]
+__all__ = ["Frames", "Heads", "Pair"]

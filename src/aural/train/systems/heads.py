@@ -75,9 +75,9 @@ class Heads(System):
 
     def export(self, folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
         """Write the encoder, from which another recipe can start, and the heads."""
-        from aural.train.export import write_heads
+        from aural.train.export import write_encoder
 
-        write_heads(folder, self.config, recipe, state)
+        write_encoder(folder, "heads", self.config, recipe, state, heads="heads.")
 
 
 class Decoder(nn.Module):
