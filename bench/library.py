@@ -1,10 +1,10 @@
-"""`library add` beside bare embedding: the same files through `model.stream_audio` and into a library, in turns.
+"""`library add` compared with bare embedding: the same files through `model.stream_audio` and into a library, in turns.
 
     python bench/library.py DIR --model stand-in --files 100 --rounds 3
 
 Each round embeds all files both ways, the order changing from round to round; printed are sounds a second by wall time
 and by processor time, of each round and the median of their ratio. A machine that others use moves the wall time; the
-processor time tells what the library costs.
+processor time shows what the library costs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store on synthetic vectors with metadata: index size, build time, latency and recall, beside faiss on the same.
+"""Compare the store with faiss on synthetic vectors with metadata: index size, build time, latency and recall.
 
     python bench/search.py --rows 1000000 --dim 512 --queries 500
 
@@ -40,7 +40,7 @@ def draw_vectors(rows: int, dim: int, seed: int, centres_seed: int = 0) -> Rows:
 
 
 def metadata(first: int, count: int, seed: int) -> dict[str, Any]:
-    """Columns of `count` rows, one file a row."""
+    """Return the columns of `count` rows, one file per row."""
     import pyarrow as pa
 
     draw = np.random.default_rng([seed, first])
