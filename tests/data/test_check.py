@@ -1,4 +1,4 @@
-"""`aural data check` finds what was planted: missing, surplus, broken, miscounted, unknown, leaking, known."""
+"""`aural data check` finds what was planted: missing, unexpected, broken, miscounted, unknown, leaking, known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aural.data import cards
 from aural.data.check import Report, check
 
 PUBLIC = [name for name in cards.names() if not name.startswith("libre")]
-# Cards whose `ignore` covers all sounds, so that no surplus can be told.
+# Cards whose `ignore` covers all sounds, so that no unexpected file can be reported.
 DEAF = {"macs", "esc50-actions", "common-voice"}
 
 
@@ -47,7 +47,7 @@ def test_planted_faults_are_found(name: str, tmp_path: Path) -> None:
     found = kinds(check(card, tmp_path))
     assert found.get("broken") == [first]
     if name not in DEAF:
-        assert "zzz/stray/leftover.wav" in found.get("surplus", []) or name == "freesound-pack"
+        assert "zzz/stray/leftover.wav" in found.get("unexpected", []) or name == "freesound-pack"
     put(tmp_path / first, b"this is no sound at all")
     assert kinds(check(card, tmp_path))["broken"] == [first]
     (tmp_path / first).unlink()
@@ -99,7 +99,7 @@ def test_known_defects_are_told_apart(tmp_path: Path) -> None:
     put(tmp_path / "AudioWAV/1076_MTI_SAD_XX.wav", b"")
     report = check(cards.card("crema-d"), tmp_path)
     assert kinds(report) == {}
-    assert [problem.where for problem in report.known] == ["AudioWAV/1076_MTI_SAD_XX.wav"]
+    assert [problem.where for problem in report.documented] == ["AudioWAV/1076_MTI_SAD_XX.wav"]
 
 
 def test_archives_are_hashed(tmp_path: Path) -> None:

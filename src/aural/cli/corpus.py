@@ -75,7 +75,7 @@ def _say(line: str) -> None:
 @app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")],
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html beside the manifest.")] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html next to the manifest.")] = True,
     most: Annotated[int, typer.Option("--most", min=0, help="Most clips of a class on the page, 0 = all.")] = 40,
 ) -> None:
     """Print counts by class, source, license, language and split; write a page to listen through."""
@@ -94,11 +94,11 @@ def leaks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or it
     from aural.data.leaks import leaks as find_leaks
     from aural.data.manifest import read_manifest
 
-    found = find_leaks(read_manifest(folder))
-    for leak in found[:50]:
+    leaks = find_leaks(read_manifest(folder))
+    for leak in leaks[:50]:
         print(leak)
-    if found:
-        raise DataError(f"{folder}: {len(found)} leaks between splits; give what belongs together one split")
+    if leaks:
+        raise DataError(f"{folder}: {len(leaks)} leaks between splits; give what belongs together one split")
     print("no leaks")
 
 

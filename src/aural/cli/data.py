@@ -43,12 +43,12 @@ def check(
     folder: Folder,
     split: Splits = None,
     decode: Annotated[bool, typer.Option("--decode", help="Read every sound to its end.")] = False,
-    checksums: Annotated[bool, typer.Option("--checksums", help="Hash the archives that lie in the folder.")] = False,
+    checksums: Annotated[bool, typer.Option("--checksums", help="Hash the archives in the folder.")] = False,
     show: Annotated[int, typer.Option("--show", min=0, help="Examples of each kind of problem.")] = 5,
     jobs: Jobs = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print all problems as JSON.")] = False,
 ) -> None:
-    """Tell what is missing, surplus or broken in a download, and the mend; exit code 1 when something is."""
+    """Report missing, unexpected and broken files of a download, each with a fix; exit code 1 if there are any."""
     from aural.data import cards
     from aural.data.check import check as run
 
@@ -58,7 +58,7 @@ def check(
         print(json.dumps({"clips": report.clips, "present": report.present, "problems": problems}, indent=1))
     else:
         print("\n".join(report.lines(show)))
-    if not report.whole:
+    if not report.intact:
         raise typer.Exit(1)
 
 
@@ -76,11 +76,11 @@ def manifest(
     from aural.data import cards
     from aural.data.collect import collect
 
-    made = collect(cards.card(name), folder, out, splits=split or (), partial=partial, hashes=hashes, jobs=jobs)
-    print(f"{made.path}: {made.rows:,} clips")
-    if made.missing:
-        print(f"left out, missing: {len(made.missing):,}, the first is {made.missing[0]}")
-    for path, why in made.broken[:5]:
+    result = collect(cards.card(name), folder, out, splits=split or (), partial=partial, hashes=hashes, jobs=jobs)
+    print(f"{result.path}: {result.rows:,} clips")
+    if result.missing:
+        print(f"left out, missing: {len(result.missing):,}, the first is {result.missing[0]}")
+    for path, why in result.broken[:5]:
         print(f"left out, broken: {path}: {why}")
 
 
@@ -104,13 +104,13 @@ def shard(
     values = {"codec": codec, "size": size, "sample_rate_hz": rate, "mono": mono, "bits": bits, "seed": seed}
     config = ShardConfig.parse(values, "aural data shard")
     table = read_manifest(source)
-    made = write_shards(table.filter(split=split) if split else table, out, config, jobs=jobs)
-    went_on = f" ({made.resumed} were there)" if made.resumed else ""
-    print(f"{out}: {len(made.shards)} shards{went_on}, {made.samples:,} clips, {made.size_bytes / 1e6:,.1f} MB")
-    for skip in made.skipped[:10]:
+    result = write_shards(table.filter(split=split) if split else table, out, config, jobs=jobs)
+    went_on = f" ({result.resumed} were there)" if result.resumed else ""
+    print(f"{out}: {len(result.shards)} shards{went_on}, {result.samples:,} clips, {result.size_bytes / 1e6:,.1f} MB")
+    for skip in result.skipped[:10]:
         print(f"left out: {skip.key}: {skip.why}")
-    if len(made.skipped) > 10:
-        print(f"... and {len(made.skipped) - 10:,} more, see index.json")
+    if len(result.skipped) > 10:
+        print(f"... and {len(result.skipped) - 10:,} more, see index.json")
 
 
 @app.command()
@@ -126,13 +126,15 @@ def mels(
     scenes: Annotated[int, typer.Option(min=0, help="Scenes to make, where the recipe has them.")] = 0,
     jobs: Jobs = 2,
 ) -> None:
-    """Write what a recipe hears as shards of log-mels (DIR/clips, DIR/scenes): no GPU waits for decoding then."""
+    """Write the inputs of a recipe as shards of log-mels (DIR/clips, DIR/scenes), so that training does not decode."""
     from aural.train.recipes import load_recipe
     from aural.train.render import render
 
-    made = render(load_recipe(recipe, changes or []), out, versions=versions, balance=balance, scenes=scenes, jobs=jobs)
-    print(f"{out}: {made.clips:,} versions of clips and {made.scenes:,} scenes written")
-    for sentence in made.bad[:10]:
+    result = render(
+        load_recipe(recipe, changes or []), out, versions=versions, balance=balance, scenes=scenes, jobs=jobs
+    )
+    print(f"{out}: {result.clips:,} versions of clips and {result.scenes:,} scenes written")
+    for sentence in result.bad[:10]:
         print(f"left out: {sentence}")
 
 

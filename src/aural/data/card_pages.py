@@ -16,13 +16,13 @@ Made by `aural data list --markdown > docs/data/datasets.md`; do not edit. Count
 
 
 def table(cards: Sequence[DatasetCard]) -> str:
-    """One line a card."""
+    """Return one line per card."""
     width = max(len(card.name) for card in cards)
     return "".join(f"{card.name:<{width}}  {_clips(card):>11}  {card.title}\n" for card in cards)
 
 
 def page(card: DatasetCard) -> str:
-    """All that a card says, for reading."""
+    """Return all fields of a card as readable text."""
     lines = [
         f"{card.title} ({card.name}, version {card.version})",
         f"  homepage: {card.homepage}",
@@ -46,7 +46,7 @@ def page(card: DatasetCard) -> str:
 
 
 def markdown(cards: Sequence[DatasetCard]) -> str:
-    """The documentation's page."""
+    """Return the documentation page."""
     head = "| name | data set | train | valid | test | classes | holds | readers | license of the sounds |\n"
     return HEAD + head + "|---" * 9 + "|\n" + "".join(_row(card) for card in cards)
 

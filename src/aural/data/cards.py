@@ -20,7 +20,7 @@ from aural.data.readers.files import Files, find_root
 
 
 class Split(Config):
-    """What a split must hold."""
+    """The expected contents of a split."""
 
     clips: int | None = None  # None: not published, or depends on the release
     captions: int | None = None
@@ -80,11 +80,11 @@ class DatasetCard(Config):
         return len(self.classes) or self.class_count
 
     def files(self, folder: str | Path) -> Files:
-        """The files of a download; `folder` may be the data's own folder or one or two above it."""
+        """Return the files of a download; `folder` may be the data's folder or one or two levels above it."""
         return find_root(folder, [part.anchor for part in self.parts if not part.optional])
 
     def items(self, files: Files, splits: Sequence[str] = (), *, partial: bool = False) -> Iterator[Item]:
-        """The clips of all parts (of the named splits), whether their sound is there or not.
+        """Return the clips of all parts (of the named splits), whether their sound exists or not.
 
         A part whose table is missing is an error, unless the card calls it optional or `partial` is given.
         """
@@ -99,7 +99,7 @@ class DatasetCard(Config):
 
 
 def reader(values: Mapping[str, Any], number: int) -> Reader:
-    """A part of a card: its reader by name, with the rest as the reader's parameters."""
+    """Build a part of a card: a reader by name, with the other keys as its parameters."""
     rest = dict(values)
     name = str(rest.pop("reader", ""))
     return READERS[name].parse(rest, f"parts.{number} ({name})")

@@ -1,4 +1,4 @@
-"""What is missing, surplus or broken in a download, and the mend: a card's word against the files that are there."""
+"""Compare a downloaded data set with its card and report missing, unexpected and broken files, each with a fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aural.data.cards import DatasetCard
 from aural.data.readers import Item
 from aural.data.readers.files import Files, ignored
 
-KINDS: Final = ("table", "missing", "broken", "surplus", "count", "label", "split", "checksum")
+KINDS: Final = ("table", "missing", "broken", "unexpected", "count", "label", "split", "checksum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +38,45 @@ class Report:
     present: dict[str, int] = field(default_factory=dict)  # of these, with a sound file
     absent: list[str] = field(default_factory=list)  # optional parts that are not there
     problems: list[Problem] = field(default_factory=list)
-    known: list[Problem] = field(default_factory=list)  # defects that the card tells of
+    documented: list[Problem] = field(default_factory=list)  # defects that the card lists
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is wrong but what the card tells of."""
+    def intact(self) -> bool:
+        """True if the only defects are those that the card lists."""
         return not self.problems
 
     def of(self, kind: str) -> list[Problem]:
-        """The problems of one kind."""
+        """Return the problems of one kind."""
         return [problem for problem in self.problems if problem.kind == kind]
 
     def lines(self, show: int = 5) -> Iterator[str]:
-        """The report as text: counts, then each kind of problem with `show` examples and its mend."""
+        """Yield the lines of the report: counts, then each kind of problem with `show` examples and its fix."""
         yield f"{self.card.title} ({self.card.version}) in {self.root}"
         for split, expected in self.card.splits.items():
             rows, there = self.clips.get(split, 0), self.present.get(split, 0)
             wanted = f" of {expected.clips:,} published" if expected.clips is not None else ""
             yield f"  {split}: {rows:,} clips in the tables{wanted}, {there:,} sounds there"
         for kind in KINDS:
-            if found := self.of(kind):
-                yield f"{kind}: {len(found):,} ({self.mend(kind)})"
-                yield from (f"  {problem.where}: {problem.why}" for problem in found[:show])
-                if len(found) > show:
-                    yield f"  ... and {len(found) - show:,} more"
+            if problems := self.of(kind):
+                yield f"{kind}: {len(problems):,} ({self.fix(kind)})"
+                yield from (f"  {problem.where}: {problem.why}" for problem in problems[:show])
+                if len(problems) > show:
+                    yield f"  ... and {len(problems) - show:,} more"
         for glob in self.absent:
             yield f"not there, optional: {glob}"
-        for problem in self.known:
+        for problem in self.documented:
             yield f"known defect: {problem.where}: {problem.why}"
-        if self.whole:
-            yield "nothing is missing, surplus or broken"
+        if self.intact:
+            yield "nothing is missing, unexpected or broken"
 
-    def mend(self, kind: str) -> str:
-        """What to do about a kind of problem."""
+    def fix(self, kind: str) -> str:
+        """Return how to fix a kind of problem."""
         gone = "sounds gathered from the web vanish; go on with --partial and state the count, or gather again"
         return {
             "table": f"get the data set so: {self.card.get}",
             "missing": gone if self.card.gathered else "unpack the archives again, or get what is missing",
             "broken": "unpack these again; if they stay broken, fetch their archive again",
-            "surplus": "no table names them: leftovers, copies or another version; delete them or leave them be",
+            "unexpected": "no table names them: leftovers, copies or another version; delete or ignore them",
             "count": "the tables are another version's or cut off; get them again",
             "label": "the tables are another version's, or the card is wrong: report it",
             "split": "one sound stands in two splits: score neither with the other as training set",
@@ -96,7 +96,7 @@ def check(
     """Compare a download with its card.
 
     Headers of all sounds are read; `decode` reads them to the end, which also finds truncated and silent ones.
-    `checksums` hashes published archives that lie in the folder.
+    `checksums` hashes published archives in the folder.
     """
     files = card.files(folder)
     report = Report(card, files.root)
@@ -108,17 +108,17 @@ def check(
     if not splits:
         surplus = set(files.audio).difference(named)
         odd = (path for path in files.audio if path in surplus and not ignored(path, card.ignore))
-        report.problems += [Problem("surplus", path, "no table names it") for path in odd]
+        report.problems += [Problem("unexpected", path, "no table names it") for path in odd]
     if checksums:
         report.problems += _checksums(card, files)
-    told = {p: why for p in report.problems for glob, why in card.known_bad.items() if ignored(p.where, [glob])}
-    report.known = [Problem(p.kind, p.where, f"{p.why}; {why}") for p, why in told.items()]
-    report.problems = [problem for problem in report.problems if problem not in told]
+    listed = {p: why for p in report.problems for glob, why in card.known_bad.items() if ignored(p.where, [glob])}
+    report.documented = [Problem(p.kind, p.where, f"{p.why}; {why}") for p, why in listed.items()]
+    report.problems = [problem for problem in report.problems if problem not in listed]
     return report
 
 
 def sound_fault(path: Path, decode: bool = False) -> str:
-    """Why a sound file cannot be used, or ""."""
+    """Return why a sound file cannot be used, or ""."""
     from aural.audio import io
 
     try:
@@ -200,6 +200,6 @@ def _checksums(card: DatasetCard, files: Files) -> Iterator[Problem]:
         kind, _, digest = published.partition(":")
         for path in files.glob(f"**/{name}"):
             with (files.root / path).open("rb") as stream:
-                found = hashlib.file_digest(stream, kind).hexdigest()
-            if found != digest:
-                yield Problem("checksum", path, f"{kind} is {found}, published is {digest}")
+                actual = hashlib.file_digest(stream, kind).hexdigest()
+            if actual != digest:
+                yield Problem("checksum", path, f"{kind} is {actual}, published is {digest}")

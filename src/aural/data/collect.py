@@ -1,4 +1,4 @@
-"""From a download to its manifest: every clip of a card's tables whose sound is there becomes a row."""
+"""Turn a download into a manifest: every clip of a card's tables whose sound exists becomes a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aural.data.readers import Item
 
 @dataclass(frozen=True)
 class Collected:
-    """What a manifest was made of: its rows, clips without sound, and sounds that cannot be read, with the reason."""
+    """The result of `collect`: rows, clips without sound, and unreadable sounds with the reason."""
 
     path: Path
     rows: int
@@ -37,7 +37,7 @@ def collect(
 ) -> Collected:
     """Write the manifest of a download; paths in it are relative to its own folder, which must hold the data.
 
-    A missing or unreadable sound is an error that names the first, unless `partial`: then it is left out and told.
+    A missing or unreadable sound is an error that names the first, unless `partial`: then it is left out and reported.
     `hashes` decodes every sound for its sha256.
     """
     files = card.files(folder)
@@ -55,7 +55,7 @@ def collect(
         facts = list(pool.map(lambda item: _facts(files.root / item.path, hashes), there))
     broken = tuple((item.path, fact) for item, fact in zip(there, facts, strict=True) if isinstance(fact, str))
     if broken and not partial:
-        raise DataError(f"{files.root / broken[0][0]}: {broken[0][1]}; mend it or go on without it by --partial")
+        raise DataError(f"{files.root / broken[0][0]}: {broken[0][1]}; fix it, or continue without it with --partial")
     rows = [row(card, item, prefix, fact) for item, fact in zip(there, facts, strict=True) if not isinstance(fact, str)]
     if not rows:
         raise DataError(f"{files.root}: holds no sound of {card.title}; {card.get}")
@@ -66,7 +66,7 @@ def collect(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is measured of a sound."""
+    """Measured values of a sound."""
 
     duration_s: float
     sample_rate_hz: int
@@ -75,7 +75,7 @@ class Facts:
 
 
 def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
-    """An item as a row of the manifest; what has no column stands in `meta`."""
+    """Return an item as a row of the manifest; values without a column are stored in `meta`."""
     meta: dict[str, object] = dict(item.meta)
     if item.fold:
         meta["fold"] = item.fold
@@ -103,7 +103,7 @@ def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
 
 
 def folds(rows: Sequence[Row]) -> Iterator[str]:
-    """The fold of each row, "" where it has none."""
+    """Return the fold of each row, "" for rows without one."""
     for one in rows:
         yield str(json.loads(one.meta).get("fold", "")) if one.meta else ""
 
@@ -116,7 +116,7 @@ def _facts(path: Path, hashes: bool) -> Facts | str:
         info = io.info(path)
         if not hashes and info.frames:
             return Facts(info.frames / info.sample_rate_hz, info.sample_rate_hz, info.channels)
-        clip = io.read(path)  # containers do not always tell their length
+        clip = io.read(path)  # containers do not always state their length
         digest = pcm_sha256(clip) if hashes else ""
         return Facts(clip.duration_s, clip.sample_rate_hz, clip.channels, digest)
     except AudioError as error:

@@ -19,7 +19,7 @@ _MIRROR: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def encode(clip: Clip, codec: Codec, bits: int = 16) -> bytes:
-    """A clip as a FLAC or Opus file.
+    """Encode a clip as a FLAC or Opus file.
 
     FLAC holds round(x * 2^(bits-1)), so samples that came from that many bits return exactly. Opus knows five rates;
     another is resampled to 48 kHz.
@@ -40,19 +40,19 @@ def encode(clip: Clip, codec: Codec, bits: int = 16) -> bytes:
 
 
 def integers(clip: Clip, bits: int) -> np.ndarray:
-    """(T, C) int16 for 16 bit; int32 with the samples in the upper 24 bits for 24.
+    """Return (T, C) int16 for 16 bit; int32 with the samples in the upper 24 bits for 24.
 
     Scaling by a power of two is exact in float32, and so are all integers of 24 bits.
     """
     full = float(1 << (bits - 1))
-    whole = clip.samples * np.float32(full)
-    np.rint(whole, out=whole)
-    np.clip(whole, -full, full - 1, out=whole)
-    return whole.astype(np.int16).T if bits == 16 else (whole.astype(np.int32) << 8).T
+    integers = clip.samples * np.float32(full)
+    np.rint(integers, out=integers)
+    np.clip(integers, -full, full - 1, out=integers)
+    return integers.astype(np.int16).T if bits == 16 else (integers.astype(np.int32) << 8).T
 
 
 def steady_ogg(data: bytes) -> bytes:
-    """The same Ogg stream under a fixed serial number; encoders draw one at random, so equal sounds would differ."""
+    """Return the Ogg stream with a fixed serial number; encoders draw it at random, so equal sounds would differ."""
     out = bytearray(data)
     at = 0
     while at + 27 <= len(out) and out[at : at + 4] == b"OggS":

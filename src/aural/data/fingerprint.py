@@ -1,7 +1,7 @@
 """A small spectral fingerprint: the same recording re-encoded, resampled, re-levelled or re-trimmed stays close.
 
 24 log-spaced bands (100 to 5,500 Hz) by 20 equal stretches of the sounding part, in dB relative to the loudest cell and
-floored at -60; a 4-byte float with the sounding part's length in seconds stands before them.
+floored at -60; a 4-byte float with the length of the sounding part in seconds precedes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZE: Final = 4 + BANDS * STRETCHES
 
 
 def fingerprint(clip: Clip) -> bytes:
-    """The fingerprint of a clip, `SIZE` bytes; b"" for silence or less than 32 ms."""
+    """Return the fingerprint of a clip, `SIZE` bytes; b"" for silence or less than 32 ms."""
     mono = resample(to_mono(clip.samples), clip.sample_rate_hz, RATE_HZ)[0]
     sounding = _sounding(mono)
     if len(sounding) < WINDOW:
@@ -45,7 +45,7 @@ def fingerprint(clip: Clip) -> bytes:
 
 
 def similar(prints: Sequence[bytes], near_db: float = NEAR_DB) -> Iterator[tuple[int, int]]:
-    """Pairs (i, j), i < j, of prints that are near-duplicates; empty prints match nothing."""
+    """Return pairs (i, j), i < j, of prints that are near-duplicates; empty prints match nothing."""
     at = np.array([i for i, p in enumerate(prints) if len(p) == SIZE], dtype=np.int64)
     if len(at) < 2:
         return
@@ -60,8 +60,8 @@ def similar(prints: Sequence[bytes], near_db: float = NEAR_DB) -> Iterator[tuple
     for first in range(0, len(at), 512):  # the rows of a block meet only rows at most 5 % longer
         block = slice(first, min(first + 512, len(at)))
         end = int(np.searchsorted(lengths, lengths[block.stop - 1] * (1 + LENGTH_TOLERANCE), side="right"))
-        apart = norms[block, None] + norms[None, first:end] - 2 * cells[block] @ cells[first:end].T
-        for i, j in np.argwhere(apart < limit):
+        distances = norms[block, None] + norms[None, first:end] - 2 * cells[block] @ cells[first:end].T
+        for i, j in np.argwhere(distances < limit):
             if j > i and lengths[first + j] <= lengths[first + i] * (1 + LENGTH_TOLERANCE):
                 a, b = int(at[first + i]), int(at[first + j])
                 yield (a, b) if a < b else (b, a)

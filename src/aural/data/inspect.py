@@ -1,4 +1,4 @@
-"""What shards hold: samples, hours, splits, sources, codecs, captions, and what is damaged in them."""
+"""Count the contents of shards: samples, hours, splits, sources, codecs, captions, and damaged entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Inspection:
     damage_count: int = 0
 
     def lines(self, show: int = 3) -> Iterator[str]:
-        """The counts as text."""
+        """Return the counts as text."""
         yield f"{self.shards:,} shards, {self.samples:,} samples, {self.size_bytes / 1e6:,.1f} MB of sound"
         yield f"{self.seconds / 3600:,.2f} hours, {self.captions:,} captions"
         for name, counts in self.by.items():
@@ -40,19 +40,21 @@ def inspect(shards: str | Sequence[str], *, decode: bool = False) -> Inspection:
     """Read all samples; checksums are compared, and with `decode` every sound is decoded."""
     names = (shards,) if isinstance(shards, str) else tuple(shards)
     stream = ShardStream(StreamConfig(shards=names, shuffle=False, mix=1, decode=decode))
-    found = Inspection(shards=len(stream.shards), by={name: Counter() for name in ("split", "source", "codec", "rate")})
+    inspection = Inspection(
+        shards=len(stream.shards), by={name: Counter() for name in ("split", "source", "codec", "rate")}
+    )
     for sample in stream:
         meta, captions = sample.meta, sample.captions
-        found.samples += 1
-        found.size_bytes += len(sample.audio)
-        found.seconds += sample.clip.duration_s if sample.clip else float(meta.get("duration_s", 0.0))
-        found.captions += len(captions)
+        inspection.samples += 1
+        inspection.size_bytes += len(sample.audio)
+        inspection.seconds += sample.clip.duration_s if sample.clip else float(meta.get("duration_s", 0.0))
+        inspection.captions += len(captions)
         rate = sample.clip.sample_rate_hz if sample.clip else meta.get("sample_rate_hz", "")
         facts = {"split": meta.get("split", ""), "source": meta.get("source", ""), "codec": sample.suffix, "rate": rate}
         for name, value in facts.items():
-            found.by[name][str(value)] += 1
-        if len(found.first) < 10:
+            inspection.by[name][str(value)] += 1
+        if len(inspection.first) < 10:
             words = captions[0] if captions else ", ".join(meta.get("tags", ())) or meta.get("label", "")
-            found.first.append(f"{sample.key}.{sample.suffix}: {words}")
-    found.damages, found.damage_count = stream.skipped, stream.skip_count
-    return found
+            inspection.first.append(f"{sample.key}.{sample.suffix}: {words}")
+    inspection.damages, inspection.damage_count = stream.skipped, stream.skip_count
+    return inspection

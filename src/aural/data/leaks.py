@@ -26,12 +26,12 @@ class Leak:
 
 
 def leaks(manifest: Manifest, *, near_duplicates: bool = True) -> list[Leak]:
-    """Every pair of splits that shares a sound, a near-duplicate, a group (recording, kit, soundfont) or a speaker.
+    """Return the pairs of splits that share a sound, near-duplicate, group (recording, kit, soundfont) or speaker.
 
-    One leak is told per shared thing and pair of splits; an empty list means that the splits are clean.
+    One leak is reported per shared thing and pair of splits; an empty list means that the splits are clean.
     """
     paths, splits = manifest.column("path"), manifest.column("split")
-    found: list[Leak] = []
+    listed: list[Leak] = []
     for kind, name in (("same sound", "sha256"), ("group", "group"), ("speaker", "speaker")):
         first: dict[str, dict[str, str]] = defaultdict(dict)
         for value, split, path in zip(manifest.column(name), splits, paths, strict=True):
@@ -39,10 +39,10 @@ def leaks(manifest: Manifest, *, near_duplicates: bool = True) -> list[Leak]:
                 first[value].setdefault(split, path)
         for value, seen in first.items():
             for (a, path_a), (b, path_b) in combinations(seen.items(), 2):
-                found.append(Leak(kind, value[:60], path_a, a, path_b, b))
+                listed.append(Leak(kind, value[:60], path_a, a, path_b, b))
     if near_duplicates:
         hashes = manifest.column("sha256")
         for i, j in similar(manifest.column("fingerprint")):
             if splits[i] != splits[j] and (not hashes[i] or hashes[i] != hashes[j]):
-                found.append(Leak("near-duplicate", "by fingerprint", paths[i], splits[i], paths[j], splits[j]))
-    return found
+                listed.append(Leak("near-duplicate", "by fingerprint", paths[i], splits[i], paths[j], splits[j]))
+    return listed

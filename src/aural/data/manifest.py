@@ -56,7 +56,7 @@ class Row:
     speaker: str = ""
     group: str = ""
     fingerprint: bytes = b""  # spectral fingerprint for near-duplicates, see `similar`
-    meta: str = ""  # JSON of what else the source tells (pitch, velocity, timed events ...)
+    meta: str = ""  # JSON of what else the source states (pitch, velocity, timed events ...)
 
 
 COLUMNS: Final = tuple(f.name for f in dataclasses.fields(Row))
@@ -73,7 +73,7 @@ def pcm_sha256(clip: Clip) -> PcmHash:
 
 
 def schema() -> pa.Schema:
-    """The parquet schema; its metadata carries the version."""
+    """Return the parquet schema; its metadata carries the version."""
     import pyarrow as pa
 
     texts = pa.list_(pa.string())
@@ -100,23 +100,23 @@ class Manifest:
         return Row(**self.table.slice(index, 1).to_pylist()[0])
 
     def column(self, name: str) -> list[Any]:
-        """All values of one column."""
+        """Return all values of one column."""
         if name not in COLUMNS:
             raise DataError(f'the manifest has no column "{name}"; {near_miss(name, COLUMNS)}')
         values: list[Any] = self.table.column(name).to_pylist()
         return values
 
     def rows(self) -> Iterator[Row]:
-        """The rows in file order."""
+        """Yield the rows in file order."""
         for batch in self.table.to_batches(max_chunksize=4096):
             yield from (Row(**values) for values in batch.to_pylist())
 
     def file(self, row: Row) -> Path:
-        """Where the row's sound lies."""
+        """Return the path of the row's sound."""
         return self.folder / row.path
 
     def filter(self, keep: Callable[[Row], bool] | None = None, **equal: str | Sequence[str]) -> Manifest:
-        """Rows whose columns equal a value or are one of several, and that `keep` accepts.
+        """Return the rows whose columns equal a value or one of several, and that `keep` accepts.
 
         >>> manifest.filter(split="train", family=["animal", "vehicle"])  # doctest: +SKIP
         """
@@ -136,7 +136,7 @@ class Manifest:
 
 
 def from_rows(rows: Iterable[Row], folder: str | Path) -> Manifest:
-    """A manifest in memory."""
+    """Build a manifest in memory."""
     import pyarrow as pa
 
     rows = list(rows)
@@ -202,4 +202,4 @@ def check(manifest: Manifest, name: str) -> None:
         if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
             raise DataError(f'{where}: sha256 "{sha256}" is not 64 hexadecimal digits')
         if (first := seen.setdefault((path, start_s), number)) != number:
-            raise DataError(f"{where}: stands already in row {first}; keep one")
+            raise DataError(f"{where}: is already in row {first}; keep one")

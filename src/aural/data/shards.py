@@ -1,4 +1,4 @@
-"""Shards: a manifest as webdataset tars, KEY.flac beside KEY.json, the same bytes for the same manifest.
+"""Write a manifest as webdataset tars (shards), KEY.flac next to KEY.json, the same bytes for the same manifest.
 
 Every shard is written under a temporary name and put in place whole, so a killed run leaves no half a tar and goes on
 where it stopped. KEY is the row's number in the manifest. The tars are plain ustar, read by webdataset too.
@@ -32,11 +32,11 @@ NOT_CARRIED: Final = ("fingerprint", "path")  # columns that a sample does not t
 
 
 class ShardConfig(Config):
-    """How shards are written."""
+    """Options of writing shards."""
 
     codec: Codec = "flac"
     size: Annotated[int, Field(ge=1)] = 1000  # clips a shard
-    sample_rate_hz: Annotated[int | None, Field(ge=1_000)] = None  # None: as it is
+    sample_rate_hz: Annotated[int | None, Field(ge=1_000)] = None  # None: unchanged
     mono: bool = False
     bits: Literal[16, 24] = 16
     seed: int | None = None  # shuffle the clips over the shards
@@ -53,7 +53,7 @@ class Skip:
 
 @dataclass(frozen=True)
 class Written:
-    """What lies in the folder after `write_shards`."""
+    """The contents of the folder after `write_shards`."""
 
     shards: tuple[str, ...]
     samples: int
@@ -83,16 +83,20 @@ def write_shards(
         )
         states = list(new)
     skipped = tuple(Skip(**skip) for state in states for skip in state["skipped"])
-    made = Written(
+    result = Written(
         tuple(names),
         sum(state["samples"] for state in states),
         sum(state["size_bytes"] for state in states),
         skipped,
         sum(state is not None for state in done),
     )
-    index = {"samples": made.samples, "size_bytes": made.size_bytes, "shards": dict(zip(names, states, strict=True))}
+    index = {
+        "samples": result.samples,
+        "size_bytes": result.size_bytes,
+        "shards": dict(zip(names, states, strict=True)),
+    }
     _put_json(out, INDEX, index)
-    return made
+    return result
 
 
 def _plan(out: str, config: ShardConfig, rows: Sequence[Row], folder: Path) -> None:
@@ -101,18 +105,18 @@ def _plan(out: str, config: ShardConfig, rows: Sequence[Row], folder: Path) -> N
     for row in rows:
         digest.update(json.dumps([str(v) for v in dataclasses.astuple(row)]).encode())
     plan = {"version": 1, "manifest": digest.hexdigest(), "clips": len(rows), "config": config.model_dump()}
-    if (found := remote.read_bytes(out, PLAN)) is None:
+    if (listing := remote.read_bytes(out, PLAN)) is None:
         _put_json(out, PLAN, plan)
-    elif json.loads(found) != plan:
+    elif json.loads(listing) != plan:
         raise DataError(f"{out}: holds shards of another manifest or with other options; choose an empty folder")
 
 
 def _state(out: str, name: str) -> dict[str, Any] | None:
     """What is known of a shard that is there whole; None where it must be written."""
-    found = remote.read_bytes(out, f"{name}.json")
-    if found is None:
+    listing = remote.read_bytes(out, f"{name}.json")
+    if listing is None:
         return None
-    state: dict[str, Any] = json.loads(found)
+    state: dict[str, Any] = json.loads(listing)
     return state if remote.file_size(out, name) == state["size_bytes"] else None
 
 

@@ -26,7 +26,7 @@ MAX_NAMED = 1_000
 
 
 class StreamConfig(Config):
-    """What is read, in which order, and by whom."""
+    """Options of a stream: what is read, in which order, and by which rank and worker."""
 
     shards: tuple[str, ...]  # folders, globs or names; local or any fsspec location
     seed: int = 0
@@ -62,7 +62,7 @@ class Sample:
 
     @property
     def captions(self) -> list[str]:
-        """All captions that the sample carries."""
+        """Return all captions that the sample carries."""
         grains = [self.meta.get(f"caption_{grain}", "") for grain in ("label", "short", "detailed")]
         return [text for text in [*self.meta.get("captions", ()), *grains] if text]
 
@@ -79,7 +79,7 @@ class ShardStream:
         self._epoch = self._group = self._before = self._position = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The position: epoch, group of shards, samples in the groups before, number within the group."""
+        """Return the position: epoch, group of shards, samples in the groups before, number within the group."""
         return {
             "epoch": self._epoch,
             "group": self._group,

@@ -1,4 +1,4 @@
-"""Where the samples of a tar lie: a scan of its headers that goes on behind damage and names it."""
+"""Locate the samples of a tar: scan its headers, continue after damage and report it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Entry:
 
 
 def scan(stream: BinaryIO) -> tuple[list[Entry], list[str]]:
-    """The samples of a tar in order, and what is damaged in it, in words.
+    """Return the samples of a tar in order, and descriptions of its damage.
 
     Members of one sample follow each other and share the name up to its first dot (the webdataset rule).
     """

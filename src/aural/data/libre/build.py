@@ -43,12 +43,12 @@ MAX_RATE_HZ: Final = 48_000
 MIN_S: Final = 0.03
 SILENT_DB: Final = -75.0
 UNPACKED: Final = ".unpacked-"
-SPARE: Final = 1.25  # so many times a class's cap are decoded, for duplicates fall out later
+SPARE: Final = 1.25  # multiple of a class's cap that is decoded, since duplicates are removed later
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a build did: the manifest, sounds left out with the reason, packages that could not be had."""
+    """The result of a build: the manifest, skipped sounds with the reason, unavailable packages."""
 
     manifest: Path
     clips: int
@@ -59,7 +59,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a build reads and writes: the corpus folder, a folder of .deb files, and the length of stored clips."""
+    """Paths and limits of a build: the corpus folder, a folder of .deb files, and the length of stored clips."""
 
     out: Path
     debs: Path | None = None
@@ -129,7 +129,7 @@ def _finished(cards: list[SourceCard], place: Place, jobs: int) -> Iterator[tupl
 
 
 def _end_with(parent: int) -> None:
-    """A worker ends soon after its parent, even one that was killed: it must not write beside the next build."""
+    """A worker ends soon after its parent, even one that was killed: it must not write during the next build."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -179,9 +179,9 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
     rows: dict[str, Row] = {}
     copyright_file = Copyright.of(unpacked)
     folder = place.out / "clips" / card.name
-    for found, said in _chosen(card, unpacked, skipped):
+    for source_clip, meant in _chosen(card, unpacked, skipped):
         try:
-            clip = _clip(found, place.longest_s)
+            clip = _clip(source_clip, place.longest_s)
         except AudioError:
             skipped["cannot be decoded"] += 1
             continue
@@ -189,7 +189,7 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
         if clip.duration_s < MIN_S or rms_db < SILENT_DB:
             skipped["silent or shorter than 30 ms"] += 1
             continue
-        name = _file_name(found.name)
+        name = _file_name(source_clip.name)
         while name in rows:
             name = name.removesuffix(".flac") + "_.flac"
         _write_flac(folder / name, clip)
@@ -203,17 +203,17 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
             channels=clip.channels,
             rms_db=round(rms_db, 2),
             source_version=version,
-            license=_license(card, found, copyright_file),
-            label=found.label or said.phrase or said.class_name,
-            class_name=said.class_name,
-            family=taxonomy().families[said.class_name],
-            caption_label=said.phrase,
-            language=found.language,
-            transcript=found.transcript,
-            speaker=found.speaker,
-            group=f"{card.group_prefix or card.name}/{_group(card, found, said.class_name)}",
+            license=_license(card, source_clip, copyright_file),
+            label=source_clip.label or meant.phrase or meant.class_name,
+            class_name=meant.class_name,
+            family=taxonomy().families[meant.class_name],
+            caption_label=meant.phrase,
+            language=source_clip.language,
+            transcript=source_clip.transcript,
+            speaker=source_clip.speaker,
+            group=f"{card.group_prefix or card.name}/{_group(card, source_clip, meant.class_name)}",
             fingerprint=fingerprint(clip),
-            meta=json.dumps(found.meta, sort_keys=True) if found.meta else "",
+            meta=json.dumps(source_clip.meta, sort_keys=True) if source_clip.meta else "",
         )
     return [rows[name] for name in sorted(rows)], dict(sorted(skipped.items()))
 
@@ -222,32 +222,34 @@ def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tup
     """The sounds that a rule names, in the reader's order; of classes far over the card's cap only a part."""
     by_class: dict[tuple[str, str], list[tuple[str, SourceClip, Meaning]]] = defaultdict(list)
     order: list[str] = []
-    for found in readers[card.reader](unpacked, card):
-        known = found.class_name or ("speech" if found.language and not card.rules else "")
-        said = Meaning(known) if known else meaning(card, found.said or found.name)
-        if said.refused:
-            skipped[said.refused] += 1
+    for source_clip in readers[card.reader](unpacked, card):
+        fixed_class = source_clip.class_name or ("speech" if source_clip.language and not card.rules else "")
+        meant = Meaning(fixed_class) if fixed_class else meaning(card, source_clip.said or source_clip.name)
+        if meant.refused:
+            skipped[meant.refused] += 1
             continue
-        rank = hashlib.sha256(found.name.encode()).hexdigest()
-        by_class[said.class_name, found.language].append((rank, found, said))
+        rank = hashlib.sha256(source_clip.name.encode()).hexdigest()
+        by_class[meant.class_name, source_clip.language].append((rank, source_clip, meant))
         order.append(rank)
     keep: dict[str, tuple[SourceClip, Meaning]] = {}
     for some in by_class.values():
         most = round(card.cap * SPARE) if card.cap else len(some)
         if len(some) > most:
             skipped["over the cap of its class"] += len(some) - most
-        keep |= {rank: (found, said) for rank, found, said in sorted(some, key=lambda item: item[0])[:most]}
+        keep |= {
+            rank: (source_clip, meant) for rank, source_clip, meant in sorted(some, key=lambda item: item[0])[:most]
+        }
     return [keep[rank] for rank in dict.fromkeys(order) if rank in keep]
 
 
-def _clip(found: SourceClip, longest_s: float) -> Clip:
+def _clip(source_clip: SourceClip, longest_s: float) -> Clip:
     """Return the sound as it is stored: at most `longest_s` and 48 kHz, one channel where both are equal."""
-    if isinstance(found.sound, Clip):
-        clip = found.sound
-    elif callable(found.sound):
-        clip = found.sound()
+    if isinstance(source_clip.sound, Clip):
+        clip = source_clip.sound
+    elif callable(source_clip.sound):
+        clip = source_clip.sound()
     else:
-        clip = read(found.sound, duration_s=longest_s)
+        clip = read(source_clip.sound, duration_s=longest_s)
     samples = clip.samples[:, : round(longest_s * clip.sample_rate_hz)]
     rate = clip.sample_rate_hz
     if rate > MAX_RATE_HZ:
@@ -276,22 +278,22 @@ def _file_name(name: str) -> str:
     return "/".join(part or "_" for part in parts) + ".flac"
 
 
-def _group(card: SourceCard, found: SourceClip, class_name: str) -> str:
+def _group(card: SourceCard, source_clip: SourceClip, class_name: str) -> str:
     if card.group in ("source", "class"):
         return "all" if card.group == "source" else class_name
-    if found.group:
-        return found.group
-    plain = plain_name(found.name)
+    if source_clip.group:
+        return source_clip.group
+    plain = plain_name(source_clip.name)
     return plain.rpartition("/")[0] or "all" if card.group == "folder" else plain
 
 
-def _license(card: SourceCard, found: SourceClip, copyright_file: Copyright) -> str:
+def _license(card: SourceCard, source_clip: SourceClip, copyright_file: Copyright) -> str:
     from fnmatch import fnmatchcase
 
     for pattern, license in card.licenses.items():
-        if fnmatchcase(found.name, pattern):
+        if fnmatchcase(source_clip.name, pattern):
             return license
-    return found.license or copyright_file.license(f"{card.root}/{found.name}") or card.license
+    return source_clip.license or copyright_file.license(f"{card.root}/{source_clip.name}") or card.license
 
 
 def _write_dropped(path: Path, dropped: list[Dropped]) -> None:

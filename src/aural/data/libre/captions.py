@@ -107,7 +107,7 @@ class Captions:
 def captions(
     seed: str, class_name: str, phrase: str, duration_s: float, fingerprint: bytes, *, also: Sequence[str] = ()
 ) -> Captions:
-    """Captions of a sound event: `phrase` (or the class's own) says what is heard."""
+    """Return captions of a sound event; `phrase` (or that of the class) names the sound."""
     rng = random.Random(seed)
     phrases = [phrase] if phrase else list(taxonomy().phrases[class_name])
     first = phrases[0] if rng.random() < 0.5 else rng.choice(phrases)
@@ -120,7 +120,7 @@ def captions(
 
 
 def note_captions(seed: str, class_name: str, midi: int, velocity: int) -> Captions:
-    """Captions of one instrument note."""
+    """Return captions of one instrument note."""
     rng = random.Random(seed)
     phrase = taxonomy().phrases[class_name][0]
     force = "soft" if velocity < 60 else "loud" if velocity > 100 else "moderate"
@@ -133,7 +133,7 @@ def note_captions(seed: str, class_name: str, midi: int, velocity: int) -> Capti
 
 
 def speech_captions(seed: str, language: str, transcript: str, who: str) -> Captions:
-    """Captions of speech; the words are quoted in the detailed one."""
+    """Return captions of speech; the words are quoted in the detailed one."""
     rng = random.Random(seed)
     name = LANGUAGES.get(language, language)
     filled = [sentence(t.replace("{who}", who).replace("{language}", name)) for t in SPEECH_SHORT]
@@ -144,7 +144,7 @@ def speech_captions(seed: str, language: str, transcript: str, who: str) -> Capt
 
 
 def measured(duration_s: float, fingerprint: bytes, rng: random.Random) -> list[str]:
-    """Words for what was measured: length, brightness and how it ends."""
+    """Return words for the measured values: length, brightness and how it ends."""
     words: list[str] = []
     if duration_s < 0.4:
         words.append(rng.choice(["very short", "lasting a moment", "in a split second"]))
@@ -170,7 +170,7 @@ def measured(duration_s: float, fingerprint: bytes, rng: random.Random) -> list[
 
 
 def fill(template: str, phrase: str, details: str) -> str:
-    """A sentence out of a template."""
+    """Fill in a template and return the sentence."""
     return sentence(template.replace("{x}", phrase).replace("{d}", details))
 
 
@@ -180,5 +180,5 @@ def sentence(text: str) -> str:
 
 
 def bare(phrase: str) -> str:
-    """Without its article: "a dog barking" -> "dog barking"."""
+    """Remove the article: "a dog barking" -> "dog barking"."""
     return re.sub(r"^(a|an|the) ", "", phrase)

@@ -55,7 +55,7 @@ class SourceCard(Config):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a rule says of a name: a class and, where the name tells more, a phrase; or why the sound is left out."""
+    """The result of a rule for a name: a class and optionally a phrase, or the reason why the sound is skipped."""
 
     class_name: str = ""
     phrase: str = ""
@@ -66,13 +66,13 @@ NUMBER = re.compile(r"[-_. ]*\(?\d+\)?$")
 
 
 def plain_name(name: str) -> str:
-    """A name as rules see it: lower case, without suffix and trailing number: "Doors/Open_02.ogg" -> "doors/open"."""
+    """Normalize a name for rules (lower case, no suffix, no trailing number): "Doors/Open_02.ogg" -> "doors/open"."""
     stem = re.sub(r"\.(wav|ogg|oga|flac|mp3|aiff?|au|opus|wv|g722|pat)$", "", name, flags=re.IGNORECASE).lower()
     return NUMBER.sub("", stem) or stem
 
 
 def meaning(card: SourceCard, name: str) -> Meaning:
-    """The first rule whose pattern fits the plain name."""
+    """Return the first rule whose pattern fits the plain name."""
     plain = plain_name(name)
     for patterns, what in card.rules.items():
         if any(fnmatchcase(plain, pattern.strip()) for pattern in patterns.split(" | ")):
@@ -96,7 +96,7 @@ class Taxonomy:
 
 @lru_cache(maxsize=1)
 def taxonomy() -> Taxonomy:
-    """The table in `catalog/datasets/libre/taxonomy.toml`."""
+    """Return the table in `catalog/datasets/libre/taxonomy.toml`."""
     values = read_mapping(package_folder("datasets/libre") / "taxonomy.toml")
     families: dict[str, str] = {}
     phrases: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What a careful curator does with the rows of all sources: duplicates out, caps, splits without leaks, captions.
+"""Curate the rows of all sources: remove duplicates, apply caps, split without leaks, write captions.
 
 Every choice follows from the rows and the cards alone (ties by hash), so any order of building gives one manifest.
 """
@@ -34,7 +34,7 @@ class Dropped:
 
 
 def curate(rows: Iterable[Row], cards: Mapping[str, SourceCard]) -> tuple[list[Row], list[Dropped]]:
-    """(kept rows with splits and captions, what was dropped), both in order of path."""
+    """Return (kept rows with splits and captions, what was dropped), both in order of path."""
     dropped: list[Dropped] = []
     # A sound that a source for testing only also holds stays there: such sources come first everywhere below.
     ordered = sorted(rows, key=lambda row: (cards[row.source].split != "eval-only", row.path))
@@ -75,7 +75,7 @@ def _exact(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropp
 
 
 def _near(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """Near-duplicates: the first stays. Rendered notes are told apart by key and velocity, and stay."""
+    """Drop near-duplicates except the first. Rendered notes differ by key and velocity and are kept."""
     notes = [cards[row.source].reader in NOTE_READERS for row in rows]
     gone: set[int] = set()
     for i, j in sorted(similar([row.fingerprint for row in rows])):

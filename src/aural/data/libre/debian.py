@@ -40,31 +40,31 @@ PICTURES: Final = frozenset(
 
 
 def fetch(name: str, package: Package, cache: Path, debs: Path | None = None) -> Path:
-    """The .deb of a package: from the folder `debs`, from the cache, or by `apt-get download` (no root needed).
+    """Return the .deb of a package: from the folder `debs`, from the cache, or by `apt-get download` (no root needed).
 
-    The pinned version is asked for first; where the archive has moved on, the current one is taken.
+    The pinned version is requested first; if the archive no longer has it, the current one is used.
     """
     for folder in (debs, cache):
-        if folder is not None and (found := sorted(folder.glob(f"{name}_*.deb"))):
-            pinned = [path for path in found if deb_version(path) == package.version]
-            return (pinned or found)[-1]
+        if folder is not None and (matched := sorted(folder.glob(f"{name}_*.deb"))):
+            pinned = [path for path in matched if deb_version(path) == package.version]
+            return (pinned or matched)[-1]
     if shutil.which("apt-get") is None:
         raise DataError(f"{name}: apt-get is not on this machine; put the .deb into a folder and name it with --debs")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as part:
-        said = ""
+        output = ""
         for wanted in ([f"{name}={package.version}"] if package.version else []) + [name]:
             run = subprocess.run(["apt-get", "download", wanted], cwd=part, capture_output=True, text=True, check=False)
             if run.returncode == 0 and (got := list(Path(part).glob("*.deb"))):
                 final = cache / got[0].name
                 os.replace(got[0], final)
                 return final
-            said = next((line for line in run.stderr.splitlines() if line.startswith("E:")), said)
-    raise DataError(f"{name}: cannot be downloaded ({said[2:].strip() or 'apt-get gave no file'})")
+            output = next((line for line in run.stderr.splitlines() if line.startswith("E:")), output)
+    raise DataError(f"{name}: cannot be downloaded ({output[2:].strip() or 'apt-get gave no file'})")
 
 
 def deb_version(path: Path) -> str:
-    """The version in a .deb file's name: "x_1%3a2.0-1_all.deb" -> "1:2.0-1"."""
+    """Return the version in a .deb file's name: "x_1%3a2.0-1_all.deb" -> "1:2.0-1"."""
     return path.name.split("_")[1].replace("%3a", ":") if path.name.count("_") >= 2 else ""
 
 
@@ -120,22 +120,22 @@ class Copyright:
 
     @classmethod
     def of(cls, unpacked: Path) -> Copyright:
-        """Of an unpacked package; empty where the file is missing or not machine-readable."""
-        found = sorted(unpacked.glob("usr/share/doc/*/copyright"))
-        return cls(found[0].read_text(encoding="utf-8", errors="replace") if found else "")
+        """Read the copyright file of an unpacked package; empty where the file is missing or not machine-readable."""
+        matched = sorted(unpacked.glob("usr/share/doc/*/copyright"))
+        return cls(matched[0].read_text(encoding="utf-8", errors="replace") if matched else "")
 
     def license(self, path: str) -> str:
-        """The SPDX name for an installed path; "" where no stanza but the last resort "*" names it.
+        """Return the SPDX name for an installed path; "" where no stanza but the last resort "*" names it.
 
         Patterns are of paths in the source, which end like the installed ones: "share/game/Sounds/*" also names
         usr/share/games/game/Sounds/a.ogg, as long as a folder and a name agree.
         """
-        best, found = 0, ""
+        best, matched = 0, ""
         for patterns, license in self._stanzas:
             depth = max((_depth(pattern, path) for pattern in patterns), default=0)
             if depth and depth >= best:  # the longest agreement, then the last stanza
-                best, found = depth, license
-        return spdx(found)
+                best, matched = depth, license
+        return spdx(matched)
 
 
 def _depth(pattern: str, path: str) -> int:
@@ -150,9 +150,9 @@ def _depth(pattern: str, path: str) -> int:
 
 
 def spdx(license: str) -> str:
-    """A copyright file's short name as SPDX has it: "GPL-2+" -> "GPL-2.0-or-later", "CC0" -> "CC0-1.0"."""
-    if found := re.fullmatch(r"((?:A|L)?GPL|GFDL|CC-BY(?:-SA)?)-(\d)(\.\d)?(\.0)?(\+)?", license):
-        name, major, minor, _, later = found.groups()
+    """Convert a copyright file's short name to SPDX: "GPL-2+" -> "GPL-2.0-or-later", "CC0" -> "CC0-1.0"."""
+    if matched := re.fullmatch(r"((?:A|L)?GPL|GFDL|CC-BY(?:-SA)?)-(\d)(\.\d)?(\.0)?(\+)?", license):
+        name, major, minor, _, later = matched.groups()
         version = f"{name}-{major}{minor or '.0'}"
         return version if name.startswith("CC") else f"{version}-{'or-later' if later else 'only'}"
     return {"CC0": "CC0-1.0", "Expat": "MIT"}.get(license, license)

@@ -43,7 +43,7 @@ SOURCES: Final = (
 
 
 class MiniConfig(Config):
-    """Which clips libre-mini keeps."""
+    """Limits of the clips that libre-mini keeps."""
 
     sources: tuple[str, ...] = SOURCES
     train: int = 22
@@ -59,7 +59,7 @@ class MiniConfig(Config):
 
 @dataclass(frozen=True)
 class MiniReport:
-    """The finished corpus: its folder, number of clips and bytes of sound, and what the build of its sources said."""
+    """The finished corpus: its folder, number of clips and bytes of sound, and the result of building its sources."""
 
     folder: Path
     clips: int

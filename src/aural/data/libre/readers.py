@@ -48,12 +48,12 @@ readers: Registry[Reader] = Registry("reader")
 
 
 def wanted(name: str, card: SourceCard) -> bool:
-    """Whether the card's `include` patterns accept a name."""
+    """Return whether the card's `include` patterns accept a name."""
     return any(fnmatchcase(name, pattern) for pattern in card.include)
 
 
 def walk(folder: Path, suffixes: frozenset[str] = SOUNDS) -> Iterator[tuple[str, Path]]:
-    """(relative name, path) of the files with such a suffix, in order of name."""
+    """Return (relative name, path) of the files with such a suffix, in order of name."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in suffixes and path.is_file():
             yield path.relative_to(folder).as_posix(), path
@@ -86,7 +86,7 @@ def files(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("tuxpaint")
 def tuxpaint(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Stamps: <stem>.ogg or .wav with the first line of <stem>.txt as description."""
+    """Read stamps: <stem>.ogg or .wav with the first line of <stem>.txt as description."""
     root = _root(unpacked, card)
     for name, path in walk(root):
         text = path.with_suffix(".txt")
@@ -131,7 +131,7 @@ def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("opensfx")
 def opensfx(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """A .cat file: (offset, length) pairs, then per sound a title with its length before it, and a RIFF file."""
+    """Read a .cat file: (offset, length) pairs, then per sound a title with its length before it, and a RIFF file."""
     for _, path in walk(_root(unpacked, card), frozenset((".cat",))):
         data = path.read_bytes()
         count = (struct.unpack_from("<I", data)[0] & 0x7FFFFFFF) // 8

@@ -1,4 +1,4 @@
-"""What is in a corpus: tables of counts, and one HTML page with spectrograms and players to listen through."""
+"""Show the contents of a corpus: tables of counts, and one HTML page with spectrograms and players."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _table(rows: list[Row], columns: tuple[str, ...]) -> str:
 
 
 def write_page(manifest: Manifest, path: Path, *, most_per_class: int = 0) -> Path:
-    """The listening page: self-contained but for the sounds, which are linked relative to it."""
+    """Return the listening page: self-contained except for the sounds, which are linked relative to it."""
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         out.writelines(_page(manifest, path.parent, most_per_class))
     return path

@@ -26,7 +26,7 @@ BANK_LIBRARIES: Final = ("usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/*-
 
 @readers.register("soundfont")
 def soundfont(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Every program of bank 0 at several pitches and velocities; a program is a group, its number the name's start.
+    """Render every program of bank 0 at several pitches and velocities; a program is a group, its number a prefix.
 
     `options`: file (of the soundfont), keys and velocities, classes (one per program, in order of program).
     """
@@ -59,7 +59,7 @@ def soundfont(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 
 def midi_file(program: int, notes: list[tuple[int, int]]) -> bytes:
-    """A one-track MIDI file, 1,000 ticks a second: each (key, velocity) held NOTE_S in a slot of SLOT_S."""
+    """Return a one-track MIDI file, 1,000 ticks per second: each (key, velocity) held NOTE_S in a slot of SLOT_S."""
     track = b"\0\xff\x51\3" + (1_000_000).to_bytes(3, "big") + bytes((0, 0xC0, program))
     held, rest = round(NOTE_S * 1000), round((SLOT_S - NOTE_S) * 1000)
     for number, (key, velocity) in enumerate(notes):
@@ -78,8 +78,8 @@ def _length(ticks: int) -> bytes:
 
 def _engine(unpacked: Path) -> tuple[str, dict[str, str]]:
     """The fluidsynth of this machine, else the one that the card's packages brought, run where they were unpacked."""
-    if found := shutil.which("fluidsynth"):
-        return found, dict(os.environ)
+    if program := shutil.which("fluidsynth"):
+        return program, dict(os.environ)
     program = unpacked / "usr/bin/fluidsynth"
     if not program.is_file():
         raise MissingDependencyError(
@@ -92,7 +92,7 @@ def _engine(unpacked: Path) -> tuple[str, dict[str, str]]:
 
 @readers.register("soundfont-samples")
 def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """The recordings inside SF2 files, by their own names ("Timpani f"); left and right halves are one."""
+    """Yield the recordings inside SF2 files, by their names ("Timpani f"); left and right halves are one."""
     import numpy as np
 
     for bank in sorted((unpacked / card.root).rglob("*.sf2")):
@@ -131,7 +131,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 @readers.register("gus")
 def gus(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Gravis patches: a 239-byte head, then per sample a 96-byte head and its 8- or 16-bit samples."""
+    """Read Gravis patches: a 239-byte head, then per sample a 96-byte head and its 8- or 16-bit samples."""
     import numpy as np
 
     for path in sorted((unpacked / card.root).rglob("*.pat")):

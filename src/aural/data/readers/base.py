@@ -1,7 +1,7 @@
-"""What every reader shares: from the records of a table to items (clips with labels, captions, events) by templates.
+"""Base of all readers: turn the records of a table into items (clips with labels, captions, events) by templates.
 
 A reader gives records (`records`); everything else (which file a record means, its labels, captions, split, group) is
-said by templates in the card, so a new data set needs no code.
+stated by templates in the card, so a new data set needs no code.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Item:
     meta: tuple[tuple[str, str], ...] = ()
 
     def joined(self, other: Item) -> Item:
-        """Two records of one clip as one item: labels, captions and events follow each other without repetition."""
+        """Merge two records of one clip: concatenate labels, captions and events without repetition."""
         return dataclasses.replace(
             self,
             labels=_union(self.labels, other.labels),
@@ -73,7 +73,7 @@ class Reader(Config):
     kind: ClassVar[str]
 
     split: str  # "train", or "{split|splits}"; a record whose split is "" is passed over
-    audio: tuple[str, ...] = ()  # where the sound lies, the first that exists; suffix optional, `**/` = any folder
+    audio: tuple[str, ...] = ()  # path of the sound, the first that exists; suffix optional, `**/` = any folder
     extract: dict[str, str] = Field(default_factory=dict)  # field -> regex whose named groups become fields
     keep: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # only records whose field has one of the values
     label: str = ""
@@ -106,33 +106,33 @@ class Reader(Config):
 
     @abstractmethod
     def records(self, files: Files) -> Iterator[tuple[str, Record]]:
-        """(where it stands, fields) of each record in file order; where: "esc50.csv: line 7"."""
+        """Yield (where it is, fields) of each record in file order; where: "esc50.csv: line 7"."""
 
     def needs(self) -> Iterator[str]:
-        """Globs of all tables that this part reads."""
+        """Return the globs of all tables that this part reads."""
         yield self.anchor
         for table in self.tables.values():
             yield from table.needs()
 
     def items(self, files: Files) -> Iterator[Item]:
-        """The clips, one item each, in the order of their first record."""
+        """Yield the clips, one item each, in the order of their first record."""
         tables = Tables(self.tables, files)
-        found: dict[str, Item] = {}
+        items: dict[str, Item] = {}
         for where, record in self.records(files):
             try:
                 if (item := self._item(record, files, tables)) is not None:
                     key = item.path or item.wanted
-                    found[key] = found[key].joined(item) if key in found else item
+                    items[key] = items[key].joined(item) if key in items else item
             except DataError as error:
                 raise DataError(f"{files.root / where}: {error}") from None
-        yield from found.values()
+        yield from items.values()
 
     def _item(self, record: Record, files: Files, tables: Tables) -> Item | None:
         for name, pattern in self.extract.items():
             text = str(value(name, record))
             if (match := compiled(pattern).search(text)) is None:
                 raise DataError(f'"{text}" is not of the form {pattern}')
-            record |= {key: found or "" for key, found in match.groupdict().items()}
+            record |= {key: text or "" for key, text in match.groupdict().items()}
         for name, kept in self.keep.items():
             if str(value(name, record)) not in kept:
                 return None
@@ -185,12 +185,12 @@ class Reader(Config):
 
 @lru_cache(maxsize=256)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression, compiled once."""
+    """Compile a regular expression once."""
     return re.compile(pattern)
 
 
 def seconds(text: str) -> float:
-    """A time in seconds from its text."""
+    """Parse a time in seconds."""
     try:
         return float(text)
     except ValueError:
@@ -198,17 +198,17 @@ def seconds(text: str) -> float:
 
 
 def python_list(text: str) -> list[str]:
-    """The texts of a list in Python's notation; an empty text is an empty list."""
+    """Parse a list of texts in Python's notation; an empty text is an empty list."""
     try:
         return [str(part) for part in ast.literal_eval(text or "[]")]
     except (ValueError, SyntaxError, TypeError):
         raise DataError(f'"{text[:60]}" is not a list') from None
 
 
-def check_split(split: str, known: tuple[str, ...]) -> str:
-    """The split if it is known."""
-    if split not in known:
-        raise DataError(f'unknown split "{split}"; {near_miss(split, known)}')
+def check_split(split: str, valid: tuple[str, ...]) -> str:
+    """Return the split if it is valid."""
+    if split not in valid:
+        raise DataError(f'unknown split "{split}"; {near_miss(split, valid)}')
     return split
 
 

@@ -1,6 +1,6 @@
 """Readers of tables: `class-csv`, `multi-label-csv`, `timed-events`, `caption-csv`.
 
-They read the same tables (csv, tsv, or lines taken apart by a regular expression) and differ in what a row must say:
+They read the same tables (csv, tsv, or lines parsed by a regular expression) and differ in what a row must say:
 one label, several, a label with its times, or captions. Rows of one clip become one item.
 """
 
@@ -20,7 +20,7 @@ from aural.data.readers.template import Record
 
 
 class TableReader(Reader):
-    """Where the table lies and how it is written; each row is a record, with `table` for the path of its table."""
+    """A reader of tables: path and format; each row is a record, with the path of its table as `table`."""
 
     required: ClassVar[tuple[str, ...]] = ("audio",)
     file: str  # the table; a glob where there are several
@@ -71,7 +71,7 @@ class ClassCsv(TableReader):
 
 @READERS.register("multi-label-csv")
 class MultiLabelCsv(TableReader):
-    """Several labels a clip: in one field (`separator`), or one row each."""
+    """Several labels per clip: in one field (`separator`), or one row each."""
 
     kind: ClassVar[str] = "multi-label-csv"
     required: ClassVar[tuple[str, ...]] = ("audio", "label")

@@ -1,4 +1,4 @@
-"""The files of a download: what lies in a folder, and which file a card's template means."""
+"""The files of a download: list a folder, and find the file that a card's template names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEPTH: Final = 2  # how many folders above the data a user may point at
 
 
 class Files:
-    """All files below `root` by relative path with forward slashes; hidden files and `__MACOSX` are passed over."""
+    """Return all files below `root` by relative path with forward slashes; skip hidden files and `__MACOSX`."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -48,14 +48,14 @@ class Files:
         return names
 
     def glob(self, pattern: str) -> list[str]:
-        """Paths that match: `*` within one folder, `**/` across any number of folders."""
+        """Return the paths that match: `*` within one folder, `**/` across any number of folders."""
         if not any(sign in pattern for sign in "*?["):
             return [pattern] if pattern in self else []
         match = glob_pattern(pattern).fullmatch
         return [path for path in self.sizes if match(path)]
 
     def sound(self, wanted: Iterable[str]) -> str:
-        """The sound file that one of the wanted paths means, or "".
+        """Return the sound file that one of the wanted paths names, or "".
 
         A path may leave its suffix out, may name another container than the one on disk (a .wav kept as .flac), and
         `**/` stands for any folder.
@@ -63,9 +63,9 @@ class Files:
         for path in wanted:
             if path.startswith("**/"):
                 stem = strip(path[3:])
-                for found in self._names.get(stem.rpartition("/")[2], ()):
-                    if strip(found) == stem or strip(found).endswith("/" + stem):
-                        return found
+                for name in self._names.get(stem.rpartition("/")[2], ()):
+                    if strip(name) == stem or strip(name).endswith("/" + stem):
+                        return name
             elif path in self:
                 return path
             elif other := self._stems.get(path) or self._stems.get(strip(path)):
@@ -74,15 +74,15 @@ class Files:
 
 
 def find_root(folder: str | Path, anchors: Iterable[str]) -> Files:
-    """The files of the folder that holds all anchors (glob patterns): `folder` itself or one up to two levels below.
+    """Return the files of the folder that holds all anchors (globs): `folder` or one up to two levels below.
 
-    Archives unpack into a folder of their own, and users point above or into it; where nothing fits, `folder` itself.
+    Archives unpack into a separate folder, and users name the folder above or below it. If nothing fits: `folder`.
     """
     files = Files(folder)
     fitting: set[str] | None = None
     for pattern in map(glob_pattern, anchors):
-        found = {above for path in files.sizes for above in _above(path) if pattern.fullmatch(path[len(above) :])}
-        fitting = found if fitting is None else fitting & found
+        matches = {above for path in files.sizes for above in _above(path) if pattern.fullmatch(path[len(above) :])}
+        fitting = matches if fitting is None else fitting & matches
     root = min(fitting or {""}, key=lambda above: (above.count("/"), above))
     if root:
         files.root /= root
@@ -92,25 +92,25 @@ def find_root(folder: str | Path, anchors: Iterable[str]) -> Files:
 
 @lru_cache(maxsize=256)
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression in which `*` and `?` stop at slashes."""
+    """Return a glob as a regular expression in which `*` and `?` stop at slashes."""
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]*\])", pattern)
     signs = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return re.compile("".join(signs.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts))
 
 
 def ignored(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a path matches one of the card's patterns; here `*` crosses slashes."""
+    """Return whether a path matches one of the card's patterns; here `*` crosses slashes."""
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def suffix(path: str) -> str:
-    """The suffix in small letters: ".wav"; "" where there is none."""
+    """Return the suffix in lower case: ".wav"; "" if there is none."""
     at = path.rfind(".")
     return path[at:].lower() if at > path.rfind("/") else ""
 
 
 def strip(path: str) -> str:
-    """The path without its suffix where that is one of a sound file ("Y1_30.000" stays whole)."""
+    """Remove the suffix of a sound file from a path ("Y1_30.000" stays unchanged)."""
     end = suffix(path)
     return path[: -len(end)] if end in AUDIO else path
 

@@ -15,7 +15,7 @@ from aural.data.readers.template import Record
 
 @READERS.register("folder-per-class")
 class FolderPerClass(Reader):
-    """Every sound file that `glob` names is a clip.
+    """A reader that takes each sound file matching `glob` as a clip.
 
     Fields: path ("train/dog/1.wav"), stem ("train/dog/1"), name ("1.wav"), title ("1"), folder ("dog"), and what
     `extract` finds in them.

@@ -22,8 +22,8 @@ from aural.data.readers.template import Record
 class Jsonl(Reader):
     """A list of mappings, or a mapping whose keys become the field `key` and whose plain values the field `value`.
 
-    `at` is the way to it ("data"); `each` names a list inside a record whose entries become records of their own, with
-    the fields of the outer one beside theirs.
+    `at` is the way to it ("data"); `each` names a list inside a record whose entries become separate records, with
+    the fields of the outer record added.
     """
 
     kind: ClassVar[str] = "jsonl"
@@ -58,19 +58,19 @@ class Jsonl(Reader):
                     yield where, record | dict(fields)
 
     def _entries(self, path: Path) -> Iterator[Any]:
-        found = _load(path)
+        value = _load(path)
         for step in filter(None, self.at.split(".")):
-            if not isinstance(found, dict) or step not in found:
-                known = found if isinstance(found, dict) else ()
-                raise DataError(f'{path}: holds no "{step}"; {near_miss(step, map(str, known))}')
-            found = found[step]
-        if isinstance(found, dict):
-            for key, entry in found.items():
+            if not isinstance(value, dict) or step not in value:
+                keys = value if isinstance(value, dict) else ()
+                raise DataError(f'{path}: holds no "{step}"; {near_miss(step, map(str, keys))}')
+            value = value[step]
+        if isinstance(value, dict):
+            for key, entry in value.items():
                 yield {"key": str(key)} | (entry if isinstance(entry, dict) else {"value": entry})
-        elif isinstance(found, list):
-            yield from found
+        elif isinstance(value, list):
+            yield from value
         else:
-            raise DataError(f"{path}: holds {type(found).__name__}, expected a list or a mapping")
+            raise DataError(f"{path}: holds {type(value).__name__}, expected a list or a mapping")
 
 
 class _PlainUnpickler(pickle.Unpickler):

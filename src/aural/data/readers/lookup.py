@@ -1,4 +1,4 @@
-"""Tables that turn a code into a word or a file into its split: written in the card, or published beside the data."""
+"""Tables that turn a code into a word or a file into its split: written in the card, or published with the data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lookup(Config):
         return self
 
     def needs(self) -> Iterator[str]:
-        """Globs of the published files."""
+        """Return the globs of the published files."""
         yield from (path for path in (self.file, *self.lists.values()) if path)
 
     def pairs(self, files: Files) -> dict[str, str]:
@@ -70,7 +70,7 @@ class Tables:
         self._read: dict[str, dict[str, str]] = {}
 
     def translate(self, name: str, key: str) -> str:
-        """The word for `key` in table `name`."""
+        """Return the word for `key` in table `name`."""
         if name not in self._read:
             if name not in self._lookups:
                 raise ConfigError(f'the card has no table "{name}"; {near_miss(name, self._lookups)}')

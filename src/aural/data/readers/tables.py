@@ -24,7 +24,7 @@ def records(
     skip_rows: int = 0,
     encoding: str = "utf-8-sig",
 ) -> Iterator[tuple[str, Record]]:
-    """Rows of each table that the glob names, as ("table.csv: line 7", fields).
+    """Yield the rows of each table that the glob names, as ("table.csv: line 7", fields).
 
     `columns` names the fields of a table without header; several header rows join by a dot ("track.title").
     """
@@ -46,7 +46,7 @@ def records(
 
 
 def lines(files: Files, pattern: str, line: str, encoding: str = "utf-8-sig") -> Iterator[tuple[str, Record]]:
-    """Lines that match `line`; its named groups are the fields."""
+    """Yield the lines that match `line`; its named groups are the fields."""
     form = re.compile(line)
     for path in tables(files, pattern):
         with (files.root / path).open(encoding=encoding) as stream:
@@ -56,7 +56,7 @@ def lines(files: Files, pattern: str, line: str, encoding: str = "utf-8-sig") ->
 
 
 def tables(files: Files, pattern: str) -> list[str]:
-    """The tables that a glob names; none is an error."""
+    """Return the tables that a glob names; none is an error."""
     if not (paths := files.glob(pattern)):
         names = [path for path in files.sizes if path.endswith(pattern[-4:])]
         raise DataError(f"{files.root / pattern}: no such table; {near_miss(pattern, names)}")
@@ -64,7 +64,7 @@ def tables(files: Files, pattern: str) -> list[str]:
 
 
 def decoded(stream: TextIO, path: str) -> Iterator[str]:
-    """Lines of a text file; wrong bytes are an error that names the file."""
+    """Yield the lines of a text file; wrong bytes are an error that names the file."""
     try:
         yield from stream
     except UnicodeDecodeError as error:
@@ -72,7 +72,7 @@ def decoded(stream: TextIO, path: str) -> Iterator[str]:
 
 
 def _place(path: str) -> Record:
-    """Where a record's table lies: `table` is its path, `at` the folder with its slash ("" at the root)."""
+    """Return the location of a record's table: `table` is its path, `at` the folder with its slash ("" at the root)."""
     return {"table": path, "at": path[: path.rfind("/") + 1]}
 
 

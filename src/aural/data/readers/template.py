@@ -20,7 +20,7 @@ FIELD: Final = re.compile(r"\{([^{}|:]+)(?:\|([\w-]+))?(?::([^{}]*))?\}")
 
 
 def value(name: str, record: Mapping[str, Any]) -> Any:
-    """One field of a record; a missing one is an error that names the near miss."""
+    """Return one field of a record; a missing one is an error that names the nearest valid field."""
     try:
         return record[name]
     except KeyError:
@@ -48,16 +48,16 @@ def fill(template: str, record: Mapping[str, Any], translate: Translate) -> str:
 
 @lru_cache(maxsize=1024)
 def pieces(template: str) -> tuple[tuple[str, str, str, str], ...]:
-    """A template taken apart once: (text before, field, table, format), the last with the text behind."""
-    found, at = [], 0
+    """Parse a template once: (text before, field, table, format), the last with the text behind."""
+    parts, at = [], 0
     for match in FIELD.finditer(template):
-        found.append((template[at : match.start()], match[1], match[2] or "", match[3] or ""))
+        parts.append((template[at : match.start()], match[1], match[2] or "", match[3] or ""))
         at = match.end()
-    return (*found, (template[at:], "", "", ""))
+    return (*parts, (template[at:], "", "", ""))
 
 
 def formatted(name: str, text: str, form: str) -> str:
-    """`text` in a format: a number as 06d or .3f, letters as `upper` or `lower`."""
+    """Return `text` in a format: a number as 06d or .3f, letters as `upper` or `lower`."""
     if form in ("upper", "lower"):
         return text.upper() if form == "upper" else text.lower()
     try:
