@@ -210,9 +210,9 @@ class TrainingRun:
         state: whole tensors of a sharded system, loaded into a second system.
         """
         if state is not None:
-            whole = self.plain.blank(self.batches)
-            whole.load_state_dict(state)
-            yield whole.to(self.place.device).eval()
+            copy = self.plain.blank(self.batches)
+            copy.load_state_dict(state)
+            yield copy.to(self.place.device).eval()
             return
         if self.averaged is not None:
             self.averaged.swap()

@@ -32,7 +32,7 @@ BatchNorm = Literal["batch", "calibrated", "sync"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a system reads and gives.
+    """The inputs and outputs of a system.
 
     Attributes:
         fields: batch fields it reads (names of `FIELDS`), each with its options.

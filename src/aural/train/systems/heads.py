@@ -121,7 +121,7 @@ class TaskHeads(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
     def forward(self, features: AudioFeatures, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """ "loss", and for each task "sum.NAME", "clips.NAME" and "right.NAME" (not differentiable)."""
+        """Return "loss", and for each task "sum.NAME", "clips.NAME" and "right.NAME" (not differentiable)."""
         size = len(batch["task"])
         total = features.pooled.new_zeros((), dtype=torch.float32)
         log: dict[str, Tensor] = {}
@@ -136,7 +136,7 @@ class TaskHeads(nn.Module):
         return {"loss": total, **log}
 
     def _one(self, name: str, task: TaskConfig, features: AudioFeatures, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and share answered right, each (B,); rows of other tasks hold numbers that nobody uses."""
+        """Return loss and share of right answers, each (B,); rows of other tasks hold unused numbers."""
         head = self.heads[name]
         if task.kind == "caption":
             begin = torch.full_like(label[:, :1], CAPTION_END)
