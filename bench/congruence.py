@@ -3,7 +3,7 @@
     python bench/congruence.py LIBRARY --queries 200
 
 Every query (a few words, sometimes words to leave out and a held sound to resemble, mostly with a random filter) goes
-to the library in this process, to a server on it over HTTP, and to the exact index in memory. Told are queries whose
+to the library in this process, to a server on it over HTTP, and to the exact index in memory. It reports queries whose
 files differ beyond rounding (2e-6 in the score), by way; and, for the library's approximate index where it has one,
 recall@10. The exit code is 1 where served and exact differ.
 """

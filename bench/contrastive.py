@@ -3,12 +3,9 @@
     python bench/contrastive.py --device cuda --out contrastive.json
     python bench/contrastive.py --device cpu --sizes 512,1024,2048 --dims 256
 
-Beside the tiled losses stand the plain ones where they fit and the package inf-cl (`pip install inf-cl==1.2.1`, CUDA
-only; both directions) where it is installed. Every row has its floor: the operations of its method over the rate of a
-large matrix product of the same precision, measured in the same run.
-
-Errors are against float64 in full, at every size, at the cost of one small batch: N = k n pairs that repeat n pairs k
-times have a loss and gradients that follow from the n pairs alone (`truth`). Times are medians.
+The tiled losses are compared with the plain ones where they fit, and with the package inf-cl
+(`pip install inf-cl==1.2.1`, CUDA only; both directions) where it is installed. Every row has its floor: the
+operations of its method over the rate of a large matrix product of the same precision, measured in the same run.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Throughput of the data path, each part beside the bare limit of what it stands on.
+"""Throughput of the data path, each part compared with the bare limit of the library below it.
 
     python bench/data.py                       every section
     python bench/data.py simulate --seconds 20 --clips FOLDER
 
 A section is a function that takes the settings and returns rows (what, value, unit); it is listed in SECTIONS.
 A measurement is cut into windows, of which the median and the best are printed: on a machine that others use too, the
-best one is nearest to what the code can do. CPU time an item is printed beside it.
+best one is nearest to what the code can do. CPU time per item is printed next to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: the proce
 class Settings:
     seconds: float  # how long each measurement runs
     processes: int
-    clips: Path | None  # a folder of sounds; without it, made-up ones
+    clips: Path | None  # a folder of sounds; without it, synthetic ones
 
 
 Rows = list[tuple[str, float, str]]
@@ -99,7 +99,7 @@ def _made_up_clips() -> list[object]:
         frames = round(float(generator.uniform(0.2, 4.0)) * SCENE_RATE_HZ)
         samples = generator.standard_normal(frames) * np.exp(-3 * np.arange(frames) / frames)
         label = f"class{number % 60}"
-        clips.append(LabelledClip((0.1 * samples).astype(np.float32), label, f"made-up/{number}"))
+        clips.append(LabelledClip((0.1 * samples).astype(np.float32), label, f"synthetic/{number}"))
     return clips
 
 
@@ -147,7 +147,7 @@ def _job(arguments: tuple[Work, object, float, int, int]) -> Spans:
 
 
 def _in_processes(work: Work, subject: object, settings: Settings, what: str) -> Rows:
-    """Median and best window of all processes together, and the least CPU time an item took."""
+    """Median and best window of all processes together, and the least CPU time per item took."""
     jobs = [(work, subject, settings.seconds, first, settings.processes) for first in range(settings.processes)]
     with multiprocessing.get_context("spawn").Pool(settings.processes) as pool:
         spans = np.array(pool.map(_job, jobs, chunksize=1))  # (processes, windows, 2)
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--clips", type=Path, help="a folder of sounds (default: made-up ones)")
+    parser.add_argument("--clips", type=Path, help="a folder of sounds (default: synthetic ones)")
     given = parser.parse_args()
     settings = Settings(given.seconds, given.processes, given.clips)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

@@ -1,4 +1,4 @@
-"""Sections `decode` and `shards` of bench/data.py: reading, resampling, sharding beside libsndfile and soxr.
+"""Sections `decode` and `shards` of bench/data.py: reading, resampling, sharding compared with libsndfile and soxr.
 
 Ours and the bare calls run in turn on the same sounds in one process; what counts is the ratio of their CPU time
 (median over rounds), which a busy machine hardly moves. 1.00 = nothing is added to the bare limit.
@@ -25,7 +25,7 @@ Work = Callable[[], int]
 
 
 def decode(seconds: float) -> Rows:
-    """`audio.io.read` beside soundfile.read, and with soxr to 32 kHz mono beside soundfile.read and soxr.resample."""
+    """Time `audio.io.read` against soundfile.read, and to 32 kHz mono against soundfile.read and soxr.resample."""
     from aural.audio import io as audio
     from aural.audio.resample import QUALITY
 
@@ -59,7 +59,7 @@ def decode(seconds: float) -> Rows:
 
 
 def shards(seconds: float) -> Rows:
-    """Writing and streaming shards beside the codec calls alone, and the stream's bytes beside reading the file."""
+    """Time writing and streaming of shards against the codec calls, and streaming bytes against reading the file."""
     from aural.data.manifest import Row, from_rows
     from aural.data.shards import ShardConfig, write_shards
     from aural.data.stream import ShardStream, StreamConfig

@@ -1,9 +1,11 @@
-"""Inference beside the peers, in one run: from wav file and sentence to vector, on the CPU, with the same weights.
+"""Compare the inference speed of aural and the reference packages, from wav file and sentence to vector.
+
+All run on the CPU with the same weights.
 
     python bench/inference.py --peers .peers/bin/python [--rounds 3] [--out out/inference.json]
 
-Each system runs in a process of its own, in turn, `rounds` times; medians are printed. msclap 2023 and aural load one
-file of made-up weights in msclap's layout; transformers' ClapModel and aural one folder of made-up weights in its own.
+Each system runs in a separate process, in turn, `rounds` times; medians are printed. msclap 2023 and aural load one
+file of random weights in msclap's layout; transformers' ClapModel and aural one folder of random weights in its own.
 `--peers` names the Python of the environment that tests/golden/make_peers_env.sh builds.
 """
 
@@ -153,7 +155,7 @@ def work(name: str, folder: Path, repeats: int) -> dict:
 
 
 def prepare(folder: Path, own_python: str) -> None:
-    """Made-up checkpoints in the published layouts, the text tower that msclap fetches, and the sounds."""
+    """Random checkpoints in the published layouts, the text tower that msclap fetches, and the sounds."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "tests" / "golden")!r})
 from pathlib import Path
@@ -224,7 +226,7 @@ def main() -> None:
 
 
 def report(runs: dict[str, list[dict]], imports: dict[str, float]) -> None:
-    """Markdown: medians, ratios to the peer round by round, stages beside the machine's matrix rate."""
+    """Markdown: medians, ratios to the peer round by round, stages compared with the machine's matrix rate."""
     print("| system | audio 1, clips/s | audio 16, clips/s | text 1, /s | text 16, /s | first vector, s | peak, MiB |")
     print("|---|---|---|---|---|---|---|")
     middle = {

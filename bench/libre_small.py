@@ -4,7 +4,7 @@
     python bench/libre_small.py --forms libre            # libre: the free corpus
     aims: first result within 3 s; 100 times real time on one core; less than 400 MiB; equal rankings
 
-Every timing runs in a process of its own on one thread. `--forms` writes float32 and int8 ONNX
+Every timing runs in a separate process on one thread. `--forms` writes float32 and int8 ONNX
 with `aural models export`.
 """
 
@@ -64,9 +64,9 @@ def first(rounds: int) -> None:
                 command = [sys.executable, "-m", "aural", *words]
                 subprocess.run(command, check=True, capture_output=True, env=one_thread() | {"AURAL_ENGINE": engine})
                 took.append(time.perf_counter() - start)
-            told = f"median {np.median(took):.2f} s, best {min(took):.2f} s (aim 3)"
+            line = f"median {np.median(took):.2f} s, best {min(took):.2f} s (aim 3)"
             print(
-                f"first result, aural {words[0]}, {'onnxruntime' if engine == 'auto' else 'torch'}: {told}", flush=True
+                f"first result, aural {words[0]}, {'onnxruntime' if engine == 'auto' else 'torch'}: {line}", flush=True
             )
 
 
@@ -86,9 +86,9 @@ def speed(folders: dict[str, str]) -> None:
                 command = [sys.executable, "-c", SPEED, kind, name, *map(str, files)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True, env=one_thread())
                 median, busy, best, memory = map(float, done.stdout.split())
-                said = f"{60 / median:.0f}x real time, by processor time {60 / busy:.0f}x (best {60 / best:.0f}x)"
-                said += f", {memory:.0f} MiB (aims 100, 400)"
-                print(f"file to vector on one thread, {form}, {what}: {said}", flush=True)
+                result = f"{60 / median:.0f}x real time, by processor time {60 / busy:.0f}x (best {60 / best:.0f}x)"
+                result += f", {memory:.0f} MiB (aims 100, 400)"
+                print(f"file to vector on one thread, {form}, {what}: {result}", flush=True)
 
 
 def export(folder: Path) -> dict[str, str]:
@@ -122,14 +122,14 @@ def agree(folders: dict[str, str], corpus: Path, most: int) -> None:
     print(f"{len(files)} test clips, {len(classes)} classes, {len(words)} captions")
     right, own = np.array([classes.index(r.class_name) if r.class_name else -1 for r in rows]), vectors["torch"]
     known = right >= 0
-    for form, (sounds, named, said) in vectors.items():
+    for form, (sounds, named, result) in vectors.items():
         best, theirs = (sounds @ named.T).argmax(1), (own[0] @ own[1].T).argmax(1)
-        found, wanted = np.argsort(-(said @ sounds.T), 1), np.argsort(-(own[2] @ own[0].T), 1)
+        found, wanted = np.argsort(-(result @ sounds.T), 1), np.argsort(-(own[2] @ own[0].T), 1)
         overlap = np.mean([len(set(a[:10]) & set(b[:10])) / 10 for a, b in zip(found, wanted, strict=True)])
         facts = {
             "cosine of sounds, mean": float((sounds * own[0]).sum(1).mean()),
             "least": float((sounds * own[0]).sum(1).min()),
-            "cosine of captions, mean": float((said * own[2]).sum(1).mean()),
+            "cosine of captions, mean": float((result * own[2]).sum(1).mean()),
             "same best class": float((best == theirs).mean()),
             "best class right": float((best == right)[known].mean()),
             "same first clip": float((found[:, 0] == wanted[:, 0]).mean()),

@@ -2,7 +2,7 @@
 
     python bench/long_file.py [--hours 10] [--model NAME_OR_PATH]
 
-Without --model a narrow CNN9 of made-up weights reads windows of 60 s (memory does not depend on the weights' values).
+Without --model a narrow CNN9 of random weights reads windows of 60 s (memory does not depend on the weights' values).
 """
 
 from __future__ import annotations

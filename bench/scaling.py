@@ -1,4 +1,4 @@
-"""Training on several GPUs of one host beside one: equal losses at the same global batch, and clips a second.
+"""Compare training on several GPUs of one host with one GPU: losses at the same global batch, and clips per second.
 
     python bench/scaling.py --gpus 2 --out scaling.json
     python bench/scaling.py --device cpu --tiny          the same script, small, to see that it runs
@@ -6,7 +6,7 @@
 equal: HTSAT-tiny and RoBERTa (published widths, random weights) in float32 without dropout, 20 steps, global batch 64,
 on one process and on several: DDP with gathered, tiled and ring exchange, gradient caching, FSDP2. speed: bf16, 192
 clips a process from shards of log-mels, captions of 77 tokens; the global batch grows with the processes. Both go
-through `aural.train` itself. A way that is refused or fails is told and the rest runs.
+through `aural.train` itself. A way that is refused or fails is reported and the rest runs.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def work(rank: int, file: str, out: str, world: int, device: str) -> None:
 
 
 def launch(file: str, out: str, world: int, device: str) -> None:
-    """All processes of a run; a process of its own, so that one way's failure costs only that way."""
+    """Start all processes of a run in a separate process, so that one way's failure costs only that way."""
     if world == 1:
         work(0, file, out, 1, device)
     else:
@@ -160,7 +160,7 @@ def speed(args: argparse.Namespace, shards: Path, folder: Path) -> list[dict[str
 
 
 def write_patterns(folder: Path, recipe: Recipe, count: int) -> None:
-    """A shard of log-mels that can be told apart: each a smooth spectrum of its own under noise."""
+    """Write a shard of distinguishable log-mels: each a different smooth spectrum with noise."""
     audio = recipe.model.clap.audio
     frames = round(audio.window_s * audio.sample_rate_hz) // audio.mel.hop + 1
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Training steps a second of HTSAT-tiny and RoBERTa beside transformers' ClapModel, and where the time goes.
+"""Training steps per second of HTSAT-tiny and RoBERTa compared with transformers' ClapModel, and where the time goes.
 
     python bench/train.py --device cuda --out train.json
     python bench/train.py --device cpu --tiny            the same script, small, to see that it runs
@@ -8,8 +8,8 @@ medians of steps, warm-up left out. Captions have 77 tokens, none of them paddin
 
 * peer: transformers' ClapModel in its own way: bf16 autocast, AdamW in one kernel, log-mels given.
 * step: the recipe laion_htsat_roberta through aural's own Stepper, from stored log-mels and from 48 kHz sounds.
-* stages: parts of that step by themselves, each beside its limit: operations over the rate of a large matrix product,
-  or bytes over the rate of a large copy, whichever is longer.
+* stages: parts of that step, each compared with its limit: operations over the rate of a large matrix product, or
+  bytes over the rate of a large copy, whichever is longer.
 * cached: clap_2023 (HTSAT, GPT-2) at its published batch through gradient caching.
 * loop: `aural.train` itself on shards of log-mels: the share of the time that it does not wait for the loader.
 """

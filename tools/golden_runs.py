@@ -74,8 +74,11 @@ def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
     changes = [
         f"data.sources={json.dumps(sources)}", "data.workers=0", f"loop.steps={STEPS}", "loop.epochs=0",
         f"loop.batch={8 if small else 4}", "loop.micro_batch=0", "loop.precision=fp32", "loop.compile=false",
-        "loop.graphs=false", f"loop.save_every={STEPS}", "evaluators=[]", "model.audio_init=''", "model.init=''",
+        "loop.graphs=false", f"loop.save_every={STEPS}", "evaluators=[]",
     ]  # fmt: skip
+    if recipe.model is None:
+        return changes
+    changes += ["model.audio_init=''", "model.init=''"]
     if recipe.model.text_init != "packaged-minilm":
         changes.append("model.text_init=random")
     if name == "libre_small_distilled":
@@ -85,6 +88,8 @@ def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
 
 def with_bundled_tokenizer(recipe: Recipe) -> Recipe:
     """Return the recipe with BERT's bundled vocabulary in place of a tokenizer that is not in the package."""
+    if recipe.model is None:
+        return recipe
     text = recipe.model.clap.text
     if text.tokenizer in BUNDLED:
         return recipe

@@ -21,7 +21,7 @@ VARIABLE: Final = "AURAL_CATALOG"
 
 
 class Catalog(Mapping[str, C], Generic[C]):
-    """The cards of one kind: a mapping from exact name to card that reads each file once, when it is asked for.
+    """The cards of one kind: a mapping from exact name to card that reads each file once, on access.
 
     A card is a .toml file named as its `name` key. Cards of the package are in `aural/catalog/<folder>`; further ones
     are in `<user folder>/<folder>`, where the user folders are those of the environment variable AURAL_CATALOG, the

@@ -62,8 +62,8 @@ def _expand(location: str) -> list[str]:
     if not is_remote(location):
         path = local_path(location)
         if path.is_dir():
-            names = (str(entry) for entry in path.glob("*.tar") if not entry.name.startswith("."))
-            return sorted(names)  # a hidden file is one that a killed run left
+            # A hidden file is one that a killed run left.
+            return sorted(str(entry) for entry in path.glob("*.tar") if not entry.name.startswith("."))
         if is_pattern:
             return sorted(glob.glob(str(path)))
         return [str(path)] if path.is_file() else []

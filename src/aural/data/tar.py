@@ -13,7 +13,7 @@ from aural.core.errors import DataError
 from aural.data.readers.files import AUDIO
 
 BLOCK: Final = 512
-RENAMED: Final = {"licence": "license"}
+RENAMED: Final[dict[str, str]] = {"licence": "license"}
 """Keys of KEY.json in shards of former versions -> present keys."""
 
 
@@ -48,7 +48,7 @@ class Entry:
                 raise DataError(f"its json cannot be read ({error})") from None
             if not isinstance(meta, dict):
                 raise DataError("its json holds no mapping")
-            return {RENAMED.get(key, key): value for key, value in meta.items()}
+            return {RENAMED.get(str(key), str(key)): value for key, value in meta.items()}
         if "txt" in self.members:
             return {"captions": [self.read(stream, "txt").decode("utf-8", "replace").strip()]}
         raise DataError("has neither json nor txt")

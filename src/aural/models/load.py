@@ -92,6 +92,8 @@ def load(
     if chosen == "onnx" and obstacle:
         raise ConfigError(f'"{name_or_path}" cannot be computed by engine "onnx": {obstacle}')
     if system_of(name_or_path) not in ("", CLAP):
+        import aural.models.pair  # noqa: F401 - registers its opener; not in systems, which it imports
+
         return open_system(name_or_path, device, precision)
     if chosen != "torch" and not obstacle:
         return OnnxModel(_onnx_folder(name_or_path), name=str(name_or_path))

@@ -70,8 +70,6 @@ def open_system(folder: str | Path, device: str | torch.device | None, precision
         CheckpointError: the system gives no embeddings, or the folder was written by a newer version.
         ConfigError: no installed package knows the system.
     """
-    import aural.models.pair  # noqa: F401 - registers its opener
-
     path = Path(os.path.expanduser(folder))
     values = read_mapping(path / "config.json")
     if values["aural"] != FORMAT:

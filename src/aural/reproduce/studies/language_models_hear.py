@@ -57,7 +57,7 @@ LONGEST_S = 5.0
 class Sizes:
     """Sizes of the probe and of its data."""
 
-    clips_per_class: int = 15
+    clips_per_class: int = 6
     held_out_share: float = 0.25
     steps: int = 300
     scale: float = 20.0
@@ -108,7 +108,8 @@ def load_clips(folder: Path, sizes: Sizes, kinds: tuple[str, ...]) -> Clips:
     if len(names) < 4:
         raise DataError(f"{folder}: {len(names)} classes; the study needs at least 4")
     files, label = choose_clips(manifest, names, sizes.clips_per_class)
-    features = {"mel": normalize_columns(torch.stack([mel_features(file) for file in files]))}
+    front_end = LogMel(MEL)
+    features = {"mel": normalize_columns(torch.stack([mel_features(file, front_end) for file in files]))}
     if "libre" in kinds:
         from aural.models.load import load
 
@@ -130,12 +131,12 @@ def choose_clips(manifest: Manifest, names: list[str], per_class: int) -> tuple[
     return files, label
 
 
-def mel_features(file: Path) -> Tensor:
+def mel_features(file: Path, front_end: LogMel) -> Tensor:
     """Return the mean and the standard deviation over time of the log-mel of the first seconds of a clip, (128,)."""
     clip = read(file, sample_rate_hz=MEL.sample_rate_hz, mono=True, duration_s=LONGEST_S)
     samples = torch.from_numpy(clip.samples[0])
     samples = torch.nn.functional.pad(samples, (0, max(0, MEL.n_fft - len(samples))))
-    mel = LogMel(MEL)(samples[None])[0]  # (N, F)
+    mel = front_end(samples[None])[0]  # (N, F)
     return torch.cat([mel.mean(0), mel.std(0)])
 
 
