@@ -1,10 +1,10 @@
-"""`library add` compared with bare embedding: the same files through `model.stream_audio` and into a library, in turns.
+"""Compare `library add` with plain embedding: the same files through `model.stream_audio` and into a library.
 
     python bench/library.py DIR --model stand-in --files 100 --rounds 3
 
-Each round embeds all files both ways, the order changing from round to round; printed are sounds a second by wall time
-and by processor time, of each round and the median of their ratio. A machine that others use moves the wall time; the
-processor time shows what the library costs.
+Each round embeds all files both ways, in alternating order. The script prints sounds per second by wall time and by
+processor time for each round, and the median ratio. Other jobs on the machine change the wall time; the processor time
+shows the cost of the library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def timed(work: Callable[[], int]) -> tuple[int, float, float]:
-    """What `work` gives, its wall seconds and the seconds of processor time of this process."""
+    """Return the result of `work`, its wall time and the processor time of this process, in seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = work()
     return count, time.perf_counter() - wall, time.process_time() - cpu
@@ -40,14 +40,14 @@ def main() -> None:
     from aural.search.library import Library
 
     model = aural.load(chosen.model)
-    found = find_sounds([chosen.folder])
-    files = found[:: max(1, len(found) // chosen.files)][: chosen.files]
+    sounds = find_sounds([chosen.folder])
+    files = sounds[:: max(1, len(sounds) // chosen.files)][: chosen.files]
     seconds = sum(item.duration_s for item in model.stream_audio(files) if item.error is None)  # warm, too
     Library.create(chosen.out, model, model=chosen.model)  # imports the store: once a process, not once a file
     print(f"{len(files)} files, {seconds:.0f} s of sound, model {chosen.model}, load {os.getloadavg()[0]:.1f}")
 
     def bare() -> int:
-        return sum(found.error is None for found in model.stream_audio(files))
+        return sum(result.error is None for result in model.stream_audio(files))
 
     def add() -> int:
         shutil.rmtree(chosen.out, ignore_errors=True)
@@ -58,11 +58,11 @@ def main() -> None:
     walls, cpus = [], []
     for number in range(chosen.rounds):
         pair = [("bare", bare), ("add", add)]
-        found_by = {name: timed(work) for name, work in (pair if number % 2 == 0 else pair[::-1])}
-        for name, (count, wall, cpu) in found_by.items():
+        measured = {name: timed(work) for name, work in (pair if number % 2 == 0 else pair[::-1])}
+        for name, (count, wall, cpu) in measured.items():
             print(f"{name:<5} {count} files, {count / wall:6.2f} files/s by wall, {count / cpu:6.2f} by processor time")
-        walls.append(found_by["bare"][1] / found_by["add"][1])
-        cpus.append(found_by["bare"][2] / found_by["add"][2])
+        walls.append(measured["bare"][1] / measured["add"][1])
+        cpus.append(measured["bare"][2] / measured["add"][2])
     print(
         f"add at {statistics.median(walls):.1%} of bare speed by wall, {statistics.median(cpus):.1%} by processor time"
     )

@@ -1,10 +1,10 @@
-"""Compare the store with faiss on synthetic vectors with metadata: index size, build time, latency and recall.
+"""Measure index size, build time, latency and recall of the table on synthetic vectors, compared with faiss.
 
     python bench/search.py --rows 1000000 --dim 512 --queries 500
 
-Vectors are unit rows drawn around cluster centers that are themselves drawn around fewer centers (as embeddings of real
-sounds cluster), the queries are further draws. Recall@10 is against every row compared (numpy). Every query is timed on
-its own, one after the other; faiss runs on as many threads as the store (`--threads`).
+Vectors are unit rows drawn around cluster centers that are drawn around fewer centers, because embeddings of real
+sounds form clusters; queries are further draws. Recall@10 is relative to an exact search (numpy). Every query is timed
+separately, one after the other; faiss runs on as many threads as the table (`--threads`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CHUNK = 50_000
 Rows = NDArray[np.float32]
 
 
-def draw_vectors(rows: int, dim: int, seed: int, centres_seed: int = 0) -> Rows:
-    """(rows, dim) unit rows: 100 coarse centers, 5,000 fine ones around them, rows around those."""
-    fixed = np.random.default_rng(centres_seed)
+def draw_vectors(rows: int, dim: int, seed: int, centers_seed: int = 0) -> Rows:
+    """Return unit rows (rows, dim) around 5,000 fine centers, which are drawn around 100 coarse ones."""
+    fixed = np.random.default_rng(centers_seed)
     coarse = fixed.standard_normal((100, dim)).astype(np.float32)
     fine = coarse[fixed.integers(0, 100, 5000)] + 0.8 * fixed.standard_normal((5000, dim)).astype(np.float32)
     draw = np.random.default_rng(seed)
@@ -84,14 +84,14 @@ def fill(store: Any, vectors: Rows) -> float:
 
 def truth(vectors: Rows, queries: Rows, keep: NDArray[np.bool_] | None = None) -> list[set[int]]:
     """The TOP nearest rows of each query."""
-    found = []
+    neighbors = []
     for at in range(0, len(queries), 25):
         scores = queries[at : at + 25] @ vectors.T
         if keep is not None:
             scores[:, ~keep] = -2
         best = np.argpartition(-scores, TOP, axis=1)[:, :TOP]
-        found += [set(map(int, row)) for row in best]
-    return found
+        neighbors += [set(map(int, row)) for row in best]
+    return neighbors
 
 
 def measure(search: Callable[[Rows], list[int]], queries: Rows, want: list[set[int]]) -> tuple[float, float, float]:
@@ -101,9 +101,9 @@ def measure(search: Callable[[Rows], list[int]], queries: Rows, want: list[set[i
     times, hits = [], 0
     for query, rows in zip(queries, want, strict=True):
         began = time.perf_counter()
-        found = search(query)
+        hits_of_query = search(query)
         times.append(1000 * (time.perf_counter() - began))
-        hits += len(rows & set(found))
+        hits += len(rows & set(hits_of_query))
     return float(np.percentile(times, 50)), float(np.percentile(times, 99)), hits / (TOP * len(want))
 
 
@@ -111,10 +111,10 @@ def folder_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def row(name: str, build_s: float | None, size_mb: float | None, found: tuple[float, float, float]) -> None:
+def row(name: str, build_s: float | None, size_mb: float | None, measured: tuple[float, float, float]) -> None:
     build = "" if build_s is None else f"{build_s:,.0f}"
     size = "" if size_mb is None else f"{size_mb:,.0f}"
-    print(f"| {name} | {build} | {size} | {found[0]:.1f} | {found[1]:.1f} | {found[2]:.3f} |", flush=True)
+    print(f"| {name} | {build} | {size} | {measured[0]:.1f} | {measured[1]:.1f} | {measured[2]:.3f} |", flush=True)
 
 
 def bench_store(folder: Path, vectors: Rows, queries: Rows, want: list[set[int]], kinds: list[str], keep: bool) -> None:
@@ -181,8 +181,8 @@ def bench_faiss(vectors: Rows, queries: Rows, want: list[set[int]], threads: int
     seconds = time.perf_counter() - began
     for nprobe, factor in ((20, 10), (40, 10), (80, 30)):
         pq.nprobe, refined.k_factor = nprobe, factor
-        found = measure(asked(refined), queries, want)
-        row(f"faiss, IVF{lists},PQ{dim // 8} refined, {nprobe} lists, {factor} times", seconds, size_mb(pq), found)
+        measured = measure(asked(refined), queries, want)
+        row(f"faiss, IVF{lists},PQ{dim // 8} refined, {nprobe} lists, {factor} times", seconds, size_mb(pq), measured)
     if not hnsw_too:
         return
     began = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Many clients on one server: throughput, latency, errors and the server's memory over time.
+"""Measure throughput, latency, errors and memory of a server with many clients.
 
     python bench/serve.py LIBRARY --clients 64 --seconds 120
 
-The server runs in a separate process on loopback (`aural serve`), the clients in this one. Each client asks, one
-request after the other: three in four a search by words (out of 46,656 sentences, ten times what the server remembers),
-one in ten an uploaded sound, the rest filters and part of a held sound. Addresses other than loopback cannot be given.
+The server runs in a separate process on loopback (`aural serve`), the clients in this one. Each client sends one
+request after the other: 75% searches by words (out of 46,656 sentences, ten times the size of the server's cache), 10%
+uploaded sounds, and the rest filters and parts of files. Only loopback addresses are possible.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ WORDS += ["laughter", "glass", "thunder", "train", "cat"]
 PLACES = ["in a hall", "on a tin roof", "far away", "in the street", "at night", "under a bridge", "close by", ""]
 
 
+Answer = tuple[str, float, int]  # kind of request, milliseconds, HTTP status
+
+
 def upload() -> bytes:
-    """Two seconds of noise as wav."""
+    """Return two seconds of noise as wav."""
     import soundfile
 
     out = io.BytesIO()
@@ -44,7 +47,9 @@ def rss_mib(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
 
 
-async def client(number: int, session: Any, ids: list[str], until: float, rows: list[tuple[str, float, int]]) -> None:
+async def client(
+    number: int, session: Any, ids: list[str], until: float, answers: list[tuple[str, float, int]]
+) -> None:
     draw, sound = random.Random(number), upload()
     while time.monotonic() < until:
         words = f"{draw.choice(WORDS)}, {draw.choice(WORDS)} and {draw.choice(WORDS)} {draw.choice(PLACES)}"
@@ -63,7 +68,7 @@ async def client(number: int, session: Any, ids: list[str], until: float, rows: 
             status = answer.status_code
         except Exception as error:
             name, status = type(error).__name__, 0
-        rows.append((name, 1000 * (time.perf_counter() - began), status))
+        answers.append((name, 1000 * (time.perf_counter() - began), status))
 
 
 async def load(address: str, clients: int, seconds: float, pid: int) -> None:
@@ -71,32 +76,32 @@ async def load(address: str, clients: int, seconds: float, pid: int) -> None:
 
     limits = httpx.Limits(max_connections=clients + 4, max_keepalive_connections=clients + 4)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as session:
-        found = await session.post("/v1/search", json={"words": ["rain"], "top": 50})
-        ids = [hit["id"] for hit in found.json()["hits"]]
-        warm: list[tuple[str, float, int]] = []
+        first = await session.post("/v1/search", json={"words": ["rain"], "top": 50})
+        ids = [hit["id"] for hit in first.json()["hits"]]
+        warm: list[Answer] = []
         await asyncio.gather(*(client(i, session, ids, time.monotonic() + 5, warm) for i in range(clients)))
-        rows: list[tuple[str, float, int]] = []
+        answers: list[Answer] = []
         memory = [rss_mib(pid)]
         began = time.monotonic()
-        asking = [asyncio.create_task(client(i, session, ids, began + seconds, rows)) for i in range(clients)]
+        asking = [asyncio.create_task(client(i, session, ids, began + seconds, answers)) for i in range(clients)]
         while not all(task.done() for task in asking):
             await asyncio.sleep(min(10, seconds / 4))
             memory.append(rss_mib(pid))
         await asyncio.gather(*asking)
         took = time.monotonic() - began
-    print(f"{clients} clients, {took:.0f} s: {len(rows)} answers, {len(rows) / took:.1f} a second")
-    bad = [(name, status) for name, _, status in rows if status not in (200, 206)]
+    print(f"{clients} clients, {took:.0f} s: {len(answers)} answers, {len(answers) / took:.1f} per second")
+    bad = [(name, status) for name, _, status in answers if status not in (200, 206)]
     print(f"errors: {len(bad)} {sorted(set(bad))[:5]}")
     print("| request | answers | p50, ms | p99, ms |\n|---|--:|--:|--:|")
-    for name in sorted({name for name, _, _ in rows}):
-        times = [ms for one, ms, _ in rows if one == name]
+    for name in sorted({name for name, _, _ in answers}):
+        times = [ms for one, ms, _ in answers if one == name]
         print(f"| {name} | {len(times)} | {np.percentile(times, 50):.0f} | {np.percentile(times, 99):.0f} |")
     print(f"server's memory, MiB, every {min(10, seconds / 4):g} s: {' '.join(f'{m:.0f}' for m in memory)}")
 
 
 @contextmanager
 def serving(library: Path) -> Iterator[tuple[str, int]]:
-    """`aural serve` on loopback in a separate process: its address and process number."""
+    """Run `aural serve` on loopback in a separate process; yield its address and process id."""
     command = [sys.executable, "-m", "aural", "serve", "--library", str(library), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:

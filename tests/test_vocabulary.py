@@ -28,9 +28,9 @@ FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefil
 NOT_CONVERTED = frozenset[str](
     {"docs"}
     | {f"src/aural/{name}" for name in ("catalog", "cli", "data")}
-    | {f"src/aural/{name}" for name in ("objectives", "recipes", "search", "serve", "train", "weights")}
-    | {f"docs/{name}" for name in ("bench", "data", "objectives", "search")}
-    | {f"docs/{name}" for name in ("serve", "train")}
+    | {f"src/aural/{name}" for name in ("objectives", "recipes", "train", "weights")}
+    | {f"docs/{name}" for name in ("bench", "data", "objectives")}
+    | {"docs/train"}
 )
 
 _COUNT = r"(?:one|two|three|four|several|many|few|\d[\d,.]*|[A-Z]|rows|captions|windows|negatives|answers|lines) "

@@ -87,12 +87,12 @@ def test_add_search_update_and_the_rest(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["search", "rain", "-L", "NONE"], "holds no sound library"),
+        (["search", "rain", "-L", "NONE"], "is not a sound library"),
         (["search", "rain", "-L", "NONE", "--where", "duraton < 3"], 'did you mean "duration"'),
         (["search", "rain", "-L", "NONE", "--not-weight", "-1"], "weight of not"),
-        (["library", "update", "-L", "NONE"], "holds no sound library"),
+        (["library", "update", "-L", "NONE"], "is not a sound library"),
         (["library", "add", "NONE", "-L", "NONE", "--runner", "spark"], "use local or ray"),
-        (["library", "check", "-L", "NONE"], "holds no sound library"),
+        (["library", "check", "-L", "NONE"], "is not a sound library"),
     ],
 )
 def test_bad_input_is_one_sentence(run: Run, tmp_path: Path, arguments: list[str], told: str) -> None:
