@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -22,10 +22,12 @@ from aural.encoders.base import AudioFeatures, build_audio_encoder
 from aural.models.clap import AudioConfig
 from aural.train.config import Recipe, TaskConfig
 from aural.train.inputs import log_mel, masked
-from aural.train.loader import Batch, Batches
 from aural.train.start import load_encoder
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
 from aural.train.tasks import CAPTION_END, IGNORE, Report
+
+if TYPE_CHECKING:
+    from aural.train.loader import Batch, Batches
 
 
 class HeadsConfig(SystemConfig):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field, model_validator
@@ -22,9 +22,11 @@ from aural.models.pair import PairShape, TowerShape, build_tower
 from aural.nn.lora import add_low_rank, learn_low_rank
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel, masked, unit, viewed
-from aural.train.loader import Batch, Batches
 from aural.train.start import load_encoder, load_text
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+
+if TYPE_CHECKING:
+    from aural.train.loader import Batch, Batches
 
 HIGHEST_SCALE = 100.0  # of the logits, as published
 
