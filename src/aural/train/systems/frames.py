@@ -41,7 +41,7 @@ class FramesConfig(SystemConfig):
         return Plan(fields, rows=frozenset({"frame_logits"}), audio=self.audio)
 
 
-@SYSTEMS.register("frames")
+@SYSTEMS.register("frames", architecture="encoder and heads", training="discriminative")
 class Frames(System):
     """An audio encoder and a linear head over its tokens. A batch gives "frame_logits" (B, T, C)."""
 
