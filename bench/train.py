@@ -37,9 +37,10 @@ from aural.train.losses import Losses
 from aural.train.mels import add_mel, pack
 from aural.train.optimizer import build_optimizer
 from aural.train.recipes import load_recipe
+from aural.train.selected import system_of
 from aural.train.shorthand import objectives_of
 from aural.train.step import Stepper
-from aural.train.system import System, system_of
+from aural.train.system import System
 from aural.train.track import lines_of
 
 GIB = 2**30

@@ -75,12 +75,12 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _child(at: Any, part: str, change: str) -> Any:
     if isinstance(at, list):
         if not part.isdigit() or int(part) >= len(at):
-            raise ConfigError(f'--set "{change}": "{part}" is not a place in a list of {len(at)}')
+            raise ConfigError(f'--set "{change}": "{part}" is not an index of a list of {len(at)}')
         return at[int(part)]
-    found = at.setdefault(part, {})
-    if not isinstance(found, dict | list):
+    child = at.setdefault(part, {})
+    if not isinstance(child, dict | list):
         raise ConfigError(f'--set "{change}": "{part}" holds a value, not keys')
-    return found
+    return child
 
 
 def _is_number(text: str) -> bool:
