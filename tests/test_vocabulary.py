@@ -91,6 +91,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("src/aural/data/libre/captions.py", "hears"): "a caption template of the corpus",
     ("src/aural/data/simulate/corpus.py", "hears"): "a pattern for captions",
     ("src/aural/evaluate/robust/changes.py", "hears"): "part of a paraphrase that models receive",
+    ("src/aural/data/libre/captions.py", "hears"): "part of a caption template; captions must not change",
+    ("src/aural/catalog/datasets/libre/ufoai.toml", "stand"): "the name of a sound file",
 }
 
 _WORDS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): advice for pattern, advice in WORDS.items()}
