@@ -1,4 +1,4 @@
-"""`aural corpus`: build, show and check the free corpus."""
+"""Commands of `aural corpus`: build, show and check the free corpus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from aural.core.errors import ConfigError, DataError, near_miss
 
-app = typer.Typer(no_args_is_help=True, help="The free corpus: real named sounds from distribution packages.")
+app = typer.Typer(no_args_is_help=True, help="The free corpus: labeled recordings from distribution packages.")
 CORPORA = ("libre", "libre-mini")
 
 
@@ -25,12 +25,12 @@ def build(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Number of sources to read in parallel.")] = 1,
     only: Annotated[list[str] | None, typer.Option("--only", help="libre: build only this source; repeatable.")] = None,
     debs: Annotated[
-        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of fetching.")
+        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of downloading.")
     ] = None,
 ) -> None:
     """Build a corpus from distribution packages and write OUT/manifest.parquet.
 
-    A stopped build goes on where it stopped. libre-mini is a selection of about 2,200 short clips as Opus files.
+    An interrupted build is resumed. libre-mini is a selection of about 2,200 short clips as Opus files.
     """
     from aural.data.libre.build import build as build_corpus
     from aural.data.libre.cards import source_cards
@@ -75,10 +75,10 @@ def _say(line: str) -> None:
 @app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")],
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html beside the manifest.")] = True,
-    most: Annotated[int, typer.Option("--most", min=0, help="Most clips of a class on the page, 0 = all.")] = 40,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html next to the manifest.")] = True,
+    most: Annotated[int, typer.Option("--most", min=0, help="Maximum clips per class on the page, 0 = all.")] = 40,
 ) -> None:
-    """Print counts by class, source, license, language and split; write a page to listen through."""
+    """Print counts by class, source, license, language and split, and write a listening page."""
     from aural.data.libre.show import counts, write_page
     from aural.data.manifest import read_manifest
 
@@ -90,21 +90,21 @@ def show(
 
 @app.command()
 def leaks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")]) -> None:
-    """Fail when one split shares a sound, a near-duplicate, a group or a speaker with another."""
+    """Report sounds, near-duplicates, groups and speakers that two splits share; exit code 2 if there are any."""
     from aural.data.leaks import leaks as find_leaks
     from aural.data.manifest import read_manifest
 
-    found = find_leaks(read_manifest(folder))
-    for leak in found[:50]:
+    listed = find_leaks(read_manifest(folder))
+    for leak in listed[:50]:
         print(leak)
-    if found:
-        raise DataError(f"{folder}: {len(found)} leaks between splits; give what belongs together one split")
+    if listed:
+        raise DataError(f"{folder}: {len(listed)} leaks between splits; move the clips of each leak into one split")
     print("no leaks")
 
 
 @app.command()
 def tasks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")]) -> None:
-    """Print the test tasks with their counts as they are in a corpus."""
+    """Print the test tasks of a corpus with their number of clips and chance level."""
     from aural.data.libre.tasks import measure
     from aural.data.manifest import read_manifest
     from aural.evaluate.cards import corpus_cards
