@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aural.core.plugins import add_plugin
 from aural.nn.window import use_kernels
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel
@@ -37,9 +38,10 @@ from aural.train.losses import Losses
 from aural.train.mels import add_mel, pack
 from aural.train.optimizer import build_optimizer
 from aural.train.recipes import load_recipe
+from aural.train.selected import system_of
 from aural.train.shorthand import objectives_of
 from aural.train.step import Stepper
-from aural.train.system import System, system_of
+from aural.train.system import System
 from aural.train.track import lines_of
 
 GIB = 2**30
@@ -296,6 +298,7 @@ SECTIONS = ("limits", "peer", "step", "cached", "loop")
 
 
 def main() -> None:
+    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))

@@ -65,9 +65,9 @@ def random_store(folder: Path, files: int, seed: int = 0) -> LanceStore:
 def random_filter(draw: random.Random, depth: int = 0) -> str:
     """Return a filter over the columns of the random table that often keeps some rows."""
     if depth < 3 and draw.random() < 0.5:
-        joined = [random_filter(draw, depth + 1) for _ in range(draw.randrange(2, 4))]
-        text = f" {draw.choice(['and', 'or'])} ".join(joined)
-        return f"not ({text})" if draw.random() < 0.3 else f"({text})"
+        word = draw.choice([" and ", " or "])
+        text = word.join(random_filter(draw, depth + 1) for _ in range(draw.randrange(2, 4)))
+        return draw.choice(["", "", "not "]) + f"({text})"
     number = round(draw.uniform(0, 30), 1)
     return draw.choice(
         [

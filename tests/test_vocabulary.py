@@ -88,6 +88,8 @@ VERBS_LIKE_NOUNS = frozenset(
 # (file, exact text of the hit in lower case): why the word is right there.
 ALLOWED: dict[tuple[str, str], str] = {
     ("src/aural/evaluate/robust/changes.py", "hears"): "part of a paraphrase that models receive",
+    ("src/aural/data/libre/captions.py", "hears"): "part of a caption template; captions must not change",
+    ("src/aural/catalog/datasets/libre/ufoai.toml", "stand"): "the name of a sound file",
 }
 
 _WORDS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): advice for pattern, advice in WORDS.items()}

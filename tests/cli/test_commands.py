@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import soundfile
 from pyarrow import parquet
 
 from aural.cli.files import find_sounds
-from aural.cli.main import main
 from aural.models.pipeline import Model
 from tiny import save_tiny, tiny_config, tone, write_wav
 
@@ -22,16 +20,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Run:
-    """`aural ... --model TINY` in this process: exit code, stdout and stderr."""
+def run(run_aural: Run, tiny_folder: Path) -> Run:
+    """Return a function that runs `aural ... --model TINY` and returns exit code, stdout and stderr."""
 
     def call(*arguments: object, model: bool = True) -> tuple[int, str, str]:
-        words = [*map(str, arguments), *(["--model", str(tiny_folder)] if model else [])]
-        monkeypatch.setattr(sys, "argv", ["aural", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return run_aural(*arguments, *(["--model", tiny_folder] if model else []))
 
     return call
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aural.cli.library import whole_windows
-from aural.cli.main import main
 from aural.cli.search import clock
 from aural.models.pipeline import Model
 from aural.search.library import Library
@@ -22,15 +20,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["aural", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def run(run_aural: Run) -> Run:
+    return run_aural
 
 
 @pytest.fixture
@@ -81,7 +72,7 @@ def test_add_search_update_and_the_rest(
     assert run("library", "map", "-o", tmp_path / "map.csv")[0] == 0
     assert (tmp_path / "map.csv").is_file()
     assert run("library", "export", "-o", tmp_path / "all.csv", "--where", "window = 0")[1].endswith("3 rows\n")
-    assert run("library", "optimize")[1].endswith("no index: every row is compared\n")
+    assert run("library", "optimize")[1].endswith("no index; every row is compared\n")
 
 
 @pytest.mark.parametrize(

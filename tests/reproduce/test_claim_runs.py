@@ -121,30 +121,32 @@ primary = true
 def test_killed_at_ten_random_moments_ends_with_the_same_bytes(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fork a child that runs the card, kill it at a random moment, ten times; then let it finish."""
+    """Fork a child that runs the card and dies after a random amount of CPU time, ten times; then let it finish."""
     from aural.reproduce import run as runner
+    from aural.reproduce import worlds
 
     card = ClaimCard.parse(__import__("tomllib").loads(TRAINED), "toy-training")
     monkeypatch.setattr(runner, "SMOKE_CHANGES", ())
-    began = time.monotonic()
     first = Options(runs, Path("toys"), device="cpu", smoke=True)
+    worlds.prepare("mini", first.data, runs, smoke=True)
+    began_s = time.process_time()
     reproduce([card], first)
-    duration_s = time.monotonic() - began
+    duration_s = time.process_time() - began_s
     straight = (runs / "toy-training/effect.json").read_bytes()
     (tmp_path / "worlds").symlink_to(runs / "worlds")
     again = Options(tmp_path, Path("toys"), device="cpu", smoke=True)
     moments, killed = random.Random(0), 0
     for _ in range(10):
+        limit_s = moments.uniform(0.02, 0.15) * duration_s
         child = os.fork()
         if child == 0:
+            signal.setitimer(signal.ITIMER_PROF, limit_s)  # SIGPROF ends the process at once
             try:
                 reproduce([card], again)
             finally:
                 os._exit(0)
-        time.sleep(moments.uniform(0.02, 0.25) * duration_s)
-        os.kill(child, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    assert killed >= 3
+    assert killed >= 5
     reproduce([card], again)
     assert (tmp_path / "toy-training/effect.json").read_bytes() == straight
     assert not list(tmp_path.rglob("*.part*"))

@@ -1,27 +1,29 @@
-"""The store beside its oracle: the same hits for random queries and filters, before and after every kind of commit."""
+"""The table and the exact index give the same hits for random queries and filters, before and after every commit."""
 
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.random import default_rng
 
 from aural.core.errors import ConfigError, DataError
-from aural.search.filters import one_of, parse_filter
+from aural.search.filters import COLUMNS, one_of, parse_filter
 from aural.search.index import ExactIndex, Hit, Index
 from aural.search.lance import LanceStore, schema, vectors_of
 from library_toys import random_filter, random_store
 from sketch import DIM
 
 
-def same(found: list[Hit], want: list[Hit]) -> None:
-    """Equal rows in equal order; scores to rounding; rows closer than rounding may change places."""
-    assert len(found) == len(want)
-    np.testing.assert_allclose([hit.score for hit in found], [hit.score for hit in want], atol=2e-6)
-    for one, other in zip(found, want, strict=True):
+def same(actual: list[Hit], want: list[Hit]) -> None:
+    """Compare hits: equal rows in equal order and scores within rounding; rows with equal scores may be swapped."""
+    assert len(actual) == len(want)
+    np.testing.assert_allclose([hit.score for hit in actual], [hit.score for hit in want], atol=2e-6)
+    for one, other in zip(actual, want, strict=True):
         if (one.file, one.window) != (other.file, other.window):
             assert abs(one.score - other.score) < 2e-6
         else:
@@ -35,7 +37,7 @@ def queries(count: int, seed: int) -> list[np.ndarray]:  # type: ignore[type-arg
     return list(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
-def test_exact_and_store_agree_on_random_queries_with_filters(tmp_path: Path) -> None:
+def test_exact_index_and_table_agree_on_random_queries_with_filters(tmp_path: Path) -> None:
     store = random_store(tmp_path, 300)
     oracle, draw = store.exact(), random.Random(1)
     assert isinstance(store, Index)
@@ -66,7 +68,7 @@ def test_filter_indexes_change_no_answer(tmp_path: Path) -> None:
         store.compact()
 
 
-def test_replace_revise_and_remove_are_what_they_say(tmp_path: Path) -> None:
+def test_replace_revise_and_remove(tmp_path: Path) -> None:
     store = random_store(tmp_path, 40)
     files = [f"{i:016x}" for i in range(3)]
     before, others = store.count(), store.count(parse_filter(f"file not in ('{files[0]}', '{files[1]}')"))
@@ -102,7 +104,7 @@ def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Pa
     columns["file"] = pa.array(["f" * 16])
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(query), DIM)
     store.append(pa.table(columns, schema=row.schema))
-    assert store.search(query, 1)[0].file == "f" * 16  # not indexed yet, found all the same
+    assert store.search(query, 1)[0].file == "f" * 16  # found although it is not indexed yet
 
 
 @pytest.mark.parametrize("query", [np.zeros(DIM), np.full(DIM, np.nan), np.ones(DIM + 1)])
@@ -120,3 +122,16 @@ def test_a_folder_without_a_table_and_a_wrong_kind(tmp_path: Path) -> None:
         random_store(tmp_path, 3).build_index("BEST")
     with pytest.raises(DataError, match="column"):
         ExactIndex(np.zeros((1, DIM), np.float32), {})
+
+
+def test_a_search_without_a_filter_does_not_copy_the_matrix() -> None:
+    rows = 4096
+    columns: dict[str, Any] = dict.fromkeys(COLUMNS, np.zeros(rows)) | {"file": np.arange(rows).astype(str)}
+    columns["tags"] = np.array([[]] * rows + [None], object)[:rows]
+    index = ExactIndex(np.tile(np.eye(1, 512, dtype=np.float32), (rows, 1)), columns)
+    query = np.eye(1, 512, dtype=np.float32)[0]
+    tracemalloc.start()
+    index.search(query, 1)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < rows * 512 * 4 / 4

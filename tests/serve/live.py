@@ -1,4 +1,4 @@
-"""A server in a thread or process of its own, on loopback, for tests that need a socket."""
+"""Run a server in a thread, on loopback, for tests that need a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sketch import SketchEmbedder
 
 @contextlib.contextmanager
 def live_server(library: Library, settings: Settings | None = None) -> Iterator[str]:
-    """Address of a running server; it stops at the end."""
+    """Yield the address of a running server; it stops at the end."""
     import uvicorn
 
     listener = socket.socket()

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import random
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from aural.core.errors import ConfigError
+from aural.core.types import FloatArray
 from aural.search.filters import parse_filter
 from aural.search.index import best_per_file
 from aural.search.library import Library
@@ -193,14 +196,14 @@ def test_refusals_are_sentences(client: TestClient, body: dict[str, Any], messag
     assert message in answer.json()["error"]
 
 
-def test_a_token_is_asked_for_everywhere_but_at_the_door(served: Library) -> None:
+def test_a_token_is_required_except_for_the_page_and_health(served: Library) -> None:
     settings = Settings(host="0.0.0.0", token="long-enough-token")
     with TestClient(create_app(served, SketchEmbedder(), settings), "http://localhost") as client:
         assert client.get("/health").status_code == 200
         assert client.get("/").status_code == 200
         for path in ("/v1/library", "/metrics", "/openapi.json", "/v1/map"):
-            refused = client.get(path)
-            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
             assert client.get(path, headers={"Authorization": "Bearer long-enough-token"}).status_code == 200
         assert client.post("/v1/session", json={"token": "wrong"}).status_code == 401
@@ -210,7 +213,7 @@ def test_a_token_is_asked_for_everywhere_but_at_the_door(served: Library) -> Non
         assert client.get("/v1/library").status_code == 200
 
 
-def test_other_host_names_are_refused_on_loopback(client: TestClient) -> None:
+def test_other_host_names_are_rejected_on_loopback(client: TestClient) -> None:
     assert client.get("/health", headers={"Host": "evil.example"}).status_code == 403
     assert client.get("/health", headers={"Host": "localhost:8765"}).status_code == 200
 
@@ -233,3 +236,25 @@ def test_answers_are_fresh_after_an_add(tmp_path: Path) -> None:
         list(Library(tmp_path / "library").add([tmp_path / "a.wav"], embedder))
         assert len(client.post("/v1/search", json={"words": ["rain"]}).json()["hits"]) == 1
     assert os.path.exists(tmp_path / "a.wav")
+
+
+class BrokenEmbedder(SketchEmbedder):
+    """An embedder that is slow for texts with "slow" and fails for texts with "fail"."""
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        if any("slow" in text for text in texts):
+            time.sleep(1.0)
+        if any("fail" in text for text in texts):
+            raise RuntimeError("internal")
+        return super().embed_text(texts)
+
+
+def test_timeouts_and_internal_errors_are_json_with_the_request_id(served: Library) -> None:
+    settings = Settings(request_timeout_s=0.3)
+    app = create_app(served, BrokenEmbedder(), settings)
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
+        for words, status, message in (("slow", 503, "took longer than 0.3 s"), ("fail", 500, "internal error")):
+            answer = client.post("/v1/search", json={"words": [words]}, headers={"X-Request-Id": words})
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+            assert message in answer.json()["error"]
+            assert answer.json()["request_id"] == answer.headers["x-request-id"] == words

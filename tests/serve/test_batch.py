@@ -1,4 +1,4 @@
-"""Dynamic batching: who comes together is embedded together, everyone gets their own rows or their own error."""
+"""Dynamic batching: simultaneous requests share a call, and each receives its rows or its error."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_requests_share_calls_and_keep_their_rows() -> None:
         with ThreadPoolExecutor(1) as executor:
             shared = batcher(executor, seen)
             words = [chr(97 + i) * (i + 1) for i in range(16)]
-            found = await asyncio.gather(*(shared.embed([word]) for word in words))
-            np.testing.assert_array_equal(np.concatenate(found), rows(words))
+            results = await asyncio.gather(*(shared.embed([word]) for word in words))
+            np.testing.assert_array_equal(np.concatenate(results), rows(words))
             assert seen == [8, 8]
             await shared.embed(["alone"])
             assert seen == [8, 8, 1]
@@ -40,7 +40,7 @@ def test_requests_share_calls_and_keep_their_rows() -> None:
     asyncio.run(run())
 
 
-def test_errors_and_overload_reach_their_asker_and_the_batcher_goes_on() -> None:
+def test_errors_and_overload_are_raised_and_the_batcher_continues() -> None:
     async def run() -> None:
         with ThreadPoolExecutor(1) as executor:
             shared = batcher(executor, [])
@@ -66,10 +66,24 @@ def test_texts_are_embedded_once() -> None:
             first = await cache.embed(["a", "bb", "a"])
             assert (first.tolist(), sum(seen)) == ([[1, 97], [2, 98], [1, 97]], 2)
             assert ((await cache.embed(["bb"])).tolist(), sum(seen)) == ([[2, 98]], 2)
-            await cache.embed(["ccc"])  # "a", the longest unused, makes room
+            await cache.embed(["ccc"])  # evicts "a", the least recently used
             await cache.embed(["bb", "ccc"])
             assert sum(seen) == 3
             await cache.embed(["a"])
             assert sum(seen) == 4
+
+    asyncio.run(run())
+
+
+def test_a_text_that_is_evicted_while_its_request_waits_is_still_answered() -> None:
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            cache = TextCache(batcher(executor, [], wait_s=0.02), 2)
+            await cache.embed(["a", "bb"])
+            mixed = asyncio.create_task(cache.embed(["a", "ccc"]))  # "a" is cached, "ccc" waits for the batch
+            await asyncio.sleep(0)
+            await asyncio.gather(cache.embed(["dddd", "eeeee"]), mixed)
+            assert (await mixed).tolist() == [[1, 97], [3, 99]]
+            assert (await cache.embed(["a"])).tolist() == [[1, 97]]
 
     asyncio.run(run())

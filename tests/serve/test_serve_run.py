@@ -1,4 +1,4 @@
-"""The server as a process: it stops when told, after the requests under way; killed, it leaves nothing behind."""
+"""The server as a process: it stops after active requests are answered, and leaves nothing behind when killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from aural.core.errors import ConfigError
 from aural.search.check import check
 from aural.search.library import Library
-from aural.serve.run import serve
+from aural.serve.run import listen, serve
 from aural.serve.settings import Settings
 from library_toys import write_sound
 from sketch import SketchEmbedder
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(folder: Path, port: int, seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-    """The process, ready to answer."""
+    """Yield the process when it is ready to answer."""
     arguments = [sys.executable, str(SCRIPT), str(folder), str(port), str(seconds)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
@@ -57,7 +57,7 @@ def running(folder: Path, port: int, seconds: float = 0.0) -> Iterator[subproces
             process.kill()
 
 
-def test_told_to_stop_it_answers_first_and_logs_in_json(served: Library) -> None:
+def test_a_stopped_server_answers_first_and_logs_json(served: Library) -> None:
     port, answers = free_port(), []
     with running(served.folder, port, seconds=1.0) as process:
 
@@ -79,16 +79,16 @@ def test_told_to_stop_it_answers_first_and_logs_in_json(served: Library) -> None
 
 
 def children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             if f"PPid:\t{pid}\n" in path.read_text():
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def kill_often(tmp_path: Path, times: int) -> None:
-    """Kill the server at random moments while it answers and another process adds: the library stays whole.
+    """Kill the server at random moments while it answers and another process adds; the library stays complete.
 
     The library has an approximate index of the default kind, and the server searches by it.
     """
@@ -139,10 +139,18 @@ def test_killed_seventeen_times(tmp_path: Path) -> None:
     kill_often(tmp_path, 17)
 
 
-def test_a_port_that_is_taken_is_told(served: Library) -> None:
+def test_a_used_port_is_reported(served: Library) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: cannot be listened on"):
+        with pytest.raises(ConfigError, match=f"port {port}: cannot be used"):
             serve(served, SketchEmbedder(), Settings(port=port))
+
+
+def test_connections_send_small_answers_at_once() -> None:
+    listener = listen(Settings(port=0))
+    try:
+        assert listener.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY only on such sockets
+    finally:
+        listener.close()

@@ -1,4 +1,4 @@
-"""Hostile uploads: whatever the bytes, the answer is a sentence or a vector, never a 500, and memory stays bounded."""
+"""Hostile uploads: for all bytes the answer is an error message or a vector, never a 500, in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encoded(suffix: str, seconds: float = 1.0) -> bytes:
 
 
 def wav_header(frames: int, channels: int = 1, rate_hz: int = 8000, bits: int = 16) -> bytes:
-    """A wav header that promises `frames`."""
+    """Return a wav header that states `frames`."""
     size = frames * channels * bits // 8
     chunk = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * channels * bits // 8, channels * bits // 8, bits)
     body = b"fmt " + struct.pack("<I", 16) + chunk + b"data" + struct.pack("<I", min(size, 2**32 - 1))
@@ -34,7 +34,7 @@ def wav_header(frames: int, channels: int = 1, rate_hz: int = 8000, bits: int = 
 
 
 def long_flac(seconds: float) -> bytes:
-    """Hours of silence in a few kilobytes."""
+    """Return hours of silence in a few kilobytes."""
     out = io.BytesIO()
     soundfile.write(out, np.zeros(round(seconds * 1000), np.int16), 1000, format="FLAC")
     return out.getvalue()
@@ -69,7 +69,7 @@ def nan_wav() -> bytes:
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_sounds_are_refused_in_a_sentence(client: TestClient, what: str) -> None:
+def test_bad_sounds_give_an_error_message(client: TestClient, what: str) -> None:
     content = BAD[what] if BAD[what] is not None else nan_wav()
     answer = client.post("/v1/embed/sound", files={"sound": ("x.wav", content)})
     assert answer.status_code == 422, (what, answer.text)

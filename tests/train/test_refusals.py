@@ -50,7 +50,7 @@ def twice(make: MakeRecipe, tones: Path, tmp: Path) -> object:
 CASES: dict[str, tuple[Case, str]] = {
     "unknown key": (lambda m, t, p: m("tiny_clap_2022", "loop.bacth=3"), r'unknown key "loop.bacth"; did you mean "batch"'),
     "unknown recipe": (lambda m, t, p: load_recipe("clap_2032"), r'unknown recipe "clap_2032"; did you mean "clap_2023"'),
-    "no place in a list": (lambda m, t, p: m("tiny_clap_2022", "data.sources.7.weight=1"), r'"7" is not a place in a list of 1'),
+    "no place in a list": (lambda m, t, p: m("tiny_clap_2022", "data.sources.7.weight=1"), r'"7" is not an index of a list of 1'),
     "not key=value": (lambda m, t, p: m("tiny_clap_2022", "loop.batch"), r"write KEY=VALUE"),
     "unknown objective": (lambda m, t, p: train(m("tiny_clap_2022", "objective.name=infonce"), p / "o"), r'did you mean "info_nce"'),
     "wrong column": (lambda m, t, p: Batches(m("tiny_clap_2022", "data.captions=[captoins]")), r'no column "captoins"; did you mean "captions"'),
@@ -62,7 +62,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "no GPU": (lambda m, t, p: train(m("tiny_clap_2022"), p / "o", device="cuda"), r'device "cuda": torch sees 0 CUDA devices'),
     "another recipe's checkpoint": (another_recipe, r"was trained with another recipe \(optimizer\.lr differs\)"),
     "a run is there": (twice, r"holds a run already; add --resume"),
-    "nothing to resume": (lambda m, t, p: train(m("tiny_clap_2022"), p / "o", resume=True, device="cpu"), r"holds no run to go on with"),
+    "nothing to resume": (lambda m, t, p: train(m("tiny_clap_2022"), p / "o", resume=True, device="cpu"), r"holds no run to continue"),
     "micro-batch does not divide": (lambda m, t, p: train(m("tiny_clap_2022", "loop.micro_batch=5"), p / "o", device="cpu"), r"does not divide the 16 clips"),
     "unknown evaluator": (lambda m, t, p: train(m("tiny_clap_2022", "evaluators=[zero]"), p / "o", device="cpu"), r'unknown evaluator "zero"'),
     "task without a source": (lambda m, t, p: Batches(m("tiny_clap_2023_stage1", "data.sources.0.task=nmaes")), r'task "nmaes" is not one of tasks; did you mean "names"'),

@@ -15,7 +15,8 @@ from aural.train.config import Recipe
 from aural.train.loop import prepare, train
 from aural.train.parallel import Place
 from aural.train.recipes import load_recipe
-from aural.train.system import SYSTEMS, system_of
+from aural.train.selected import system_of
+from aural.train.system import SYSTEMS
 from aural.train.track import lines_of
 
 SCENES = "scene_options: {events: [1, 2], event_s: [0.3, 1.0], room_chance: 0, background_chance: 0}"

@@ -1,4 +1,4 @@
-"""Commands of `aural corpus`: build, show and check the free corpus."""
+"""`aural corpus`: build, show and check the free corpus."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import typer
 
 from aural.core.errors import ConfigError, DataError, near_miss
 
-app = typer.Typer(no_args_is_help=True, help="The free corpus: labeled recordings from distribution packages.")
+app = typer.Typer(
+    no_args_is_help=True, help="Build, show and check the free corpus of labeled sounds from distribution packages."
+)
 CORPORA = ("libre", "libre-mini")
 
 
 @app.command()
 def build(
-    name: Annotated[str, typer.Argument(help="libre (5.8 GB of packages) or libre-mini (0.8 GB of packages).")],
+    name: Annotated[str, typer.Argument(help="libre (5.8 GB of packages) or libre-mini (738 MB of packages).")],
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the corpus; default for libre-mini: the user's cache folder."),
@@ -25,12 +27,12 @@ def build(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Number of sources to read in parallel.")] = 1,
     only: Annotated[list[str] | None, typer.Option("--only", help="libre: build only this source; repeatable.")] = None,
     debs: Annotated[
-        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of downloading.")
+        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of fetching.")
     ] = None,
 ) -> None:
     """Build a corpus from distribution packages and write OUT/manifest.parquet.
 
-    An interrupted build is resumed. libre-mini is a selection of about 2,200 short clips as Opus files.
+    A build that was stopped resumes. libre-mini is a selection of about 2,200 short clips as Opus files.
     """
     from aural.data.libre.build import build as build_corpus
     from aural.data.libre.cards import source_cards
@@ -46,7 +48,7 @@ def build(
         _build_mini(out, jobs, debs)
         return
     if out is None:
-        raise ConfigError("--out is missing: name the folder of the corpus")
+        raise ConfigError("--out is missing: give the folder of the corpus")
     report = build_corpus(source_cards(only), out, jobs=jobs, debs=debs, say=_say)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -78,7 +80,7 @@ def show(
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html next to the manifest.")] = True,
     most: Annotated[int, typer.Option("--most", min=0, help="Maximum clips per class on the page, 0 = all.")] = 40,
 ) -> None:
-    """Print counts by class, source, license, language and split, and write a listening page."""
+    """Print counts by class, source, license, language and split, and write a page with a player per clip."""
     from aural.data.libre.show import counts, write_page
     from aural.data.manifest import read_manifest
 
@@ -90,21 +92,23 @@ def show(
 
 @app.command()
 def leaks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")]) -> None:
-    """Report sounds, near-duplicates, groups and speakers that two splits share; exit code 2 if there are any."""
+    """Fail if two splits share a sound, a near-duplicate, a group or a speaker."""
     from aural.data.leaks import leaks as find_leaks
     from aural.data.manifest import read_manifest
 
-    listed = find_leaks(read_manifest(folder))
-    for leak in listed[:50]:
+    shared = find_leaks(read_manifest(folder))
+    for leak in shared[:50]:
         print(leak)
-    if listed:
-        raise DataError(f"{folder}: {len(listed)} leaks between splits; move the clips of each leak into one split")
+    if shared:
+        raise DataError(
+            f"{folder}: {len(shared)} leaks between splits; put the listed clips of each leak into one split"
+        )
     print("no leaks")
 
 
 @app.command()
 def tasks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")]) -> None:
-    """Print the test tasks of a corpus with their number of clips and chance level."""
+    """Print the test tasks with the number of clips that a corpus has for each."""
     from aural.data.libre.tasks import measure
     from aural.data.manifest import read_manifest
     from aural.evaluate.cards import corpus_cards

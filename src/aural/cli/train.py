@@ -1,4 +1,4 @@
-"""`aural train`: run a recipe, or look at what it would do."""
+"""`aural train`: run a recipe, or describe what it would do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: loop.batch=32.", metavar="KEY=VALUE")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe the run; train nothing.")] = False,
     data: Annotated[
         list[str] | None,

@@ -201,7 +201,10 @@ class TargetProducer(ABC):
     needs: ClassVar[frozenset[str]]
     gives: ClassVar[Literal["targets", "weights"]] = "targets"
 
-    def __init__(self, config: Any = None) -> None:
+    config: Any
+    """An instance of `config_type`."""
+
+    def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else self.config_type()
 
     @abstractmethod

@@ -61,7 +61,8 @@ def _row(check: Mapping[str, Any], y: float, at: Any) -> list[str]:
         f'height="10" rx="2" fill="{color}" fill-opacity="0.3"/>',
         line(at(check["value"]), y - 8, at(check["value"]), y + 8, color, 2.5),
         line(at(check["bound"]), y - 13, at(check["bound"]), y + 13, "#333333", 1, "3 3"),
-        text(WIDTH - RIGHT + 12, y + 4, check["verdict"]),
+        text(WIDTH - RIGHT + 12, y - 2, check["verdict"]),
+        text(WIDTH - RIGHT + 12, y + 10, f"{check['value']:.3f}"),
     ]
     for place, value in enumerate(check["per_seed"]):
         offset = 4.0 * ((place % 3) - 1) if len(check["per_seed"]) > 1 else 0.0

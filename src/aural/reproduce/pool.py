@@ -26,12 +26,17 @@ class Task:
 
 
 def run_all(
-    tasks: Sequence[Task], jobs: int, until: float = 0.0, say: Callable[[str], None] = lambda line: None
+    tasks: Sequence[Task],
+    jobs: int,
+    *,
+    until: float = 0.0,
+    done: Callable[[str], None] = lambda key: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, str]:
     """Run all tasks, `jobs` at a time, in the given order where their needs allow it; return key -> reason of failures.
 
     With one job everything runs in this process. Tasks whose needs failed are not started. After `until` (a value of
-    time.monotonic(); 0: never) no task starts.
+    time.monotonic(); 0: never) no task starts. `done` is called with the key of every task that succeeds.
     """
     waiting = {task.key: task for task in tasks}
     failed: dict[str, str] = {}
@@ -48,11 +53,15 @@ def run_all(
             began = time.monotonic()
             if jobs == 1:
                 _note(task.key, _call(task), began, failed, say)
+                if task.key not in failed:
+                    done(task.key)
                 break
             running[task.key] = _Child(task)
         for key, child in _finished(running).items():
             del running[key]
             _note(key, child.reason(), child.began, failed, say)
+            if key not in failed:
+                done(key)
         if late and not running:
             return failed
     return failed

@@ -42,11 +42,12 @@ def code_of(card: ClaimCard) -> dict[str, str]:
     Comments, docstrings and layout do not count: the syntax tree is hashed.
     """
     root = Path(str(resources.files("aural")))
-    hashes = {"card": card.hash, "reproduce": folder_hash(root / "reproduce", recursive=False)}
+    parts = ("effect", "study") if card.study else ("effect", "measure", "worlds")
+    hashes = {"card": card.hash} | {part: _tree_hash(root / "reproduce" / f"{part}.py") for part in parts}
     if card.study:
         module = card.study.partition(":")[0]
         file = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return hashes | {"study": _tree_hash(file) if file.is_file() else ""}
+        return hashes | {"function": _tree_hash(file) if file.is_file() else ""}
     for base in sorted({card.base, *(stage.base for stage in card.stages.values() if stage.base)}):
         file = root / "recipes" / f"{base}.yaml"
         hashes[f"recipe {base}"] = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
@@ -60,9 +61,9 @@ def changed_code(card: ClaimCard, run: Mapping[str, Any]) -> list[str]:
 
 
 @cache
-def folder_hash(folder: Path, *, recursive: bool = True) -> str:
+def folder_hash(folder: Path) -> str:
     """Return 12 hexadecimal digits over the syntax trees of the Python files in a folder."""
-    files = sorted(folder.rglob("*.py") if recursive else folder.glob("*.py"))
+    files = sorted(folder.rglob("*.py"))
     trees = (f"{file.relative_to(folder).as_posix()} {_tree_hash(file)}" for file in files)
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]
 

@@ -134,16 +134,29 @@ def reproduce(
         trials += list_trials(card, options, world)
     tasks = [Task(t.key, t.needs(), work, (t,)) for t in trials if not t.is_done()]
     say(f"{len(tasks)} of {len(trials)} runs to do, {options.jobs} at a time")
-    failed = run_all(tasks, options.jobs, began + options.budget_s if options.budget_s else 0.0, say)
-    effects = {}
+    effects: dict[str, dict[str, Any]] = {}
+
+    def write_effect(key: str) -> None:
+        """Write the effect of the card that a run belongs to, as soon as its last run is finished."""
+        card = next(card for card in cards if card.name == key.partition("/")[0])
+        of_card = [t for t in trials if t.card is card]
+        if not all(t.is_done() for t in of_card):
+            return
+        try:
+            effects[card.name] = finish(card, of_card, options)
+            say(f"{card.name}: {effects[card.name]['verdict']}")
+        except AuralError as error:  # the runs of other cards go on
+            say(f"failed: {card.name}: {error}")
+
+    until = began + options.budget_s if options.budget_s else 0.0
+    failed = run_all(tasks, options.jobs, until=until, done=write_effect, say=say)
     for card in cards:
         of_card = [t for t in trials if t.card is card]
         missing = [t.key for t in of_card if not t.is_done()]
         if missing:
             say(f"{card.name}: no effect yet; {len(missing)} of {len(of_card)} runs are missing ({missing[0]} ...)")
-            continue
-        effects[card.name] = finish(card, of_card, options)
-        say(f"{card.name}: {effects[card.name]['verdict']}")
+        elif card.name not in effects:
+            write_effect(card.name)
     for key, reason in failed.items():
         say(f"failed: {key}: {reason}")
     return effects

@@ -175,6 +175,7 @@ def write_clips(data: str, file: str, samples: range, clips: int) -> None:
             columns = ("source", "label", "class_name", "family", "tags", "captions", "caption_label", "caption_short",
                        "caption_detailed", "language", "speaker", "meta")  # fmt: skip
             record = {name: getattr(row, name) for name in columns} | {"name": row.path}
+            record["language"] = row.language or "none"  # a class of the task "language", not a missing answer
             add_mel(tar, f"{sample:07d}", log_mel(wave), record)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 
 from aural.core.errors import ConfigError
@@ -18,8 +19,6 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
 
     Raises ConfigError if the address is not available, or if other machines can reach it and no token is set.
     """
-    import socket
-
     import uvicorn
 
     from aural.serve.app import create_app
@@ -28,15 +27,7 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
         raise ConfigError(f"host {settings.host} can be reached from other machines; set --token or use 127.0.0.1")
     app = create_app(library, embedder, settings)
     _log_to_stderr()
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio then sets TCP_NODELAY
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        place = f"{settings.host} port {settings.port}"
-        raise ConfigError(f"{place}: cannot be used ({error.strerror}); choose another port with --port") from None
+    listener = listen(settings)
     host, port = listener.getsockname()[:2]
     print(f"serving {library.folder} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     config = uvicorn.Config(
@@ -53,6 +44,21 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket bound to the address of the settings. Raises ConfigError if the address is not available."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # With IPPROTO_TCP, asyncio sets TCP_NODELAY; without it, a small answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        place = f"{settings.host} port {settings.port}"
+        raise ConfigError(f"{place}: cannot be used ({error.strerror}); choose another port with --port") from None
+    return listener
 
 
 def _log_to_stderr() -> None:

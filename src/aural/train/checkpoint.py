@@ -1,9 +1,11 @@
-"""Checkpoints: a folder that appears whole or not at all, with all that a run needs to go on as if never stopped.
+"""Write and read checkpoints: folders with everything that a run needs to continue as if it had never stopped.
+
+A checkpoint folder appears complete or not at all.
 
 OUT/checkpoints/step-00001000/model.safetensors   parameters and buffers
-                              ema.safetensors     the averaged twin, if there is one
-                              training.pt         optimizer, schedule, step (the loader's position), random states
-OUT/recipe.json                                   what is being trained
+                              ema.safetensors     the average of the weights, if there is one
+                              training.pt         optimizer, schedule, teachers, step, random states
+OUT/recipe.json                                   the recipe with all defaults
 """
 
 from __future__ import annotations
@@ -55,13 +57,13 @@ def save(
         _sync(folder.parent)
     except (OSError, RuntimeError) as error:  # torch.save and safetensors raise RuntimeError subclasses on a full disk
         shutil.rmtree(part, ignore_errors=True)
-        if "DataLoader worker" in str(error):  # one died just now; torch tells wherever the program is
+        if "DataLoader worker" in str(error):  # a worker died; torch raises it at any place
             raise
-        found = steps_in(out)
-        back = f"the checkpoint of step {found[-1]} is whole" if found else "no earlier checkpoint was written"
+        steps = steps_in(out)
+        back = f"the checkpoint of step {steps[-1]} is whole" if steps else "no earlier checkpoint was written"
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise CheckpointError(
-            f"{folder}: cannot be written ({reason}); {back}: free some space and go on with --resume"
+            f"{folder}: cannot be written ({reason}); {back}: free some space and continue with --resume"
         ) from None
     for old in steps_in(out)[:-keep]:
         shutil.rmtree(out / "checkpoints" / f"step-{old:08d}", ignore_errors=True)
@@ -69,19 +71,19 @@ def save(
 
 
 def steps_in(out: Path) -> list[int]:
-    """Steps of the whole checkpoints, oldest first."""
+    """Return the steps of the complete checkpoints, oldest first."""
     folders = (out / "checkpoints").glob("step-*") if (out / "checkpoints").is_dir() else ()
     return sorted(int(folder.name[5:]) for folder in folders if (folder / "training.pt").is_file())
 
 
 def newest(out: Path) -> Path | None:
-    """The folder of the newest checkpoint."""
-    found = steps_in(out)
-    return out / "checkpoints" / f"step-{found[-1]:08d}" if found else None
+    """Return the folder of the newest checkpoint, or None."""
+    steps = steps_in(out)
+    return out / "checkpoints" / f"step-{steps[-1]:08d}" if steps else None
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]]:
-    """Model, averaged twin and the rest."""
+    """Return the tensors of the model, those of the average (or None), and the rest."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -92,31 +94,33 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dic
         return load_file(folder / "model.safetensors"), averaged, rest
     except (OSError, RuntimeError, SafetensorError, EOFError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise CheckpointError(f"{folder}: cannot be read ({reason}); delete it to go on from the one before") from None
+        raise CheckpointError(
+            f"{folder}: cannot be read ({reason}); delete it to continue from the one before"
+        ) from None
 
 
 def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make OUT this recipe's: refuse a run that is there already, or on --resume one of another recipe."""
+    """Reserve OUT for this recipe. Refuse a folder that holds a run, or with `resume` a run of another recipe."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recipe.json"
     values = recipe.model_dump(mode="json")
     if file.is_file():
         before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
         if not resume and steps_in(out):
-            raise CheckpointError(f"{out}: holds a run already; add --resume to go on, or name another folder")
+            raise CheckpointError(f"{out}: holds a run already; add --resume to continue it, or name another folder")
         if resume and (key := first_difference(bound(before), bound(values))):
             raise CheckpointError(
                 f"{out}: was trained with another recipe ({key} differs); name another folder for --out"
             )
     elif resume:
-        raise CheckpointError(f"{out}: holds no run to go on with; leave --resume out")
+        raise CheckpointError(f"{out}: holds no run to continue; leave --resume out")
     part = file.with_suffix(".part")
     part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     part.replace(file)
 
 
 def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return a stored recipe with the defaults of keys that later versions added; an unreadable one as it is."""
+    """Return a stored recipe with the defaults of keys that later versions added; an unreadable one unchanged."""
     try:
         return Recipe.parse(values, str(file)).model_dump(mode="json")
     except ConfigError:
@@ -124,7 +128,7 @@ def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def bound(values: dict[str, Any]) -> dict[str, Any]:
-    """What may not change between a run and its continuation."""
+    """Return the values that may not change when a run is resumed."""
     kept = {k: v for k, v in values.items() if k not in FREE}
     kept["loop"] = {k: v for k, v in kept.get("loop", {}).items() if k not in FREE_LOOP}
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in FREE_DATA}
@@ -132,11 +136,11 @@ def bound(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_difference(a: Any, b: Any, at: str = "") -> str:
-    """The key where two trees of values first differ, "" where they agree."""
+    """Return the key where two trees of values first differ, "" if they are equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}):
-            if found := first_difference(a.get(key), b.get(key), f"{at}.{key}" if at else key):
-                return found
+            if difference := first_difference(a.get(key), b.get(key), f"{at}.{key}" if at else key):
+                return difference
         return ""
     return "" if a == b else at
 
@@ -146,7 +150,7 @@ def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _sync(path: Path) -> None:
-    """Force a file or folder to the disk, where the system can."""
+    """Flush a file or folder to the disk, if the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

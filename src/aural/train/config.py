@@ -1,6 +1,6 @@
-"""A recipe: one page that says what is trained, on what, how, and what should come out.
+"""Define the keys of a recipe: what is trained, on what data, how, and with which expected result.
 
-Every key stands here with its default; an unknown one is an error that names the near miss.
+Every key and its default is documented here; an unknown key is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ CAPTION_COLUMNS = ("captions", "caption_detailed", "caption_short", "caption_lab
 
 
 class SourceConfig(Config):
-    """Where clips come from: exactly one of a manifest, shards, or scenes made of a manifest's clips."""
+    """A source of clips: exactly one of a manifest, shards, or scenes mixed from a manifest's clips."""
 
     manifest: str = ""
     shards: tuple[str, ...] = ()
     """Folders, globs or names of webdataset tars."""
     scenes: str = ""
-    """A manifest whose named clips are put together into scenes on the fly."""
+    """A manifest whose named clips are mixed into scenes during training."""
     scene_options: dict[str, Any] = Field(default_factory=dict)
     world: str = ""
     """Name of a world in `aural.data.worlds.WORLDS`; its options are in world_options."""
@@ -36,7 +36,7 @@ class SourceConfig(Config):
     weight: Positive = 1.0
     """Share of the clips, relative to the other sources."""
     task: str = ""
-    """In a many-task recipe: the task that these clips teach."""
+    """In a recipe with tasks: the task that these clips have answers for."""
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
@@ -46,7 +46,7 @@ class SourceConfig(Config):
 
 
 class DataConfig(Config):
-    """What a clip and its captions become on the way into a batch."""
+    """The data sources, and how clips and captions are prepared for a batch."""
 
     renamed_values: ClassVar = {("crop", "centre"): "center"}
 
@@ -54,7 +54,7 @@ class DataConfig(Config):
     fields: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of batch fields (`views: 2`), and fields that the system does not ask for but an objective needs."""
     captions: tuple[str, ...] = CAPTION_COLUMNS
-    """Columns that captions are drawn from, every caption that is there with equal chance."""
+    """Columns that captions are drawn from; each caption of a clip is equally likely."""
     template: str = ""
     """A caption for clips without one: "the sound of {label}"."""
     captions_per_clip: Count = 1
@@ -65,36 +65,36 @@ class DataConfig(Config):
     crop: Literal["random", "first", "center"] = "random"
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False
-    """Sounds travel to the device as 16-bit samples: half the bytes, and nothing lost where they came from 16 bits."""
+    """Copy sounds to the device as 16-bit samples: half the bytes, and lossless for 16-bit recordings."""
     pad_text: Literal["longest", "full"] = "longest"
-    """Captions are padded to the longest of the batch, or all to the tower's max_tokens."""
+    """Pad captions to the longest of the batch, or all to the tower's max_tokens."""
     one_source: bool = False
     """Draw all clips of a batch from one source; the sources take turns in proportion to their weights."""
     shard_mix: Count = 8
     """Shards that are shuffled together."""
     workers: Natural = 2
-    """Processes that decode and augment; 0: in the training process."""
+    """Number of processes that decode and augment; 0: the training process does it."""
     prefetch: Count = 4
-    """Batches that each worker holds ready."""
+    """Number of batches that each worker prepares in advance."""
 
 
 class ModelConfig(Config):
-    """The towers and where their first weights come from."""
+    """A sound tower and a text tower, and their start weights."""
 
     clap: ClapConfig
     init: str = ""
-    """A model of `aural models list`, a folder or hub repository to go on from; empty: random."""
+    """A model of `aural models list`, a folder or a hub repository to start from; empty: random."""
     audio_init: str = ""
     """The folder of a stage-1 run, or a model by name or folder, whose audio encoder is taken."""
     text_init: str = "random"
     """ "random", "packaged-minilm" (from an installed package), a folder in our own format, or a local folder or hub
     name of pretrained weights of the text tower's architecture."""
     locked: tuple[Tower, ...] = ()
-    """Towers whose encoder stays as it is; projections always learn."""
+    """Towers whose encoder is frozen; projections are always trained."""
     text_lora: Natural = 0
-    """Rank of the updates that a locked text tower learns all the same (LoRA); 0: none."""
+    """Rank of the low-rank updates (LoRA) that are trained on a locked text tower; 0: none."""
     int8: bool = False
-    """The finished model's matrices are rounded to 8 bits by row when it is opened: its int8 form is the same model."""
+    """Round the finished model's matrices to 8 bits per row when it is opened, so that it equals its int8 form."""
     init_temperature: Positive = 0.07
     batch_norm: Literal["batch", "calibrated", "sync"] = "batch"
     """batch: statistics of each micro-batch and rank; sync: over ranks (CUDA); calibrated: measured on the first
@@ -103,7 +103,7 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _updates_of_a_locked_tower(self) -> ModelConfig:
         if self.text_lora and "text" not in self.locked:
-            raise ValueError("text_lora needs the text tower locked (locked: [text]): what stays is updated")
+            raise ValueError("text_lora needs the text tower locked; add locked: [text]")
         return self
 
 
@@ -184,16 +184,16 @@ class OptimizerConfig(Config):
     weight_decay: float = 0.0
     """Not applied to biases, norms, position tables and the temperature."""
     audio_lr: Positive = 1.0
-    """Multiplier of the audio encoder's rate."""
+    """Multiplier of the audio encoder's learning rate."""
     text_lr: Positive = 1.0
     lr_scale: dict[str, Positive] = Field(default_factory=dict)
     """Multipliers of the rates of other parts, by the name that the system gives them."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each layer further from the output learns at this multiple of the next one's rate."""
+    """Multiplier of the rate per layer, counted from the output down."""
     clip_grad: float = 0.0
     """Largest norm of the gradient; 0: no limit."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the averaged twin (less in the first steps); 0: none."""
+    """Decay per step of the average of the weights (smaller in the first steps); 0: no average."""
 
 
 class ScheduleConfig(Config):
@@ -210,19 +210,19 @@ class ScheduleConfig(Config):
 class LoopConfig(Config):
     steps: Natural = 0
     epochs: Annotated[float, Field(ge=0)] = 0.0
-    """Length of the run: give steps or epochs."""
+    """Length of the run; give steps or epochs."""
     batch: Count = 64
-    """Clips a step over all processes."""
+    """Clips per step over all processes."""
     micro_batch: Natural = 0
     """Clips that a process holds at once; 0: its whole share."""
     large_batch: Literal["cache", "accumulate"] = "cache"
-    """How micro-batches join: cache compares every pair of the whole batch (gradient caching); accumulate sums the
-    gradients of micro-batches that are compared within themselves."""
+    """How micro-batches are combined. cache: the loss compares every pair of the whole batch (gradient caching).
+    accumulate: each micro-batch has its own loss, and gradients are summed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     """Compile the encoders (torch.compile)."""
     graphs: bool = False
-    """With compile, on CUDA: replay the encoders' kernels as CUDA graphs, for when launching them takes longer."""
+    """With compile, on CUDA: replay the encoders as CUDA graphs, which saves the time to launch kernels."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     evaluate_every: Natural = 0
     """Steps between evaluations; 0: only at the end."""
@@ -237,20 +237,21 @@ class LoopConfig(Config):
         if bool(self.steps) == bool(self.epochs):
             raise ValueError("give either steps or epochs")
         if self.graphs and self.micro_batch:
-            raise ValueError("graphs needs micro_batch 0: a graph's outputs are gone when it runs again")
+            raise ValueError("graphs needs micro_batch 0, because a graph overwrites its outputs when it runs again")
         return self
 
 
 class TaskConfig(Config):
-    """A supervised task of a stage-1 recipe."""
+    """A supervised task."""
 
     kind: Literal["classify", "tag", "regress", "count", "caption"]
     column: str = "class_name"
-    """Where the answer stands: a column of the manifest, or "meta.KEY" for a key of its meta JSON."""
+    """Where the answer is stored: a column of the manifest, "meta.KEY" for a key of its meta JSON, or a key of the
+    truth record of a scene (`classes`, `event_count`)."""
     classes: tuple[str, ...] = ()
-    """classify, tag: the names; empty: those that the training rows hold. count: not used."""
+    """classify, tag: the class names; empty: those of the training rows."""
     highest: Count = 10
-    """count: the largest number told apart."""
+    """count: the largest number; larger ones count as it."""
     weight: Positive = 1.0
     """Weight of the task's loss."""
     depth: Count = 2
@@ -268,7 +269,7 @@ class TrackConfig(Config):
 
 
 class Recipe(Config):
-    """A whole run."""
+    """A complete training run."""
 
     renamed_keys: ClassVar = {"optimiser": "optimizer", "distil": "distill"}
 
@@ -297,7 +298,7 @@ class Recipe(Config):
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig
     evaluators: tuple[str, ...] = ()
-    """By name, handed in by the command line; "retrieval": clips and captions of the first source find each other."""
+    """Names of evaluation task cards, and "retrieval": clips and captions of the first source find each other."""
     track: TrackConfig = TrackConfig()
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
-"""Which clip comes when: every choice is a function of the seed and a number, so a position is one number.
+"""Draw clips and random numbers as functions of the seed and a number, so that a position is one number.
 
-A run can be cut anywhere and at any number of processes: sample i of a run is the same sample.
+Sample i of a run is the same at any number of processes and after any interruption.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ DECK_SIZE = 1000
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
-    """A generator of its own for each key."""
+    """Return a separate generator for each key."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
 def number(seed: int, *key: int) -> int:
-    """A drawn number in 0 to 2^63 - 1."""
+    """Return a random integer in 0 to 2^63 - 1."""
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @lru_cache(maxsize=16)
 def permutation(size: int, seed: int, *key: int) -> NDArray[np.int64]:
-    """The numbers below `size` in a drawn order."""
+    """Return the integers below `size` in random order."""
     return generator(seed, *key).permutation(size)
 
 
 class Deck:
-    """Draws from several sources in fixed proportions: a deck of cards, shuffled anew each time it is used up.
+    """Draws from several sources in fixed proportions: a deck of cards, shuffled again each time it is used up.
 
     >>> deck = Deck([3, 1], seed=0)
     >>> sorted(deck.draw(i) for i in range(4))  # (source, how often it was drawn before)
@@ -45,7 +45,7 @@ class Deck:
         self.cards = np.repeat(np.arange(len(self.counts)), self.counts)
 
     def draw(self, i: int) -> tuple[int, int]:
-        """The source of sample i, and how many samples before i came from it."""
+        """Return the source of sample i, and how many samples before i came from it."""
         cycle, place = divmod(i, len(self.cards))
         order, before = self._cycle(cycle)
         source = int(order[place])
@@ -60,14 +60,14 @@ class Deck:
 
 
 def shares(weights: Sequence[float]) -> NDArray[np.int64]:
-    """Whole numbers in proportion to the weights, each at least 1: exact for small whole weights, else of 1,000."""
+    """Return integers in proportion to the weights, each at least 1: exact for small integer weights, else of 1,000."""
     array = np.asarray(weights, np.float64)
     if len(array) == 1:
         return np.ones(1, np.int64)
     if np.all(array == np.rint(array)) and array.sum() <= DECK_SIZE:
         return array.astype(np.int64)
     exact = array / array.sum() * DECK_SIZE
-    found = np.maximum(np.floor(exact).astype(np.int64), 1)
-    for source in np.argsort(found - exact)[: max(0, DECK_SIZE - int(found.sum()))]:
-        found[source] += 1
-    return found
+    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
+    for source in np.argsort(counts - exact)[: max(0, DECK_SIZE - int(counts.sum()))]:
+        counts[source] += 1
+    return counts

@@ -1,4 +1,4 @@
-"""What systems write when a run ends: folders that `aural.load` opens, or from which another run starts."""
+"""Write the model folder of a finished run, which `aural.load` opens or from which another run starts."""
 
 from __future__ import annotations
 

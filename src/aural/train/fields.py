@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Setting:
-    """What fields are built from: the recipe, its open sources, and the input settings of the system."""
+    """The arguments of every field: the recipe, its open sources, and the input settings of the system."""
 
     recipe: Recipe
     sources: Sequence[Source]
@@ -201,7 +201,7 @@ class NegativesField(Field):
     def __init__(self, config: Config, setting: Setting) -> None:
         super().__init__(config, setting)
         self.tokens = Tokens(setting)
-        # shards do not list the kinds that they hold, so theirs are not checked
+        # shards do not list the kinds that they hold, so they are not checked
         if all(hasattr(source, "kinds") for source in setting.sources):
             kinds = sorted({kind for source in setting.sources for kind in source.kinds})  # type: ignore[attr-defined]
             for kind in setting.data.negative_kinds:
@@ -253,7 +253,7 @@ class TasksField(Field):
 
 
 class LabelsConfig(Config):
-    """Where labels are read."""
+    """The column and the classes of labels."""
 
     column: str = "class_name"
     """A column of the manifest, "meta.KEY" of its meta JSON, or a key of a scene's truth record (`classes`)."""
@@ -284,7 +284,7 @@ class LabelsField(Field):
 
 
 class NumberConfig(Config):
-    """Where a number is read."""
+    """The column of a number."""
 
     column: str
     """A column of the manifest, "meta.KEY" of its meta JSON, or a key of a scene's truth record (`event_count`)."""
@@ -318,7 +318,7 @@ class FramesConfig(Config):
 
 @FIELDS.register("frames")
 class FramesField(Field):
-    """Which class sounds when, from the truth record of a scene: "frame_labels" (B, N, C) of 0 and 1."""
+    """Frame labels from the truth record of a scene: "frame_labels" (B, N, C), 1 while the class sounds."""
 
     config_type = FramesConfig
 

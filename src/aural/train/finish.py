@@ -1,4 +1,4 @@
-"""What a run leaves beside the model: the report, the curves, and a batch that failed."""
+"""Write the report and the curves of a run, or the batch that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the tensors of a batch to the inputs of encoders.
+"""Convert the tensors of a batch to inputs of encoders.
 
 Legend: B clips, N frames, F mel bands.
 """

@@ -15,8 +15,9 @@ from aural.core.types import FloatArray
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, SPARE, Deck, generator, number
 from aural.train.fields import Sample, Setting, TasksField, build_fields
+from aural.train.selected import plan_of
 from aural.train.sources import Source, open_source
-from aural.train.system import Plan, plan_of
+from aural.train.system import Plan
 
 Batch: TypeAlias = dict[str, Any]
 TRIES = 8

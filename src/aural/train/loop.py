@@ -28,9 +28,10 @@ from aural.train.losses import Losses
 from aural.train.optimizer import Averaged, Schedule, build_optimizer
 from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
+from aural.train.selected import system_of
 from aural.train.shorthand import objectives_of, teachers_of
 from aural.train.step import Stepper
-from aural.train.system import Plan, System, calibrate, system_of
+from aural.train.system import Plan, System, calibrate
 from aural.train.teacher import Teachers
 from aural.train.track import Tracker
 
@@ -210,9 +211,9 @@ class TrainingRun:
         state: whole tensors of a sharded system, loaded into a second system.
         """
         if state is not None:
-            whole = self.plain.blank(self.batches)
-            whole.load_state_dict(state)
-            yield whole.to(self.place.device).eval()
+            copy = self.plain.blank(self.batches)
+            copy.load_state_dict(state)
+            yield copy.to(self.place.device).eval()
             return
         if self.averaged is not None:
             self.averaged.swap()

@@ -1,4 +1,4 @@
-"""The loss of a recipe: a weighted sum of objectives, each with its inputs renamed."""
+"""Compute the loss of a recipe: a weighted sum of objectives, each with its inputs renamed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Term:
 
     @property
     def exchanges(self) -> bool:
-        """Whether the objective itself exchanges rows between processes."""
+        """True if the objective itself exchanges rows between processes."""
         return getattr(getattr(self.objective, "config", None), "exchange", "none") != "none"
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""One process or many: the process group that torchrun describes, and the model wrapped for it."""
+"""Join the process group that torchrun describes, and wrap the model for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aural.models.device import pick_device
 
 @dataclass(frozen=True)
 class Place:
-    """Which process this is, and its device."""
+    """The rank of this process, the number of processes, and its device."""
 
     rank: int
     world: int
@@ -31,7 +31,7 @@ class Place:
 
 @contextmanager
 def process_group(device: str | None) -> Iterator[Place]:
-    """Join the processes that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or stay alone."""
+    """Join the processes that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or run as a single one."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Place(0, 1, pick_device(device))
@@ -41,18 +41,18 @@ def process_group(device: str | None) -> Iterator[Place]:
     if where.type == "cuda":
         where = pick_device(f"cuda:{local}")
         torch.cuda.set_device(where)
-    own = not dist.is_initialized()
-    if own:
+    started_here = not dist.is_initialized()
+    if started_here:
         dist.init_process_group("nccl" if where.type == "cuda" else "gloo", rank=rank, world_size=world)
     try:
         yield Place(rank, world, where)
     finally:
-        if own:
+        if started_here:
             dist.destroy_process_group()
 
 
 def wrap(model: nn.Module, how: str, place: Place) -> nn.Module:
-    """DDP, or FSDP2 over every layer of the towers; alone: the model itself."""
+    """Return the model wrapped in DDP, or with FSDP2 on every layer; a single process: the model itself."""
     if place.world == 1:
         return model
     if how == "fsdp":
@@ -64,7 +64,7 @@ def wrap(model: nn.Module, how: str, place: Place) -> nn.Module:
 
 
 def shard(model: nn.Module, place: Place) -> nn.Module:
-    """FSDP2: parameters, gradients and the optimizer's state are split over the processes."""
+    """Apply FSDP2: split parameters, gradients and the optimizer's state over the processes."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -89,21 +89,21 @@ def _average(parameter: Tensor) -> None:
 
 @torch.no_grad()
 def clip(model: nn.Module, limit: float) -> Tensor:
-    """Scale the gradient down to norm `limit` where it is longer; its norm before."""
+    """Scale the gradient down to norm `limit` if it is longer; return its norm before."""
     grads: list[Any] = [p.grad for p in model.parameters() if p.grad is not None]
     shards = [grad.to_local() for grad in grads if hasattr(grad, "to_local")]
     if not shards:
         return nn.utils.clip_grad_norm_(model.parameters(), limit)
-    whole = [grad for grad in grads if not hasattr(grad, "to_local")]
+    complete = [grad for grad in grads if not hasattr(grad, "to_local")]
     squares = torch.stack(torch._foreach_norm(shards)).square().sum()
     dist.all_reduce(squares)
-    norm = (squares + sum(grad.square().sum() for grad in whole)).sqrt()
-    torch._foreach_mul_(shards + whole, (limit / (norm + 1e-6)).clamp(max=1.0))
+    norm = (squares + sum(grad.square().sum() for grad in complete)).sqrt()
+    torch._foreach_mul_(shards + complete, (limit / (norm + 1e-6)).clamp(max=1.0))
     return norm
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor in full on every process (FSDP2 gathers them); all processes must call."""
+    """Return every tensor in full on every process (FSDP2 gathers them). All processes must call this."""
     return {name: full(tensor) for name, tensor in model.state_dict().items()}
 
 
@@ -112,7 +112,7 @@ def full(tensor: Any) -> Tensor:
 
 
 def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, sharded: bool) -> dict[str, Any]:
-    """The optimizer's state in full."""
+    """Return the optimizer's state in full."""
     if not sharded:
         return optimizer.state_dict()
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
@@ -123,7 +123,7 @@ def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, sharded:
 def load_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], state: dict[str, Any], sharded: bool
 ) -> None:
-    """Put a checkpoint's model and optimizer back, on every process."""
+    """Load a checkpoint's model and optimizer on every process."""
     if not sharded:
         model.load_state_dict(tensors, strict=True)
         optimizer.load_state_dict(state)
@@ -136,6 +136,7 @@ def load_state(
 
 
 def check_parallel(how: str, batch_norm: str, place: Place) -> None:
+    """Raise ConfigError if the settings need more processes than there are."""
     if batch_norm == "sync" and (place.world == 1 or place.device.type != "cuda"):
         raise ConfigError(
             'model.batch_norm "sync" needs several CUDA processes; start them with torchrun, or use "calibrated"'

@@ -15,6 +15,8 @@ from aural.core.errors import ConfigError, near_miss
 from aural.core.plugins import plugin_folders
 from aural.train.config import Recipe
 
+PRESETS = ("text", "mel")  # keys whose value may be the name of a registered config
+
 
 def recipe_names() -> list[str]:
     """Return the names of the bundled recipes and of those of plug-ins, sorted."""
@@ -75,12 +77,14 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _child(at: Any, part: str, change: str) -> Any:
     if isinstance(at, list):
         if not part.isdigit() or int(part) >= len(at):
-            raise ConfigError(f'--set "{change}": "{part}" is not a place in a list of {len(at)}')
+            raise ConfigError(f'--set "{change}": "{part}" is not an index of a list of {len(at)}')
         return at[int(part)]
-    found = at.setdefault(part, {})
-    if not isinstance(found, dict | list):
+    child = at.setdefault(part, {})
+    if part in PRESETS and isinstance(child, str):  # the name of a preset, of which one key is changed
+        child = at[part] = {"preset": child}
+    if not isinstance(child, dict | list):
         raise ConfigError(f'--set "{change}": "{part}" holds a value, not keys')
-    return found
+    return child
 
 
 def _is_number(text: str) -> bool:

@@ -32,8 +32,8 @@ from aural.models.clap import AudioConfig
 from aural.train.config import Recipe, SourceConfig
 from aural.train.draw import ITEM, ORDER, generator
 from aural.train.mels import add_mel, pack
+from aural.train.selected import plan_of
 from aural.train.sources import SceneSource
-from aural.train.system import plan_of
 
 SHARD = 500
 STORED_COLUMNS = (

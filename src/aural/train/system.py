@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.config import Config
-from aural.core.errors import ConfigError
 from aural.core.registry import Registry
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig, Clap
@@ -32,7 +31,7 @@ BatchNorm = Literal["batch", "calibrated", "sync"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a system reads and gives.
+    """The inputs and outputs of a system.
 
     Attributes:
         fields: batch fields it reads (names of `FIELDS`), each with its options.
@@ -129,28 +128,6 @@ SYSTEM_AXES = {
 }
 
 SYSTEMS: Registry[type[System]] = Registry("system", SYSTEM_AXES)
-
-
-def system_of(recipe: Recipe) -> tuple[type[System], SystemConfig]:
-    """Return the class and the options of the recipe's system.
-
-    Raises:
-        ConfigError: an unknown name or option.
-    """
-    import aural.train.systems  # noqa: F401 - registers the systems
-    from aural.train.shorthand import system_values
-
-    values = dict(system_values(recipe))
-    name = values.pop("name", "")
-    if not name:
-        raise ConfigError(f"system: give its name; known: {', '.join(SYSTEMS)}")
-    kind = SYSTEMS[name]
-    return kind, kind.config_type.parse(values, f'system "{name}"')
-
-
-def plan_of(recipe: Recipe) -> Plan:
-    """Return what the recipe's system reads and gives."""
-    return system_of(recipe)[1].plan(recipe)
 
 
 def norms_of(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

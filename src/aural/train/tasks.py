@@ -172,7 +172,7 @@ def _number(value: Any, name: str, column: str) -> float:
 
 
 class Report:
-    """What each task did over the run: clips seen, mean loss and mean score of the last part.
+    """A report per task over a run: clips seen, first and last mean loss, last mean score.
 
     The score is the share of right answers (classify, count; tag per label, caption per token) or minus the mean
     absolute error (regress).

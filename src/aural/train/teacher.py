@@ -184,7 +184,7 @@ KINDS: dict[str, type[Teacher]] = {"frozen": Frozen, "ema": Ema, "peer": Peer, "
 
 
 class Teachers:
-    """All teachers of a recipe.
+    """The teachers of a recipe.
 
     Raises:
         ConfigError: two teachers have one name, or one names an output that the system does not give.

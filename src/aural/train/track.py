@@ -1,4 +1,4 @@
-"""What a run leaves behind while it runs: metrics.jsonl, a progress bar, TensorBoard, W&B, and curves at the end."""
+"""Write what a run logs: metrics.jsonl, a progress bar, TensorBoard, W&B, and curves at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVES = "curves.png"
 
 
 class Tracker:
-    """Writes one JSON object a step; of a run that goes on, lines behind `start` are dropped first."""
+    """Writes one JSON object per step. When a run is resumed, lines after `start` are deleted first."""
 
     def __init__(self, out: Path, config: TrackConfig, title: str, start: int, steps: int) -> None:
         self.out, self.steps = out, steps
@@ -40,8 +40,8 @@ class Tracker:
         if self.wandb is not None:
             self.wandb.log(numbers, step=line["step"])
         if self.bar is not None and "loss" in line:
-            told = f"loss {line['loss']:.4f}  {line.get('clips_per_s', 0):.0f} clips/s"
-            self.bar.update(self.bar.task_ids[0], completed=line["step"] + 1, told=told)
+            status = f"loss {line['loss']:.4f}  {line.get('clips_per_s', 0):.0f} clips/s"
+            self.bar.update(self.bar.task_ids[0], completed=line["step"] + 1, status=status)
 
     def close(self) -> None:
         self.file.close()
@@ -74,15 +74,15 @@ def _bar(title: str, steps: int, start: int) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-    bar.add_task(title, total=steps, completed=start, told="")
+    bar.add_task(title, total=steps, completed=start, status="")
     bar.start()
     return bar
 
 
 def keep_until(file: Path, step: int) -> None:
-    """Drop the lines of `step` and later, and a last line that was cut off."""
+    """Delete the lines of `step` and later, and an incomplete last line."""
     if not file.is_file():
         return
     kept = [line for line in lines_of(file) if line["step"] < step or (line["step"] == step and "loss" not in line)]
@@ -92,18 +92,18 @@ def keep_until(file: Path, step: int) -> None:
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file."""
-    found = []
+    """Return the complete lines of a metrics file."""
+    lines = []
     for text in file.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(text))
+            lines.append(json.loads(text))
         except ValueError:
             continue
-    return found
+    return lines
 
 
 def curves(out: Path, title: str) -> Path | None:
-    """Loss, learning rate and what the evaluators measured, as a PNG; None where matplotlib is not installed."""
+    """Plot loss, learning rate and evaluations as a PNG; return its path, or None if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -132,9 +132,10 @@ def curves(out: Path, title: str) -> Path | None:
 
 
 def smooth(values: list[float], weight: float = 0.9) -> list[float]:
-    """Exponential average, without the bias of its start."""
-    found, total, norm = [], 0.0, 0.0
+    """Return the exponential average, corrected for the bias of its start."""
+    averages = []
+    total = norm = 0.0
     for value in values:
         total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
-        found.append(total / norm)
-    return found
+        averages.append(total / norm)
+    return averages

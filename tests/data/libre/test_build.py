@@ -1,4 +1,4 @@
-"""The corpus from made-up packages: built, resumed, split, shown; no network."""
+"""Test building, resuming, splitting and showing a corpus made of synthetic packages, without network access."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATE = 16_000
 
 
 def sound(seed: int, seconds: float = 0.6) -> bytes:
-    """A wav file: noise with an envelope and band of its own."""
+    """Return a WAV file with six random tones and a random envelope, both determined by the seed."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     tones = [
@@ -39,7 +39,7 @@ def sound(seed: int, seconds: float = 0.6) -> bytes:
 
 
 def deb(folder: Path, name: str, files: dict[str, bytes]) -> Path:
-    """A .deb with one xz data member, written by hand."""
+    """Write a .deb file with one xz data member and return its path."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:xz") as tar:
         for path, content in files.items():
@@ -96,13 +96,13 @@ def debs(tmp_path: Path) -> Path:
     one |= {f"usr/share/x/cat/meow{n}.wav": sound(10 + n) for n in range(3)}
     one["usr/share/x/orc1.wav"] = sound(20)
     one["usr/share/x/snd042.wav"] = sound(21)
-    one["usr/share/x/cat/purr.wav"] = sound(10)  # the same sound as meow0, same class
-    one["usr/share/x/bell.wav"] = sound(0)  # the same sound as bark0 under another name
+    one["usr/share/x/cat/purr.wav"] = sound(10)  # same sound and class as meow0
+    one["usr/share/x/bell.wav"] = sound(0)  # same sound as bark0, another class
     one["usr/share/x/dog/bark9.wav"] = b"RIFF damaged"
     one["usr/share/doc/one-data/copyright"] = COPYRIGHT
     deb(folder, "one-data", one)
     two = {f"usr/share/x/dog/bark{n}.wav": sound(30 + n) for n in range(3)}
-    two["usr/share/x/cat/meow1.wav"] = sound(11)  # also in one
+    two["usr/share/x/cat/meow1.wav"] = sound(11)  # also in package one
     two["usr/share/x/bell7.wav"] = sound(40)
     deb(folder, "two-data", two)
     return folder
@@ -116,7 +116,8 @@ def test_build_reads_cleans_and_splits(tmp_path: Path, debs: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     rows = {row.path: row for row in manifest}
     assert report.clips == len(rows)
-    # bark0 and bell are one sound under two names: both go. purr repeats meow0; meow1 stays with the tested source.
+    # bark0 and bell are the same sound with two labels, so both are dropped. purr repeats meow0. meow1 is kept in the
+    # test-only source.
     assert sorted(rows) == [
         "clips/one/cat/meow0.flac",
         "clips/one/cat/meow2.flac",
@@ -140,7 +141,7 @@ def test_build_reads_cleans_and_splits(tmp_path: Path, debs: Path) -> None:
     assert all(len({row.split for row in rows.values() if row.group == g}) == 1 for g in manifest.column("group"))
     assert leaks(manifest) == []
     skipped = json.loads((tmp_path / "out/state/one.skipped.json").read_text())
-    assert skipped == {"cannot be decoded": 1, "fantasy": 1, "its name says nothing": 1}
+    assert skipped == {"cannot be decoded": 1, "fantasy": 1, "no rule matches its name": 1}
 
 
 def test_stored_sound_has_the_stated_hash(tmp_path: Path, debs: Path) -> None:
@@ -161,18 +162,18 @@ def test_second_call_and_any_number_of_jobs_give_the_same_bytes(tmp_path: Path, 
     assert (tmp_path / "b/manifest.parquet").read_bytes() == first
 
 
-def test_a_killed_build_goes_on(tmp_path: Path, debs: Path) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    build(CARDS, whole, debs=debs)
+def test_a_killed_build_resumes(tmp_path: Path, debs: Path) -> None:
+    reference, out = tmp_path / "reference", tmp_path / "out"
+    build(CARDS, reference, debs=debs)
     (out / "state").mkdir(parents=True)
-    build_source(CARDS[0], Place(out, debs))  # killed after the first source, in the midst of the second
+    build_source(CARDS[0], Place(out, debs))  # killed after the first source, while reading the second
     done = {p.name: p.stat().st_mtime_ns for p in (out / "state").glob("*.parquet")}
     (out / ".unpacked-two-abc/usr").mkdir(parents=True)
     (out / "clips/two/dog").mkdir(parents=True)
     (out / "clips/two/dog/.99.part.flac").write_bytes(b"fLaC half")
     build(CARDS, out, debs=debs)
-    assert (out / "manifest.parquet").read_bytes() == (whole / "manifest.parquet").read_bytes()
-    assert {n: (out / "state" / n).stat().st_mtime_ns for n in done} == done  # what was done is not done again
+    assert (out / "manifest.parquet").read_bytes() == (reference / "manifest.parquet").read_bytes()
+    assert {n: (out / "state" / n).stat().st_mtime_ns for n in done} == done  # finished sources are not rebuilt
     assert not list(out.glob(".unpacked-*"))
 
 
@@ -189,7 +190,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_killed_with_signal_9_again_and_again(tmp_path: Path, jobs: str) -> None:
-    """Twelve sources; the program is killed at moments of the build until one call gets through."""
+    """Kill a build of twelve sources at several moments, then check that one complete call gives the same manifest."""
     (tmp_path / "cards").mkdir()
     for number in range(12):
         name = f"s{number:02d}"
@@ -204,22 +205,22 @@ def test_killed_with_signal_9_again_and_again(tmp_path: Path, jobs: str) -> None
     (tmp_path / "run.py").write_text(PROGRAM)
     states = tmp_path / "out/state"
     kills = 0
-    for stop_after in (1, 4, 7, 10):  # killed once so many sources are done
+    for stop_after in (1, 4, 7, 10):  # kill once this many sources are finished
         process = subprocess.Popen([sys.executable, str(tmp_path / "run.py"), str(tmp_path), jobs])
         while process.poll() is None and len(list(states.glob("*.parquet"))) < stop_after:
             time.sleep(0.002)
         kills += process.poll() is None
         process.kill()
         process.wait()
-        time.sleep(0.5)  # workers end with their parent
+        time.sleep(0.5)  # let the workers notice that their parent ended
     assert kills >= 2
     cards = source_cards(folder=tmp_path / "cards")
     done = {path.name for path in states.glob("*.parquet")}
     assert len(done) >= 7
     build(cards, tmp_path / "out", debs=tmp_path / "debs")
     assert done <= {path.name for path in states.glob("*.parquet")}
-    build(cards, tmp_path / "whole", debs=tmp_path / "debs")
-    assert (tmp_path / "out/manifest.parquet").read_bytes() == (tmp_path / "whole/manifest.parquet").read_bytes()
+    build(cards, tmp_path / "reference", debs=tmp_path / "debs")
+    assert (tmp_path / "out/manifest.parquet").read_bytes() == (tmp_path / "reference/manifest.parquet").read_bytes()
     assert not [*(tmp_path / "out").glob(".unpacked-*")]
 
 
@@ -227,12 +228,12 @@ def test_a_missing_package_is_named_and_the_rest_is_built(
     tmp_path: Path, debs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    said: list[str] = []
-    report = build([*CARDS, card("three")], tmp_path / "out", debs=debs, say=said.append)
+    messages: list[str] = []
+    report = build([*CARDS, card("three")], tmp_path / "out", debs=debs, say=messages.append)
     assert list(report.missing) == ["three"]
     assert "three-data" in report.missing["three"]
     assert report.clips == 10
-    assert any("left out" in line and "three-data" in line for line in said)
+    assert any("left out" in line and "three-data" in line for line in messages)
 
 
 def test_a_damaged_package_is_named(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_a_damaged_package_is_named(tmp_path: Path) -> None:
         unpack(path, tmp_path / "x")
 
 
-def test_unpack_keeps_to_its_folder(tmp_path: Path) -> None:
+def test_unpack_writes_only_below_its_folder(tmp_path: Path) -> None:
     path = deb(tmp_path, "evil", {"../../up.wav": b"x", "usr/ok.wav": b"y", "usr/p.png": b"z"})
     unpack(path, tmp_path / "in")
     assert [p.name for p in (tmp_path / "in").rglob("*") if p.is_file()] == ["ok.wav"]
@@ -276,10 +277,10 @@ def test_a_planted_duplicate_fails_the_leak_check(tmp_path: Path, debs: Path) ->
 
     assert kinds(planted) == {"same sound"}
     assert kinds(dataclasses.replace(planted, sha256="0" * 64)) == {"near-duplicate"}
-    apart = dataclasses.replace(planted, sha256="0" * 64, fingerprint=b"")
-    assert kinds(apart) == set()
-    assert kinds(dataclasses.replace(apart, group=train.group)) == {"group"}
-    spoken = [dataclasses.replace(rows[0], speaker="anna"), dataclasses.replace(apart, speaker="anna")]
+    unrelated = dataclasses.replace(planted, sha256="0" * 64, fingerprint=b"")
+    assert kinds(unrelated) == set()
+    assert kinds(dataclasses.replace(unrelated, group=train.group)) == {"group"}
+    spoken = [dataclasses.replace(rows[0], speaker="anna"), dataclasses.replace(unrelated, speaker="anna")]
     assert {leak.kind for leak in leaks(Manifest(from_rows(spoken, tmp_path).table, tmp_path))} == {"speaker"}
 
 
@@ -297,9 +298,9 @@ def test_show_counts_and_page(tmp_path: Path, debs: Path) -> None:
 
 
 def test_copyright_last_stanza_wins() -> None:
-    known = Copyright(COPYRIGHT.decode())
-    assert known.license("usr/share/x/dog/bark1.wav") == "CC0-1.0"
-    assert known.license("usr/share/x/cat/meow.wav") == ""
+    parsed = Copyright(COPYRIGHT.decode())
+    assert parsed.license("usr/share/x/dog/bark1.wav") == "CC0-1.0"
+    assert parsed.license("usr/share/x/cat/meow.wav") == ""
     text = "Files: share/game/Data/Sounds/*\nLicense: GFDL-1.3\n\nFiles: *.ogg\nLicense: CC-BY-SA-3\n"
     other = Copyright(text)
     assert other.license("usr/share/games/game/Data/Sounds/a.wav") == "GFDL-1.3-only"
@@ -323,7 +324,7 @@ def test_short_license_names(short: str, long: str) -> None:
     assert spdx(short) == long
 
 
-def test_cards_of_the_catalog_are_sound() -> None:
+def test_cards_of_the_catalog_are_valid() -> None:
     cards = source_cards()
     assert len(cards) > 20
     assert {c.name for c in cards if c.split == "eval-only"} == {"gcompris", "scratch"}
@@ -333,7 +334,7 @@ def test_cards_of_the_catalog_are_sound() -> None:
         source_cards(["scrach"])
 
 
-def test_card_with_an_unknown_class_is_refused(tmp_path: Path) -> None:
+def test_card_with_an_unknown_class_raises(tmp_path: Path) -> None:
     text = 'name="x"\nversion="1"\ntitle="x"\nreader="files"\nlicense="x"\npackages={}\nrules={"a"="dogg"}\n'
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(AuralError, match='unknown class "dogg"'):

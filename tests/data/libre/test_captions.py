@@ -1,4 +1,4 @@
-"""Captions: three grains, true, seeded by the clip alone."""
+"""Test the captions: three levels of detail, correct details, and choices seeded by the path of the clip."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from aural.data.libre.captions import bare, captions, measured, note_captions, s
 from aural.data.libre.cards import taxonomy
 
 
-def test_three_grains_and_the_same_again() -> None:
-    said = captions("clips/x/1.flac", "chicken", "", 0.2, b"")
-    assert said == captions("clips/x/1.flac", "chicken", "", 0.2, b"")
-    assert said.label == "hen clucking"
-    assert said.short.endswith(".")
-    assert said.short[0].isupper()
-    assert len(said.others) >= 2
-    assert said.short not in said.others
+def test_three_levels_of_detail_and_repeatable() -> None:
+    result = captions("clips/x/1.flac", "chicken", "", 0.2, b"")
+    assert result == captions("clips/x/1.flac", "chicken", "", 0.2, b"")
+    assert result.label == "hen clucking"
+    assert result.short.endswith(".")
+    assert result.short[0].isupper()
+    assert len(result.others) >= 2
+    assert result.short not in result.others
 
 
 def test_many_wordings() -> None:
@@ -25,24 +25,24 @@ def test_many_wordings() -> None:
 
 
 def test_a_phrase_of_the_source_is_kept() -> None:
-    said = captions("a", "footsteps", "a step on snow", 0.3, b"")
-    assert said.label == "step on snow"
-    assert "step on snow" in said.short.lower()
-    assert "step on snow" in said.detailed.lower()
+    result = captions("a", "footsteps", "a step on snow", 0.3, b"")
+    assert result.label == "step on snow"
+    assert "step on snow" in result.short.lower()
+    assert "step on snow" in result.detailed.lower()
 
 
 def test_notes_state_key_and_force() -> None:
-    said = {note_captions(str(n), "cello", 84, 120).detailed for n in range(40)}
-    assert all("cello" in text.lower() for text in said)
-    assert all("loud" in text or "high" in text for text in said)
-    assert any("C6" in text for text in said)
+    result = {note_captions(str(n), "cello", 84, 120).detailed for n in range(40)}
+    assert all("cello" in text.lower() for text in result)
+    assert all("loud" in text or "high" in text for text in result)
+    assert any("C6" in text for text in result)
 
 
 def test_speech_quotes_the_words_and_names_the_language() -> None:
-    said = speech_captions("a", "it", "Buongiorno.", "a man")
-    assert said.label == "speech in Italian"
-    assert said.detailed == 'A man says "Buongiorno" in Italian.'
-    assert "Italian" in said.short
+    result = speech_captions("a", "it", "Buongiorno.", "a man")
+    assert result.label == "speech in Italian"
+    assert result.detailed == 'A man says "Buongiorno" in Italian.'
+    assert "Italian" in result.short
 
 
 def test_measured_words_are_true() -> None:
@@ -60,4 +60,4 @@ def test_measured_words_are_true() -> None:
 def test_every_class_has_phrases() -> None:
     table = taxonomy()
     assert len(table.families) > 150
-    assert all(said and all(bare(text) for text in said) for said in table.phrases.values())
+    assert all(phrases and all(bare(text) for text in phrases) for phrases in table.phrases.values())

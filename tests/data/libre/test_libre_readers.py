@@ -1,4 +1,4 @@
-"""Each reader on a tiny made-up file in the format that it reads, written here by hand."""
+"""Test each reader on a small synthetic file in its format."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_plain_names(name: str, plain: str) -> None:
     assert plain_name(name) == plain
 
 
-def test_the_first_rule_that_fits_is_taken() -> None:
+def test_the_first_matching_rule_applies() -> None:
     some = card("files", rules={"*rim* | *stick": "rimshot", "*snare*": "snare drum", "x/*": "-: no use"})
     assert meaning(some, "Kit/Snare Rim 2").class_name == "rimshot"
     assert meaning(some, "Kit/Snare 1").class_name == "snare drum"
     assert meaning(some, "x/y.wav").refused == "no use"
-    assert meaning(some, "other.wav").refused == "its name says nothing"
+    assert meaning(some, "other.wav").refused == "no rule matches its name"
 
 
 def test_files_and_zip_containers(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_files_and_zip_containers(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "r/0snd.pk3", "w") as archive:
         archive.writestr("a/three.ogg", b"inside")
         archive.writestr("a/picture.png", b"no")
-    found = read("files", tmp_path, root="r", include=["a/*"], archives=["*.pk3"])
-    assert [(f.name, f.sound) for f in found] == [("a/one.wav", tmp_path / "r/a/one.wav"), ("a/three.ogg", b"inside")]
+    clips = read("files", tmp_path, root="r", include=["a/*"], archives=["*.pk3"])
+    assert [(f.name, f.sound) for f in clips] == [("a/one.wav", tmp_path / "r/a/one.wav"), ("a/three.ogg", b"inside")]
     put(tmp_path / "r/0snd.pk3", b"not a zip")
     with pytest.raises(DataError, match=r"0snd.pk3 is damaged"):
         read("files", tmp_path, root="r", archives=["*.pk3"])
@@ -92,8 +92,8 @@ def test_hydrogen_kits(tmp_path: Path) -> None:
     put(tmp_path / "Kit One/drumkit.xml", xml)
     put(tmp_path / "Kit One/oh1.wav")
     put(tmp_path / "Kit One/kick.flac")
-    found = read("hydrogen", tmp_path)
-    assert [(f.name, f.said, f.group) for f in found] == [
+    clips = read("hydrogen", tmp_path)
+    assert [(f.name, f.match_name, f.group) for f in clips] == [
         ("Kit One/oh1.wav", "Kit One/Open HH", "Kit One"),
         ("Kit One/kick.flac", "Kit One/Kick", "Kit One"),
     ]
@@ -101,16 +101,16 @@ def test_hydrogen_kits(tmp_path: Path) -> None:
 
 def test_opensfx_container(tmp_path: Path) -> None:
     riff = b"RIFF" + bytes(200)
-    said = b'"Ship horn". Original "ship.aif" by X. License: Creative Commons Zero 1.0.\0'
-    entry = bytes([len(said)]) + said + riff
-    head = struct.pack("<II", 8 | 0x80000000, len(riff))
-    put(tmp_path / "a.cat", head + entry)
-    (found,) = read("opensfx", tmp_path)
-    assert (found.label, found.group, found.license, found.sound) == ("Ship horn", "ship.aif", "CC0-1.0", riff)
+    header = b'"Ship horn". Original "ship.aif" by X. License: Creative Commons Zero 1.0.\0'
+    entry = bytes([len(header)]) + header + riff
+    index = struct.pack("<II", 8 | 0x80000000, len(riff))
+    put(tmp_path / "a.cat", index + entry)
+    (clip,) = read("opensfx", tmp_path)
+    assert (clip.label, clip.group, clip.license, clip.sound) == ("Ship horn", "ship.aif", "CC0-1.0", riff)
 
 
 def test_qt_resources(tmp_path: Path) -> None:
-    """A version 1 file: root folder with folder "snd", holding a plain and a deflated entry."""
+    """Read a version 1 file whose folder "snd" contains a plain and a deflated entry."""
     names, blobs = b"", b""
     at: dict[str, int] = {}
     for name in ("snd", "cow.ogg", "owl.ogg"):
@@ -131,10 +131,10 @@ def test_transcripts(tmp_path: Path) -> None:
     put(tmp_path / "doc/t.txt.gz", gzip.compress("; head\nhello: Добро: да\nbeep: [tone]\n".encode()))
     for name in ("hello", "beep", "unlisted"):
         put(tmp_path / f"s/{name}.g722")
-    found = read(
+    clips = read(
         "transcripts", tmp_path, root="s", language="ru", speaker="anna", options={"table": "doc/*", "who": "a woman"}
     )
-    assert [(f.name, f.transcript, f.speaker, f.meta) for f in found] == [
+    assert [(f.name, f.transcript, f.speaker, f.meta) for f in clips] == [
         ("hello.g722", "Добро: да", "anna", {"who": "a woman"})
     ]
 
@@ -144,9 +144,9 @@ def test_language_folders(tmp_path: Path) -> None:
     put(tmp_path / "es/alpha/nn.ogg")
     put(tmp_path / "pt_BR/a.ogg")
     put(tmp_path / "pics/a.ogg")
-    found = read("language-folders", tmp_path, options={"languages": {"pt_BR": "pt-BR", "pics": ""}})
-    assert [(f.language, f.transcript) for f in found] == [("es", "Ñ"), ("pt-BR", "")]
-    assert len({f.speaker for f in found}) == 2
+    clips = read("language-folders", tmp_path, options={"languages": {"pt_BR": "pt-BR", "pics": ""}})
+    assert [(f.language, f.transcript) for f in clips] == [("es", "Ñ"), ("pt-BR", "")]
+    assert len({f.speaker for f in clips}) == 2
 
 
 def test_doom_lumps(tmp_path: Path) -> None:
@@ -154,22 +154,22 @@ def test_doom_lumps(tmp_path: Path) -> None:
     lump = struct.pack("<HHI", 3, 11025, len(samples) + 32) + bytes(16) + samples + bytes(16)
     directory = struct.pack("<II8s", 12, len(lump), b"DSPISTOL") + struct.pack("<II8s", 12, 4, b"D_MUSIC\0")
     put(tmp_path / "f.wad", b"IWAD" + struct.pack("<II", 2, 12 + len(lump)) + lump + directory)
-    (found,) = read("wad", tmp_path)
-    assert found.name == "f/dspistol.wav"
-    assert isinstance(found.sound, Clip)
-    assert found.sound.sample_rate_hz == 11025
-    assert found.sound.samples[0, :3].tolist() == [0.0, 127 / 128, -1.0]
+    (clip,) = read("wad", tmp_path)
+    assert clip.name == "f/dspistol.wav"
+    assert isinstance(clip.sound, Clip)
+    assert clip.sound.sample_rate_hz == 11025
+    assert clip.sound.samples[0, :3].tolist() == [0.0, 127 / 128, -1.0]
 
 
 def test_midi_file_by_hand() -> None:
     assert soundfont.midi_file(40, [(60, 90)]) == bytes.fromhex(
-        "4d546864 00000006 0000 0001 03e8"  # one track, 1000 ticks a quarter
-        "4d54726b 00000018 00ff51030f4240 00c028"  # a quarter lasts a second; program 40
+        "4d546864 00000006 0000 0001 03e8"  # one track, 1000 ticks per quarter note
+        "4d54726b 00000018 00ff51030f4240 00c028"  # one second per quarter note; program 40
         "00903c5a 8b5c803c00 8b5cff2f00".replace(" ", "")  # on, 1500 ticks, off, 1500 ticks, end
     )
 
 
-def test_without_fluidsynth_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fluidsynth_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     put(tmp_path / "a.sf2")
     options = {"file": "a.sf2", "keys": [60], "velocities": [90], "classes": ["piano"]}
@@ -191,10 +191,10 @@ def test_soundfont_samples(tmp_path: Path) -> None:
 
     body = chunk(b"LIST", b"sdta" + chunk(b"smpl", pcm.tobytes())) + chunk(b"LIST", b"pdta" + chunk(b"shdr", shdr))
     put(tmp_path / "b.sf2", b"RIFF" + struct.pack("<I", len(body) + 4) + b"sfbk" + body)
-    (found,) = read("soundfont-samples", tmp_path)
-    assert found.said == "b/Cello L"
-    assert isinstance(found.sound, Clip)
-    assert found.sound.samples[:, 0].tolist() == [1000 / 32768, -2000 / 32768]
+    (clip,) = read("soundfont-samples", tmp_path)
+    assert clip.match_name == "b/Cello L"
+    assert isinstance(clip.sound, Clip)
+    assert clip.sound.samples[:, 0].tolist() == [1000 / 32768, -2000 / 32768]
 
 
 def test_gravis_patches(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_gravis_patches(tmp_path: Path) -> None:
     struct.pack_into("<H", sample, 20, 22050)
     sample[55] = 1  # 16 bits, signed
     put(tmp_path / "Tone_000/042_Cello.pat", bytes(head + sample) + body)
-    (found,) = read("gus", tmp_path)
-    assert found.said == "Tone_000/042_Cello"
-    assert isinstance(found.sound, Clip)
-    assert set(found.sound.samples[0].tolist()) == {-0.5}
+    (clip,) = read("gus", tmp_path)
+    assert clip.match_name == "Tone_000/042_Cello"
+    assert isinstance(clip.sound, Clip)
+    assert set(clip.sound.samples[0].tolist()) == {-0.5}

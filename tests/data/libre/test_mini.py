@@ -1,4 +1,4 @@
-"""libre-mini: which clips are kept, what is written per clip, and that a second call builds nothing."""
+"""Test libre-mini: the selection of clips, the files written per clip, and that a second call builds nothing."""
 
 import hashlib
 from collections import Counter
@@ -78,12 +78,12 @@ def test_clips_are_opus_with_captions_license_and_checksums(tmp_path: Path, smal
     assert (again.clips, again.size_bytes, again.sources) == (report.clips, report.size_bytes, None)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, small: MiniConfig) -> None:
+def test_a_folder_with_another_corpus_raises(tmp_path: Path, small: MiniConfig) -> None:
     build_mini(tmp_path / "mini", small, debs=tmp_path / "debs")
-    with pytest.raises(DataError, match="holds another version of libre-mini; delete the folder"):
+    with pytest.raises(DataError, match="contains another version of libre-mini; delete the folder"):
         build_mini(tmp_path / "mini", small.model_copy(update={"train": 2}), debs=tmp_path / "debs")
     (tmp_path / "mini" / "libre-mini.json").unlink()
-    with pytest.raises(DataError, match="holds another corpus"):
+    with pytest.raises(DataError, match="contains another corpus"):
         build_mini(tmp_path / "mini", small, debs=tmp_path / "debs")
 
 

@@ -1,4 +1,4 @@
-"""Task cards: sound in form, and refused where a training clip would be asked about."""
+"""Test the task cards of the corpus, the selection of their clips, and the error for training clips."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_clips_counts_and_chance(tmp_path: Path) -> None:
     assert measure(card, manifest) == (3, {"a dog": 1, "a cat or a lion": 2}, 0.5)
 
 
-def test_a_training_clip_is_refused(tmp_path: Path) -> None:
+def test_a_training_clip_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Animal/dog.flac is a training clip"):
         clips(TaskCard.parse(CARD, "t"), from_rows(rows("train"), tmp_path))
 
@@ -75,7 +75,7 @@ def test_the_fixed_tasks() -> None:
         assert {value for some in cards[name].classes.values() for value in some} <= taxonomy().unseen
 
 
-def test_the_cards_state_measured_counts() -> None:
+def test_the_cards_contain_measured_counts() -> None:
     cards = {card.name.removeprefix("libre-"): card for card in corpus_cards()}
     assert cards["retrieval"].clips >= 300
     assert all(card.clips > 0 and 0 < card.chance < 1 for card in cards.values())

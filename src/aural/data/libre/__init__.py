@@ -1,1 +1,1 @@
-"""The free corpus "libre": real, named, freely licensed sounds from distribution packages."""
+"""Build the free corpus "libre" of labeled, freely licensed sounds from distribution packages."""

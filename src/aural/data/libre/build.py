@@ -1,7 +1,8 @@
-"""Build the corpus: packages -> sounds -> one manifest. Killed at any point, the next call goes on where it stopped.
+"""Build the corpus: fetch packages, read their sounds, and write one manifest.
 
-Each source is finished on its own: its clips as FLAC below `clips/`, its rows in `state/`, written last and in one step
-under a key made of the card, the packages and the builder. The manifest is made from the states of all sources.
+Each source is built independently. Its clips are stored as FLAC below `clips/`, and its rows in `state/` under a key
+computed from the card, the packages and the builder version. The rows are written last, in one atomic step. The
+manifest combines the rows of all sources. A build that was killed resumes with the sources that have no rows yet.
 """
 
 from __future__ import annotations
@@ -37,29 +38,29 @@ from aural.data.libre.debian import Copyright, deb_version, fetch, file_sha256, 
 from aural.data.libre.readers import SourceClip, readers
 from aural.data.manifest import Row, pcm_sha256, read_manifest, write_manifest
 
-BUILDER: Final = "3"  # a change of this file that changes rows or clips counts this up
+BUILDER: Final = "3"  # increment when a change of this file changes rows or clips
 MAX_S: Final = 30.0
 MAX_RATE_HZ: Final = 48_000
 MIN_S: Final = 0.03
 SILENT_DB: Final = -75.0
 UNPACKED: Final = ".unpacked-"
-SPARE: Final = 1.25  # so many times a class's cap are decoded, for duplicates fall out later
+SPARE: Final = 1.25  # decode this many times the class cap, because duplicates are removed later
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a build did: the manifest, sounds left out with the reason, packages that could not be had."""
+    """Result of a build: the manifest, the dropped clips with reasons, and the sources that could not be built."""
 
     manifest: Path
     clips: int
     dropped: list[Dropped] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)  # source -> sentence
+    missing: dict[str, str] = field(default_factory=dict)  # source -> error message
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a build reads and writes: the corpus folder, a folder of .deb files, and the length of stored clips."""
+    """Paths and limits of a build: the corpus folder, a folder of .deb files, and the maximum seconds per clip."""
 
     out: Path
     debs: Path | None = None
@@ -81,12 +82,18 @@ def build(
     longest_s: float = MAX_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Build or complete the corpus in `out`; the result depends on cards and packages alone, not on `jobs`."""
-    from aural.data.libre import soundfont  # noqa: F401  registers its readers
+    """Build the corpus in `out`, or resume a build that was stopped.
+
+    The result depends only on the cards and packages, not on `jobs`.
+
+    Raises:
+        DataError: another build is running in `out`, or a worker process was killed.
+    """
+    from aural.data.libre import soundfont  # noqa: F401  registers the soundfont readers
 
     cards = sorted(cards, key=lambda card: card.name)
     (out / "state").mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with _exclusive(out):
         _clear(out)
         return _build(cards, Place(out, debs, longest_s), jobs, say)
 
@@ -103,7 +110,7 @@ def _build(cards: list[SourceCard], place: Place, jobs: int, say: Callable[[str]
             missing[name] = str(error)
             say(f"{name}: left out; {error}")
         except BrokenExecutor:
-            raise DataError(f"{out}: a worker was ended from outside (out of memory?); build again") from None
+            raise DataError(f"{out}: a worker process was killed (out of memory?); run the build again") from None
     rows = [row for name in sorted(done) for row in read_manifest(done[name].state)]
     kept, dropped = curate(rows, {card.name: card for card in cards})
     path = write_manifest(out / "manifest.parquet", kept)
@@ -113,13 +120,13 @@ def _build(cards: list[SourceCard], place: Place, jobs: int, say: Callable[[str]
 
 
 def _finished(cards: list[SourceCard], place: Place, jobs: int) -> Iterator[tuple[str, Callable[[], _Done]]]:
-    """(source, its result) as one after the other is finished."""
+    """Yield (source name, function that returns its result or raises its error) as sources finish."""
     if jobs == 1:
         for card in cards:
             yield card.name, partial(build_source, card, place)
         return
     parent = os.getpid()
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with, initargs=(parent,))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_exit_with_parent, initargs=(parent,))
     try:
         work = {pool.submit(build_source, card, place): card.name for card in cards}
         for future in as_completed(work):
@@ -128,8 +135,11 @@ def _finished(cards: list[SourceCard], place: Place, jobs: int) -> Iterator[tupl
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
-    """A worker ends soon after its parent, even one that was killed: it must not write beside the next build."""
+def _exit_with_parent(parent: int) -> None:
+    """Make a worker exit soon after its parent, even if the parent was killed.
+
+    A worker that outlived its parent could write while the next build runs.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -140,14 +150,14 @@ def _end_with(parent: int) -> None:
 
 
 def build_source(card: SourceCard, place: Place) -> _Done:
-    """Fetch, unpack and read one source; return at once when its state is up to date."""
+    """Fetch, unpack and read one source. Return immediately if its rows are up to date."""
     from aural.data.libre import soundfont  # noqa: F401
 
     out, debs = place.out, place.debs
     paths = {name: fetch(name, package, out / "debs", debs) for name, package in card.packages.items()}
     sums = {name: file_sha256(path) for name, path in paths.items()}
     notes = [
-        f"{card.name}: {name} is {deb_version(paths[name])} here, the card was written for {package.version}"
+        f"{card.name}: {name} has version {deb_version(paths[name])}; the card was written for {package.version}"
         for name, package in card.packages.items()
         if package.sha256 and package.sha256 != sums[name]
     ]
@@ -168,20 +178,23 @@ def build_source(card: SourceCard, place: Place) -> _Done:
 
 
 def _content(card: SourceCard) -> dict[str, object]:
-    """What of a card decides about clips and raw rows."""
+    """Return the parts of a card that determine its clips and raw rows."""
     table = taxonomy()
     return card.model_dump(exclude={"notes", "split", "held_out", "cap"}) | {"families": sorted(table.families.items())}
 
 
 def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -> tuple[list[Row], dict[str, int]]:
-    """The rows of all sounds that the card's rules give a meaning, their clips written; and why others were skipped."""
+    """Write the clips of one source whose names match a rule.
+
+    Return their rows and the number of skipped sounds per reason.
+    """
     skipped: Counter[str] = Counter()
     rows: dict[str, Row] = {}
     copyright_file = Copyright.of(unpacked)
     folder = place.out / "clips" / card.name
-    for found, said in _chosen(card, unpacked, skipped):
+    for source_clip, matched in _chosen(card, unpacked, skipped):
         try:
-            clip = _clip(found, place.longest_s)
+            clip = _clip(source_clip, place.longest_s)
         except AudioError:
             skipped["cannot be decoded"] += 1
             continue
@@ -189,7 +202,7 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
         if clip.duration_s < MIN_S or rms_db < SILENT_DB:
             skipped["silent or shorter than 30 ms"] += 1
             continue
-        name = _file_name(found.name)
+        name = _file_name(source_clip.name)
         while name in rows:
             name = name.removesuffix(".flac") + "_.flac"
         _write_flac(folder / name, clip)
@@ -203,51 +216,57 @@ def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -
             channels=clip.channels,
             rms_db=round(rms_db, 2),
             source_version=version,
-            license=_license(card, found, copyright_file),
-            label=found.label or said.phrase or said.class_name,
-            class_name=said.class_name,
-            family=taxonomy().families[said.class_name],
-            caption_label=said.phrase,
-            language=found.language,
-            transcript=found.transcript,
-            speaker=found.speaker,
-            group=f"{card.group_prefix or card.name}/{_group(card, found, said.class_name)}",
+            license=_license(card, source_clip, copyright_file),
+            label=source_clip.label or matched.phrase or matched.class_name,
+            class_name=matched.class_name,
+            family=taxonomy().families[matched.class_name],
+            caption_label=matched.phrase,
+            language=source_clip.language,
+            transcript=source_clip.transcript,
+            speaker=source_clip.speaker,
+            group=f"{card.group_prefix or card.name}/{_group(card, source_clip, matched.class_name)}",
             fingerprint=fingerprint(clip),
-            meta=json.dumps(found.meta, sort_keys=True) if found.meta else "",
+            meta=json.dumps(source_clip.meta, sort_keys=True) if source_clip.meta else "",
         )
     return [rows[name] for name in sorted(rows)], dict(sorted(skipped.items()))
 
 
 def _chosen(card: SourceCard, unpacked: Path, skipped: Counter[str]) -> list[tuple[SourceClip, Meaning]]:
-    """The sounds that a rule names, in the reader's order; of classes far over the card's cap only a part."""
+    """Return the sounds whose names match a rule, in the reader's order.
+
+    A class keeps at most `SPARE` times the card's cap, selected by a hash of the names.
+    """
     by_class: dict[tuple[str, str], list[tuple[str, SourceClip, Meaning]]] = defaultdict(list)
     order: list[str] = []
-    for found in readers[card.reader](unpacked, card):
-        known = found.class_name or ("speech" if found.language and not card.rules else "")
-        said = Meaning(known) if known else meaning(card, found.said or found.name)
-        if said.refused:
-            skipped[said.refused] += 1
+    for source_clip in readers[card.reader](unpacked, card):
+        class_name = source_clip.class_name or ("speech" if source_clip.language and not card.rules else "")
+        matched = Meaning(class_name) if class_name else meaning(card, source_clip.match_name or source_clip.name)
+        if matched.refused:
+            skipped[matched.refused] += 1
             continue
-        rank = hashlib.sha256(found.name.encode()).hexdigest()
-        by_class[said.class_name, found.language].append((rank, found, said))
+        rank = hashlib.sha256(source_clip.name.encode()).hexdigest()
+        by_class[matched.class_name, source_clip.language].append((rank, source_clip, matched))
         order.append(rank)
     keep: dict[str, tuple[SourceClip, Meaning]] = {}
-    for some in by_class.values():
-        most = round(card.cap * SPARE) if card.cap else len(some)
-        if len(some) > most:
-            skipped["over the cap of its class"] += len(some) - most
-        keep |= {rank: (found, said) for rank, found, said in sorted(some, key=lambda item: item[0])[:most]}
+    for members in by_class.values():
+        most = round(card.cap * SPARE) if card.cap else len(members)
+        if len(members) > most:
+            skipped["over the cap of its class"] += len(members) - most
+        keep |= {
+            rank: (source_clip, matched)
+            for rank, source_clip, matched in sorted(members, key=lambda item: item[0])[:most]
+        }
     return [keep[rank] for rank in dict.fromkeys(order) if rank in keep]
 
 
-def _clip(found: SourceClip, longest_s: float) -> Clip:
-    """Return the sound as it is stored: at most `longest_s` and 48 kHz, one channel where both are equal."""
-    if isinstance(found.sound, Clip):
-        clip = found.sound
-    elif callable(found.sound):
-        clip = found.sound()
+def _clip(source_clip: SourceClip, longest_s: float) -> Clip:
+    """Return the sound to store: at most `longest_s` seconds, 48 kHz and two channels; mono if both are equal."""
+    if isinstance(source_clip.sound, Clip):
+        clip = source_clip.sound
+    elif callable(source_clip.sound):
+        clip = source_clip.sound()
     else:
-        clip = read(found.sound, duration_s=longest_s)
+        clip = read(source_clip.sound, duration_s=longest_s)
     samples = clip.samples[:, : round(longest_s * clip.sample_rate_hz)]
     rate = clip.sample_rate_hz
     if rate > MAX_RATE_HZ:
@@ -255,7 +274,7 @@ def _clip(found: SourceClip, longest_s: float) -> Clip:
     samples = samples[:2]
     if len(samples) == 2 and np.array_equal(samples[0], samples[1]):
         samples = samples[:1]
-    # what is hashed and fingerprinted is exactly what the 16-bit file will hold
+    # round to 16 bits here, so that hash and fingerprint are those of the stored file
     pcm = np.clip(np.rint(samples * 32768.0), -32768, 32767)
     return Clip((pcm / 32768.0).astype(np.float32), rate)
 
@@ -270,28 +289,28 @@ def _write_flac(path: Path, clip: Clip) -> None:
 
 
 def _file_name(name: str) -> str:
-    """A safe relative path that ends in .flac."""
+    """Return a safe relative path that ends in .flac."""
     stem = name.rpartition(".")[0] if "." in name.rsplit("/", 1)[-1] else name
     parts = ["".join(c if c.isalnum() or c in "-_+." else "_" for c in part).strip(".") for part in stem.split("/")]
     return "/".join(part or "_" for part in parts) + ".flac"
 
 
-def _group(card: SourceCard, found: SourceClip, class_name: str) -> str:
+def _group(card: SourceCard, source_clip: SourceClip, class_name: str) -> str:
     if card.group in ("source", "class"):
         return "all" if card.group == "source" else class_name
-    if found.group:
-        return found.group
-    plain = plain_name(found.name)
+    if source_clip.group:
+        return source_clip.group
+    plain = plain_name(source_clip.name)
     return plain.rpartition("/")[0] or "all" if card.group == "folder" else plain
 
 
-def _license(card: SourceCard, found: SourceClip, copyright_file: Copyright) -> str:
+def _license(card: SourceCard, source_clip: SourceClip, copyright_file: Copyright) -> str:
     from fnmatch import fnmatchcase
 
     for pattern, license in card.licenses.items():
-        if fnmatchcase(found.name, pattern):
+        if fnmatchcase(source_clip.name, pattern):
             return license
-    return found.license or copyright_file.license(f"{card.root}/{found.name}") or card.license
+    return source_clip.license or copyright_file.license(f"{card.root}/{source_clip.name}") or card.license
 
 
 def _write_dropped(path: Path, dropped: list[Dropped]) -> None:
@@ -299,19 +318,21 @@ def _write_dropped(path: Path, dropped: list[Dropped]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One build at a time in a folder; the lock goes with the process, however it ends."""
+def _exclusive(out: Path) -> Iterator[None]:
+    """Allow one build at a time in a folder. The operating system releases the lock when the process ends."""
     import fcntl
 
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DataError(f"{out}: another build is at work there; wait for it or choose another folder") from None
+            raise DataError(
+                f"{out}: another build is running in this folder; wait for it or choose another folder"
+            ) from None
         yield
 
 
 def _clear(out: Path) -> None:
-    """Remove the unpacked packages that a killed build left; never clips, states or fetched packages."""
+    """Remove unpacked packages that a killed build left behind; keep clips, rows and fetched packages."""
     for path in out.glob(f"{UNPACKED}*"):
         shutil.rmtree(path, ignore_errors=True)

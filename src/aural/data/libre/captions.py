@@ -1,6 +1,7 @@
-"""Captions at three grains from a small grammar: label, short sentence, detailed sentence; seeded by the clip alone.
+"""Generate captions from a small grammar at three levels of detail: label, short sentence, detailed sentence.
 
-Details are only what the source states (language, pitch, material) or what was measured (length, brightness, decay).
+Random choices are seeded by the path of the clip. Details come only from the source (language, pitch, material) or from
+measurements (length, brightness, decay).
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ NOTE_NAMES: Final = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """The three grains and further wordings, all true of the same clip."""
+    """Captions of one clip: a label, a short and a detailed sentence, and other wordings of the short one."""
 
     label: str
     short: str
@@ -107,7 +108,16 @@ class Captions:
 def captions(
     seed: str, class_name: str, phrase: str, duration_s: float, fingerprint: bytes, *, also: Sequence[str] = ()
 ) -> Captions:
-    """Captions of a sound event: `phrase` (or the class's own) says what is heard."""
+    """Return the captions of a sound event.
+
+    Args:
+        seed: Seed of the random choices, normally the path of the clip.
+        class_name: Class of the clip. It supplies the phrases if `phrase` is empty.
+        phrase: Noun phrase that names the sound, with its article ("a step on snow").
+        duration_s: Length in seconds.
+        fingerprint: Fingerprint of the clip, or an empty string of bytes to leave out brightness and decay.
+        also: Further details for the detailed caption.
+    """
     rng = random.Random(seed)
     phrases = [phrase] if phrase else list(taxonomy().phrases[class_name])
     first = phrases[0] if rng.random() < 0.5 else rng.choice(phrases)
@@ -120,11 +130,11 @@ def captions(
 
 
 def note_captions(seed: str, class_name: str, midi: int, velocity: int) -> Captions:
-    """Captions of one instrument note."""
+    """Return the captions of one instrument note. `midi` is the key, `velocity` the force, both 0 to 127."""
     rng = random.Random(seed)
     phrase = taxonomy().phrases[class_name][0]
-    force = "soft" if velocity < 60 else "loud" if velocity > 100 else "moderate"
-    height = "low" if midi < 48 else "high" if midi > 71 else "middle"
+    force = _level(velocity, 60, 100, ("soft", "moderate", "loud"))
+    height = _level(midi, 48, 71, ("low", "middle", "high"))
     note = f"{NOTE_NAMES[midi % 12]}{midi // 12 - 1}"
     details = rng.choice([f"a {force} {height} note", f"a {force} note, {note}", f"a {height} note ({note})"])
     others = {fill(template, phrase, "") for template in rng.sample(NOTE_SHORT, 3)}
@@ -133,7 +143,7 @@ def note_captions(seed: str, class_name: str, midi: int, velocity: int) -> Capti
 
 
 def speech_captions(seed: str, language: str, transcript: str, who: str) -> Captions:
-    """Captions of speech; the words are quoted in the detailed one."""
+    """Return the captions of speech. The detailed caption quotes the transcript."""
     rng = random.Random(seed)
     name = LANGUAGES.get(language, language)
     filled = [sentence(t.replace("{who}", who).replace("{language}", name)) for t in SPEECH_SHORT]
@@ -143,8 +153,15 @@ def speech_captions(seed: str, language: str, transcript: str, who: str) -> Capt
     return Captions(f"speech in {name}", short, detailed, sorted(set(rng.sample(filled, 3)) - {short}))
 
 
+def _level(value: int, low: int, high: int, names: tuple[str, str, str]) -> str:
+    """Return the first name below `low`, the last name above `high`, else the one between."""
+    if value < low:
+        return names[0]
+    return names[2] if value > high else names[1]
+
+
 def measured(duration_s: float, fingerprint: bytes, rng: random.Random) -> list[str]:
-    """Words for what was measured: length, brightness and how it ends."""
+    """Return words that describe the measured length, brightness and change of level of a clip."""
     words: list[str] = []
     if duration_s < 0.4:
         words.append(rng.choice(["very short", "lasting a moment", "in a split second"]))
@@ -170,15 +187,15 @@ def measured(duration_s: float, fingerprint: bytes, rng: random.Random) -> list[
 
 
 def fill(template: str, phrase: str, details: str) -> str:
-    """A sentence out of a template."""
+    """Return a template with `{x}` and `{d}` replaced, as a sentence."""
     return sentence(template.replace("{x}", phrase).replace("{d}", details))
 
 
 def sentence(text: str) -> str:
-    """First letter large."""
+    """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def bare(phrase: str) -> str:
-    """Without its article: "a dog barking" -> "dog barking"."""
+    """Remove the article of a phrase: "a dog barking" -> "dog barking"."""
     return re.sub(r"^(a|an|the) ", "", phrase)

@@ -1,6 +1,7 @@
-"""What a careful curator does with the rows of all sources: duplicates out, caps, splits without leaks, captions.
+"""Curate the rows of all sources: remove duplicates, apply caps, assign splits without leaks, and write captions.
 
-Every choice follows from the rows and the cards alone (ties by hash), so any order of building gives one manifest.
+Every choice depends only on the rows and the cards, and ties are broken by a hash. The manifest is therefore the same
+for any order of building.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from aural.data.libre.captions import captions, note_captions, speech_captions
 from aural.data.libre.cards import SourceCard, taxonomy
 from aural.data.manifest import Row
 
-TEST_SHARE, VALID_SHARE = 0.14, 0.06  # of the groups of a source that is split by group
+TEST_SHARE, VALID_SHARE = 0.14, 0.06  # shares of the groups of a source that is split by group
 SALT: Final = "aural-libre-1"
 NOTE_READERS: Final = frozenset(("soundfont",))
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A clip that was left out, and why."""
+    """A clip that was left out, with the reason."""
 
     path: str
     reason: str
 
 
 def curate(rows: Iterable[Row], cards: Mapping[str, SourceCard]) -> tuple[list[Row], list[Dropped]]:
-    """(kept rows with splits and captions, what was dropped), both in order of path."""
+    """Return (kept rows with splits and captions, dropped clips), both sorted by path."""
     dropped: list[Dropped] = []
-    # A sound that a source for testing only also holds stays there: such sources come first everywhere below.
+    # Test-only sources come first, so that they keep a sound that other sources also contain.
     ordered = sorted(rows, key=lambda row: (cards[row.source].split != "eval-only", row.path))
-    ordered = _silent_about_unseen(ordered, cards, dropped)
+    ordered = _without_unseen_words(ordered, cards, dropped)
     ordered = _exact(ordered, cards, dropped)
     ordered = _near(ordered, cards, dropped)
     ordered = _capped(ordered, cards, dropped)
@@ -47,17 +48,17 @@ def curate(rows: Iterable[Row], cards: Mapping[str, SourceCard]) -> tuple[list[R
     return sorted(kept, key=lambda row: row.path), sorted(dropped, key=lambda drop: drop.path)
 
 
-def _silent_about_unseen(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """Without speech that names a class which no training caption may name: its words stand in the caption."""
+def _without_unseen_words(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
+    """Drop training speech whose transcript names an unseen class, because its caption quotes the transcript."""
     named = re.compile(rf"\b({'|'.join(sorted(map(re.escape, taxonomy().unseen)))})", re.IGNORECASE)
     kept = [r for r in rows if cards[r.source].split == "eval-only" or not named.search(r.transcript)]
     paths = {row.path for row in kept}
-    dropped += [Dropped(row.path, "its words name an unseen class") for row in rows if row.path not in paths]
+    dropped += [Dropped(row.path, "its transcript names an unseen class") for row in rows if row.path not in paths]
     return kept
 
 
 def _exact(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """One of each sound; where its names contradict each other, none (but what is for testing only stays there)."""
+    """Keep one row per sound. Drop all rows of a sound with contradicting labels, except in test-only sources."""
     by_sound: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_sound[row.sha256].append(row)
@@ -70,28 +71,31 @@ def _exact(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropp
             kept.append(first)
             dropped += [Dropped(row.path, f"same sound as {first.path}") for row in same[1:]]
         else:
-            dropped += [Dropped(row.path, f"one sound under {len(truth)} names") for row in same]
+            dropped += [Dropped(row.path, f"same sound with {len(truth)} different labels") for row in same]
     return kept
 
 
 def _near(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """Near-duplicates: the first stays. Rendered notes are told apart by key and velocity, and stay."""
+    """Keep the first of several near-duplicates. Keep all rendered notes, which differ in key or velocity."""
     notes = [cards[row.source].reader in NOTE_READERS for row in rows]
-    gone: set[int] = set()
+    removed: set[int] = set()
     for i, j in sorted(similar([row.fingerprint for row in rows])):
-        if i not in gone and j not in gone and not (notes[i] and notes[j]) and not _both_speech(rows[i], rows[j]):
-            gone.add(j)
+        if i not in removed and j not in removed and not (notes[i] and notes[j]) and not _both_speech(rows[i], rows[j]):
+            removed.add(j)
             dropped.append(Dropped(rows[j].path, f"near-duplicate of {rows[i].path}"))
-    return [row for number, row in enumerate(rows) if number not in gone]
+    return [row for number, row in enumerate(rows) if number not in removed]
 
 
 def _both_speech(a: Row, b: Row) -> bool:
-    """The same speaker saying two different things may sound alike; exact copies are gone already."""
+    """Return whether both rows are speech of one group.
+
+    Two sentences of one speaker may have similar fingerprints; exact copies were removed before.
+    """
     return bool(a.language and b.language and a.group == b.group)
 
 
 def _capped(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """At most `cap` clips of a class (of a language, for speech) from one source, spread over its groups by hash."""
+    """Keep at most `cap` clips per source and class (per language for speech), selected by a hash of the path."""
     by_class: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         by_class[row.source, row.class_name, row.language].append(row)
@@ -106,7 +110,7 @@ def _capped(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Drop
 
 
 def _splits(rows: Sequence[Row], cards: Mapping[str, SourceCard]) -> list[str]:
-    """A split per row. Groups never straddle; unseen classes are tested, never trained."""
+    """Return one split per row. A group has one split, and groups of unseen classes are used only for testing."""
     unseen = taxonomy().unseen
     members: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -119,32 +123,38 @@ def _splits(rows: Sequence[Row], cards: Mapping[str, SourceCard]) -> list[str]:
             chosen[group] = card.split
         elif any(row.class_name in unseen for row in some) or any(fnmatchcase(inside, p) for p in card.held_out):
             chosen[group] = "test"
-        elif card.split == "train" or card.held_out:  # a source that names its test groups keeps the others
+        elif card.split == "train" or card.held_out:  # other groups of a source that lists its test groups
             chosen[group] = "valid" if _share(group) < VALID_SHARE else "train"
         else:
-            share = _share(group)
-            chosen[group] = "test" if share < TEST_SHARE else "valid" if share < TEST_SHARE + VALID_SHARE else "train"
+            chosen[group] = _split_of(_share(group))
     return [chosen[row.group] for row in rows]
 
 
+def _split_of(share: float) -> str:
+    """Return the split of a group from its number in [0, 1)."""
+    if share < TEST_SHARE:
+        return "test"
+    return "valid" if share < TEST_SHARE + VALID_SHARE else "train"
+
+
 def _finished(row: Row, split: str) -> Row:
-    """With split, tags and captions. `caption_label` still holds the rule's phrase."""
+    """Return the row with split, tags and captions. Its `caption_label` must contain the phrase of the rule."""
     if row.language:
         who = json.loads(row.meta).get("who", "a person") if row.meta else "a person"
-        said = speech_captions(row.path, row.language, row.transcript, who)
+        texts = speech_captions(row.path, row.language, row.transcript, who)
     elif "velocity" in row.meta:
         meta = json.loads(row.meta)
-        said = note_captions(row.path, row.class_name, meta["key"], meta["velocity"])
+        texts = note_captions(row.path, row.class_name, meta["key"], meta["velocity"])
     else:
-        said = captions(row.path, row.class_name, row.caption_label, row.duration_s, row.fingerprint)
+        texts = captions(row.path, row.class_name, row.caption_label, row.duration_s, row.fingerprint)
     return dataclasses.replace(
         row,
         split=split,
         tags=[row.family, *(["unseen"] if row.class_name in taxonomy().unseen else [])],
-        caption_label=said.label,
-        caption_short=said.short,
-        caption_detailed=said.detailed,
-        captions=said.others,
+        caption_label=texts.label,
+        caption_short=texts.short,
+        caption_detailed=texts.detailed,
+        captions=texts.others,
     )
 
 
@@ -153,5 +163,5 @@ def _hash(text: str) -> str:
 
 
 def _share(group: str) -> float:
-    """A number in [0, 1) that a group keeps for ever."""
+    """Return a number in [0, 1) that depends only on the name of the group."""
     return int(_hash(group)[:8], 16) / 2**32

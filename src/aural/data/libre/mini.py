@@ -1,9 +1,9 @@
-"""Build `libre-mini`: about 2,200 short clips of the free corpus as Opus files, small enough to cache and to send.
+"""Build `libre-mini`: about 2,200 short clips of the free corpus as Opus files, small enough to cache and share.
 
-The clips come from the sources of `MiniConfig.sources`, whose packages are quick to fetch. They are read, cleaned and
-split exactly as the full corpus is, so a group has the same split in both. Then a fixed number of clips per class and
-split is kept, written as Opus, and listed in `manifest.parquet` with captions, license and hash per clip. The file
-`SHA256SUMS` holds the checksum of every sound file (`sha256sum --check SHA256SUMS`).
+The clips come from the sources in `MiniConfig.sources`, whose packages are quick to fetch. They are read, cleaned and
+split by the code of the full corpus, so a group has the same split in both. At most a fixed number of clips per class
+and split is kept and written as Opus. `manifest.parquet` lists captions, license and hash per clip. `SHA256SUMS`
+contains the checksum of every sound file (`sha256sum --check SHA256SUMS`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aural.data.libre.cards import source_cards
 from aural.data.manifest import Manifest, Row, pcm_sha256, read_manifest, write_manifest
 
 VERSION: Final = "1"
-"""Counts up when the selection or the encoding changes."""
+"""Incremented when the selection or the encoding changes."""
 WORK: Final = ".work"
 DONE: Final = "libre-mini.json"
 SOURCES: Final = (
@@ -43,35 +43,36 @@ SOURCES: Final = (
 
 
 class MiniConfig(Config):
-    """Which clips libre-mini keeps."""
+    """Selection of the clips of libre-mini."""
 
     sources: tuple[str, ...] = SOURCES
     train: int = 22
-    """Most training clips per class."""
+    """Maximum training clips per class."""
     valid: int = 3
+    """Maximum validation clips per class."""
     held_out: int = 14
-    """Most clips per class of the splits test and eval-only together."""
+    """Maximum clips per class in the splits test and eval-only together."""
     languages: tuple[str, ...] = ("en", "es", "fr", "it", "ru")
-    """Languages whose speech is kept. For the numbers above a language counts as a class."""
+    """Languages whose speech is kept. Each language counts as one class for the limits above."""
     longest_s: float = 8.0
-    """Longer sounds are cut here before their captions are made."""
+    """Longer sounds are cut to this length in seconds before their captions are generated."""
 
 
 @dataclass(frozen=True)
 class MiniReport:
-    """The finished corpus: its folder, number of clips and bytes of sound, and what the build of its sources said."""
+    """Result of a build: the folder, the number of clips, the bytes of sound, and the report of the source build."""
 
     folder: Path
     clips: int
     size_bytes: int
     sources: Report | None
-    """None when the corpus was complete before the call."""
+    """None if the corpus was complete before the call."""
 
 
 def cache_folder() -> Path:
-    """Return where libre-mini is stored when no folder is given: `libre-mini` in the user's cache folder.
+    """Return the default folder of libre-mini: `libre-mini` in the user's cache folder.
 
-    The cache folder is `$XDG_CACHE_HOME/aural`, or `~/.cache/aural` where that variable is not set.
+    The cache folder is `$XDG_CACHE_HOME/aural`, or `~/.cache/aural` if that variable is not set.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "aural" / "libre-mini"
@@ -85,27 +86,29 @@ def build_mini(
     debs: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MiniReport:
-    """Build libre-mini in `out`, or return at once when it is complete there.
+    """Build libre-mini in `out`, or return immediately if it is complete there.
 
-    A stopped build goes on where it stopped. The packages and the lossless clips are deleted when it is complete.
+    A build that was stopped resumes. The packages and the lossless clips are deleted at the end.
 
     Raises:
-        DataError: the folder holds another corpus, or a source's package cannot be fetched.
+        DataError: the folder contains another corpus, or a source's package cannot be fetched.
     """
     config = config or MiniConfig()
     key = hashlib.sha256(f"{VERSION} {config.model_dump_json()}".encode()).hexdigest()
     done = out / DONE
     if done.is_file():
         if done.read_text(encoding="utf-8").strip() != key:
-            raise DataError(f"{out}: holds another version of libre-mini; delete the folder or name another one")
+            raise DataError(f"{out}: contains another version of libre-mini; delete the folder or choose another one")
         return _report(out, None)
     if (out / "manifest.parquet").is_file() and not (out / WORK).is_dir():
-        raise DataError(f"{out}: holds another corpus; name another folder")
+        raise DataError(f"{out}: contains another corpus; choose another folder")
     cards = source_cards(config.sources)
     sources = build(cards, out / WORK, jobs=jobs, debs=debs, longest_s=config.longest_s, say=say)
     if sources.missing:
         name, reason = next(iter(sources.missing.items()))
-        raise DataError(f"{name}: {reason}; every source is needed, so build again when it can be fetched")
+        raise DataError(
+            f"{name}: {reason}; libre-mini needs every source, so run the build again when it can be fetched"
+        )
     lossless = read_manifest(out / WORK)
     rows = [_write_clip(row, lossless, out) for row in select(lossless, config)]
     write_manifest(out / "manifest.parquet", rows)
@@ -117,10 +120,10 @@ def build_mini(
 
 
 def select(rows: Iterable[Row], config: MiniConfig) -> list[Row]:
-    """Return the rows to keep, in order of path: a fixed number per class and split, spread over groups.
+    """Return the rows to keep, sorted by path: at most a fixed number per class and split, spread over groups.
 
-    Within a class and split one clip of each group is taken in turn, groups and clips in the order of a hash of their
-    names, until the number is reached.
+    Within a class and split, one clip per group is taken in turn until the number is reached. Groups and clips are
+    ordered by a hash of their names.
     """
     limits = {"train": config.train, "valid": config.valid, "test": config.held_out, "eval-only": config.held_out}
     pools: dict[tuple[str, int], list[Row]] = defaultdict(list)
@@ -133,7 +136,7 @@ def select(rows: Iterable[Row], config: MiniConfig) -> list[Row]:
 
 
 def _in_turn(rows: Sequence[Row]) -> list[Row]:
-    """Order rows so that each group gives its first clip, then each its second, and so on."""
+    """Order rows so that the first clip of every group comes first, then the second of every group, and so on."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _rank(row.path)):
         groups[row.group].append(row)
@@ -142,7 +145,7 @@ def _in_turn(rows: Sequence[Row]) -> list[Row]:
 
 
 def _write_clip(row: Row, lossless: Manifest, out: Path) -> Row:
-    """Write one clip as mono Opus and return its row; length, level and hash are those of the decoded file."""
+    """Write one clip as mono Opus and return its row. Length, level and hash are those of the decoded file."""
     path = row.path.removesuffix(".flac") + ".opus"
     target = out / path
     if not target.is_file():

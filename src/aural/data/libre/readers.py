@@ -1,4 +1,4 @@
-"""Readers: an unpacked package -> its sounds with what their own naming says of them. A few lines each."""
+"""Read the sounds of unpacked packages, with the names and metadata that each package format provides."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ LICENSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SourceClip:
-    """One sound as a reader finds it. `name` is what the card's rules see and where the clip is filed."""
+    """One sound of a source. `name` gives the path of the stored clip and is matched against the rules of the card."""
 
     name: str
     sound: Path | bytes | Clip | Callable[[], Clip]
-    said: str = ""  # how the rules see it, where that is not the name
+    match_name: str = ""  # matched against the rules instead of `name`, if not empty
     label: str = ""
-    class_name: str = ""  # where the reader knows it; else the card's rules say
+    class_name: str = ""  # if the reader can determine it; otherwise the rules of the card do
     language: str = ""
     transcript: str = ""
     speaker: str = ""
     group: str = ""
-    license: str = ""  # where the source itself says it
+    license: str = ""  # if the source states it per sound
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -48,12 +48,12 @@ readers: Registry[Reader] = Registry("reader")
 
 
 def wanted(name: str, card: SourceCard) -> bool:
-    """Whether the card's `include` patterns accept a name."""
+    """Return whether a name matches one of the card's `include` patterns."""
     return any(fnmatchcase(name, pattern) for pattern in card.include)
 
 
 def walk(folder: Path, suffixes: frozenset[str] = SOUNDS) -> Iterator[tuple[str, Path]]:
-    """(relative name, path) of the files with such a suffix, in order of name."""
+    """Yield (relative name, path) of the files with one of the suffixes, sorted by path."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in suffixes and path.is_file():
             yield path.relative_to(folder).as_posix(), path
@@ -62,13 +62,13 @@ def walk(folder: Path, suffixes: frozenset[str] = SOUNDS) -> Iterator[tuple[str,
 def _root(unpacked: Path, card: SourceCard) -> Path:
     root = unpacked / card.root
     if not root.is_dir():
-        raise DataError(f"{card.name}: the package has no folder {card.root}; the card's root is out of date")
+        raise DataError(f"{card.name}: the package has no folder {card.root}; update `root` in the card")
     return root
 
 
 @readers.register("files")
 def files(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Sound files below the root, and those inside the zip containers that `archives` names."""
+    """Read the sound files below the root and inside the zip containers that match `archives`."""
     root = _root(unpacked, card)
     for name, path in walk(root):
         if wanted(name, card):
@@ -81,12 +81,12 @@ def files(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
                         if PurePosixPath(entry).suffix.lower() in SOUNDS and wanted(entry, card):
                             yield SourceClip(entry, inside.read(entry))
             except (zipfile.BadZipFile, zlib.error) as error:
-                raise DataError(f"{card.name}: {archive.name} is damaged ({error})") from None
+                raise DataError(f"{card.name}: {archive.name} is damaged ({error}); fetch the package again") from None
 
 
 @readers.register("tuxpaint")
 def tuxpaint(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Stamps: <stem>.ogg or .wav with the first line of <stem>.txt as description."""
+    """Read stamps: a sound file, described by the first line of the text file with the same stem."""
     root = _root(unpacked, card)
     for name, path in walk(root):
         text = path.with_suffix(".txt")
@@ -96,7 +96,7 @@ def tuxpaint(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("tuxpaint-speech")
 def tuxpaint_speech(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Spoken stamp descriptions: <stem>_desc_<lang>.ogg says the line `<lang>.utf8=` of <stem>.txt."""
+    """Read spoken stamp descriptions: <stem>_desc_<lang>.ogg speaks the line `<lang>.utf8=` of <stem>.txt."""
     for name, path in walk(_root(unpacked, card)):
         stem, mark, language = path.stem.partition("_desc")
         text = path.with_name(f"{stem}.txt")
@@ -111,7 +111,7 @@ def tuxpaint_speech(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("hydrogen")
 def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Drum kits: drumkit.xml names the instrument of each layer's file; the kit is the group."""
+    """Read drum kits: drumkit.xml gives the instrument of each layer's file. The kit is the group."""
     for _, path in walk(_root(unpacked, card), frozenset((".xml",))):
         if path.name != "drumkit.xml":
             continue
@@ -126,12 +126,14 @@ def hydrogen(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
                 sound = path.parent / filename
                 if filename and sound.is_file():
                     name = f"{kit}/{filename}"
-                    yield SourceClip(name, sound, said=f"{kit}/{label}", label=label, group=kit, meta={"kit": kit})
+                    yield SourceClip(
+                        name, sound, match_name=f"{kit}/{label}", label=label, group=kit, meta={"kit": kit}
+                    )
 
 
 @readers.register("opensfx")
 def opensfx(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """A .cat file: (offset, length) pairs, then per sound a title with its length before it, and a RIFF file."""
+    """Read .cat files: (offset, length) pairs, then per sound a title with a length prefix and a RIFF file."""
     for _, path in walk(_root(unpacked, card), frozenset((".cat",))):
         data = path.read_bytes()
         count = (struct.unpack_from("<I", data)[0] & 0x7FFFFFFF) // 8
@@ -139,20 +141,20 @@ def opensfx(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
             offset, length = struct.unpack_from("<II", data, 8 * number)
             offset &= 0x7FFFFFFF
             start = offset + 1 + data[offset]
-            said = data[offset + 1 : start].rstrip(b"\0").decode("latin-1").strip('" ')
-            title, _, credit = said.partition('"')
+            header = data[offset + 1 : start].rstrip(b"\0").decode("latin-1").strip('" ')
+            title, _, credit = header.partition('"')
             license = LICENSES.get(credit.partition("License:")[2].strip(" ."), "")
             original = credit.partition('"')[2].partition('"')[0]
             if length > 100:
                 sound = data[start : start + length]
                 yield SourceClip(
-                    f"{number:02d}.wav", sound, said=title, label=title, group=original or title, license=license
+                    f"{number:02d}.wav", sound, match_name=title, label=title, group=original or title, license=license
                 )
 
 
 @readers.register("rcc")
 def rcc(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Qt resource files: a tree of nodes, names in UTF-16, data plain or deflated."""
+    """Read Qt resource files: a tree of nodes with names in UTF-16 and plain or deflated data."""
     for archive_name, path in walk(_root(unpacked, card), frozenset((".rcc",))):
         stem = PurePosixPath(archive_name).stem
         for name, data in _rcc_entries(path.read_bytes()):
@@ -161,10 +163,10 @@ def rcc(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 
 def _rcc_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of every file in a Qt resource file."""
+    """Yield (path, content) of every file in a Qt resource file."""
     magic, version, tree, blobs, names = struct.unpack_from(">4s4I", data)
     if magic != b"qres":
-        raise DataError("a Qt resource file does not begin with qres")
+        raise DataError('a Qt resource file of the package does not start with "qres"; fetch the package again')
     node_size = 22 if version >= 2 else 14
 
     def name_at(offset: int) -> str:
@@ -184,7 +186,7 @@ def _rcc_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
         blob = data[blobs + offset + 4 : blobs + offset + 4 + size]
         if flags & 1:
             blob = zlib.decompress(blob[4:])
-        if not flags & 4:  # zstd-compressed entries are pictures here
+        if not flags & 4:  # entries compressed with zstd are pictures in the packages used here
             yield here, blob
 
     yield from below(0, "")
@@ -192,7 +194,7 @@ def _rcc_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 @readers.register("transcripts")
 def transcripts(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Speech with a table of `name: words` lines (gzipped text in the package's documentation); one speaker."""
+    """Read speech of one speaker with a table of `name: words` lines (gzipped text in the package's documentation)."""
     import gzip
 
     table: dict[str, str] = {}
@@ -213,7 +215,7 @@ def transcripts(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("language-folders")
 def language_folders(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Speech in one folder per language; words from `sounds.xml` where there is one, else from the file's name."""
+    """Read speech in one folder per language. Transcripts come from `sounds.xml`, and are empty without it."""
     root = _root(unpacked, card)
     renamed: dict[str, str] = card.options.get("languages", {})
     words: dict[str, str] = {}
@@ -232,7 +234,7 @@ def language_folders(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 @readers.register("wad")
 def wad(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Doom lumps DS*: format 3, rate, length, 16 bytes of padding, unsigned 8-bit samples."""
+    """Read Doom sound lumps (DS*): format 3, rate, length, 16 bytes of padding, unsigned 8-bit samples."""
     import numpy as np
 
     for _, path in walk(_root(unpacked, card), frozenset((".wad",))):
@@ -247,9 +249,10 @@ def wad(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
             if lump[:2] == b"\x03\x00":
                 (rate,) = struct.unpack_from("<H", lump, 2)
                 samples = np.frombuffer(lump[24:-16], np.uint8).astype(np.float32) / 128 - 1
-                yield SourceClip(f"{path.stem}/{name}.wav", Clip(samples[None].astype(np.float32), rate), said=name)
+                clip = Clip(samples[None].astype(np.float32), rate)
+                yield SourceClip(f"{path.stem}/{name}.wav", clip, match_name=name)
             else:
-                yield SourceClip(f"{path.stem}/{name}.wav", bytes(lump), said=name)
+                yield SourceClip(f"{path.stem}/{name}.wav", bytes(lump), match_name=name)
 
 
 def _lines(path: Path) -> list[str]:

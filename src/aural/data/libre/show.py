@@ -1,4 +1,4 @@
-"""What is in a corpus: tables of counts, and one HTML page with spectrograms and players to listen through."""
+"""Show the contents of a corpus: tables of counts, and an HTML page with a spectrogram and a player per clip."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ figcaption { font-size: 12px; overflow-wrap: anywhere } small { color: #777 }
 
 
 def counts(manifest: Manifest) -> str:
-    """Markdown tables: totals, then clips by class, source, license and language, each by split."""
+    """Return Markdown tables: totals, then clips per split by class, source, license and language."""
     rows = list(manifest)
     parts = [_totals(rows)]
     titles = {"class_name": "By class", "source": "By source", "license": "By license", "language": "By language"}
     for columns in TABLES:
-        some = [row for row in rows if getattr(row, columns[-1])]
-        if some:
-            parts.append(f"### {titles[columns[-1]]}\n\n{_table(some, columns)}")
+        labeled = [row for row in rows if getattr(row, columns[-1])]
+        if labeled:
+            parts.append(f"### {titles[columns[-1]]}\n\n{_table(labeled, columns)}")
     return "\n".join(parts)
 
 
 def is_recording(row: Row) -> bool:
-    """Neither speech nor a rendered note."""
+    """Return whether a clip is neither speech nor a rendered note."""
     return not row.language and "velocity" not in row.meta
 
 
@@ -51,7 +51,7 @@ def _totals(rows: list[Row]) -> str:
         "| what | clips | minutes | train | valid | test | eval-only | kinds |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    for name, some, kinds in (
+    for name, members, kinds in (
         ("recordings, no speech", recordings, f"{len({r.class_name for r in recordings})} classes"),
         ("rendered instrument notes", notes, f"{len({r.group for r in notes})} programs"),
         (
@@ -62,7 +62,7 @@ def _totals(rows: list[Row]) -> str:
         ),
         ("all", rows, f"{len({r.source for r in rows})} sources"),
     ):
-        lines.append(f"| {name} | {_numbers(some)} | {kinds} |")
+        lines.append(f"| {name} | {_numbers(members)} | {kinds} |")
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +83,11 @@ def _table(rows: list[Row], columns: tuple[str, ...]) -> str:
 
 
 def write_page(manifest: Manifest, path: Path, *, most_per_class: int = 0) -> Path:
-    """The listening page: self-contained but for the sounds, which are linked relative to it."""
+    """Write the listening page and return its path.
+
+    The page contains everything except the sounds, which it links by relative paths. `most_per_class` limits the clips
+    per class; 0 shows all.
+    """
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         out.writelines(_page(manifest, path.parent, most_per_class))
     return path

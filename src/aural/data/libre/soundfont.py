@@ -1,4 +1,4 @@
-"""Instrument notes from a General MIDI soundfont, rendered by the `fluidsynth` program."""
+"""Read instrument sounds from soundfonts and patches, and render notes with the program `fluidsynth`."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from aural.data.libre.cards import SourceCard
 from aural.data.libre.readers import SourceClip, readers
 
 RATE_HZ: Final = 44_100
-NOTE_S, SLOT_S = 1.5, 3.0  # a key is held, and the next one follows
+NOTE_S, SLOT_S = 1.5, 3.0  # a key is held for NOTE_S, and the next one starts SLOT_S after it
 LEFT, RIGHT = re.compile(r"([( _-])L(\)?)$"), re.compile(r"([( _-])R(\)?)$")  # "Cello C4(L)", "Cello R"
 BANK_LIBRARIES: Final = ("usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/*-linux-gnu*/pulseaudio")
 
 
 @readers.register("soundfont")
 def soundfont(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Every program of bank 0 at several pitches and velocities; a program is a group, its number the name's start.
+    """Render every program of bank 0 at several keys and velocities.
 
-    `options`: file (of the soundfont), keys and velocities, classes (one per program, in order of program).
+    A program is a group, and the names of its notes start with its number.
+
+    Options of the card: `file` (path of the soundfont), `keys`, `velocities`, and `classes` (one per program in order,
+    "-" to skip the program).
     """
     bank = unpacked / str(card.options["file"])
     if not bank.is_file():
-        raise DataError(f"{card.name}: the package holds no {card.options['file']}; the card is out of date")
+        raise DataError(f"{card.name}: the package does not contain {card.options['file']}; update the card")
     classes: list[str] = card.options["classes"]
     notes = [(key, velocity) for key in card.options["keys"] for velocity in card.options["velocities"]]
     command, environment = _engine(unpacked)
@@ -59,7 +62,10 @@ def soundfont(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
 
 
 def midi_file(program: int, notes: list[tuple[int, int]]) -> bytes:
-    """A one-track MIDI file, 1,000 ticks a second: each (key, velocity) held NOTE_S in a slot of SLOT_S."""
+    """Return a MIDI file with one track that plays (key, velocity) pairs one after the other.
+
+    Each key is held for NOTE_S seconds, and a note starts every SLOT_S seconds. The file has 1,000 ticks per second.
+    """
     track = b"\0\xff\x51\3" + (1_000_000).to_bytes(3, "big") + bytes((0, 0xC0, program))
     held, rest = round(NOTE_S * 1000), round((SLOT_S - NOTE_S) * 1000)
     for number, (key, velocity) in enumerate(notes):
@@ -69,7 +75,7 @@ def midi_file(program: int, notes: list[tuple[int, int]]) -> bytes:
 
 
 def _length(ticks: int) -> bytes:
-    """MIDI's variable-length number."""
+    """Encode a MIDI variable-length number."""
     out = [ticks & 0x7F]
     while ticks := ticks >> 7:
         out.append(0x80 | ticks & 0x7F)
@@ -77,13 +83,16 @@ def _length(ticks: int) -> bytes:
 
 
 def _engine(unpacked: Path) -> tuple[str, dict[str, str]]:
-    """The fluidsynth of this machine, else the one that the card's packages brought, run where they were unpacked."""
-    if found := shutil.which("fluidsynth"):
-        return found, dict(os.environ)
+    """Return the command and the environment of fluidsynth.
+
+    The installed program is preferred. Otherwise the one in the unpacked packages of the card is used.
+    """
+    if installed := shutil.which("fluidsynth"):
+        return installed, dict(os.environ)
     program = unpacked / "usr/bin/fluidsynth"
     if not program.is_file():
         raise MissingDependencyError(
-            "fluidsynth is not on this machine and its package cannot be had; notes are left out"
+            "fluidsynth is not installed and the unpacked packages do not contain it; install it to render notes"
         )
     program.chmod(0o755)
     libraries = [str(path) for pattern in BANK_LIBRARIES for path in sorted(unpacked.glob(pattern))]
@@ -92,7 +101,7 @@ def _engine(unpacked: Path) -> tuple[str, dict[str, str]]:
 
 @readers.register("soundfont-samples")
 def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """The recordings inside SF2 files, by their own names ("Timpani f"); left and right halves are one."""
+    """Read the samples inside SF2 files under their names ("Timpani f"). A left and a right sample give one clip."""
     import numpy as np
 
     for bank in sorted((unpacked / card.root).rglob("*.sf2")):
@@ -106,7 +115,7 @@ def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
             name = names[number]
             left = RIGHT.sub(r"\1L\2", name)
             if kind & 0x8000 or (left != name and left in numbers):
-                continue  # in ROM, or the right half of a pair
+                continue  # a ROM sample, or the right channel of a pair
             parts = [pcm[start:end]]
             right = numbers.get(LEFT.sub(r"\1R\2", name), number)
             if right != number and headers[right][2] - headers[right][1] == end - start:
@@ -114,11 +123,13 @@ def soundfont_samples(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
             if rate >= 4000 and end - start > 0.05 * rate:
                 samples = np.stack(parts).astype(np.float32) / np.float32(32768)
                 path = f"{bank.stem}/{number:04d} {name}.wav"
-                yield SourceClip(path, Clip(samples, rate), said=f"{bank.stem}/{name}", label=name, meta={"key": key})
+                yield SourceClip(
+                    path, Clip(samples, rate), match_name=f"{bank.stem}/{name}", label=name, meta={"key": key}
+                )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, offset, size) of the leaves of a RIFF file."""
+    """Yield (name, offset, size) of the chunks of a RIFF file that are not lists."""
     at = 12
     while at + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, at)
@@ -131,23 +142,26 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 @readers.register("gus")
 def gus(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
-    """Gravis patches: a 239-byte head, then per sample a 96-byte head and its 8- or 16-bit samples."""
+    """Read Gravis patches: a 239-byte header, then per sample a 96-byte header and 8- or 16-bit data."""
     import numpy as np
 
     for path in sorted((unpacked / card.root).rglob("*.pat")):
-        data, at, name = path.read_bytes(), 239, path.stem
+        data = path.read_bytes()
+        at = 239
+        name = path.stem
         for number in range(data[198]):
             size = struct.unpack_from("<I", data, at + 8)[0]
             rate, modes = struct.unpack_from("<H", data, at + 20)[0], data[at + 55]
             body = data[at + 96 : at + 96 + size]
             at += 96 + size
-            kind = ("<u2" if modes & 2 else "<i2") if modes & 1 else ("u1" if modes & 2 else "i1")
+            unsigned = bool(modes & 2)
+            kind = ("<" if modes & 1 else "") + ("u" if unsigned else "i") + ("2" if modes & 1 else "1")
             full = np.float32(32768 if modes & 1 else 128)
-            samples = np.frombuffer(body[: size & ~1], kind).astype(np.float32) / full - np.float32(bool(modes & 2))
+            samples = np.frombuffer(body[: size & ~1], kind).astype(np.float32) / full - np.float32(unsigned)
             if rate >= 4000 and len(samples) > 0.05 * rate:
                 yield SourceClip(
                     f"{path.parent.name}/{name}/{number}.wav",
                     Clip(samples[None], rate),
-                    said=f"{path.parent.name}/{name}",
+                    match_name=f"{path.parent.name}/{name}",
                     label=name,
                 )

@@ -1,4 +1,4 @@
-"""The clips of a test task on the free corpus: counts, chance, and checks that no training clip is used.
+"""Select the clips of a test task on the free corpus, count them, and check that none is a training clip.
 
 Task cards are defined in `aural.evaluate.cards`; this module only reads the fields that select clips.
 """
@@ -21,24 +21,25 @@ class ClipSelection(Protocol):
 
     @property
     def columns(self) -> Mapping[str, Sequence[str]]:
-        """Column -> accepted values."""
+        """Accepted values per column."""
         ...
 
     @property
     def by(self) -> str:
-        """The column that holds the truth, or "folder" or "file" of the clip's path below its source."""
+        """Column that contains the true label, or "folder" or "file" for a part of the clip's path below its source."""
         ...
 
     @property
     def classes(self) -> Mapping[str, Sequence[str]]:
-        """Words for the prompt -> values of `by`."""
+        """Values of `by` per class; the key is the text for the prompt."""
         ...
 
 
 def clips(card: ClipSelection, manifest: Manifest) -> list[tuple[Row, str]]:
-    """Return (row, class) of every clip of a task; for retrieval the class is "".
+    """Return (row, class) of every clip of a task. For retrieval the class is "".
 
-    Raises DataError if one of them is a training clip.
+    Raises:
+        DataError: a selected clip is a training clip.
     """
     values = {value: name for name, accepted in card.classes.items() for value in accepted}
     selected = []
@@ -49,14 +50,14 @@ def clips(card: ClipSelection, manifest: Manifest) -> list[tuple[Row, str]]:
             selected.append((row, values[value]))
     trained = [row.path for row, _ in selected if row.split in ("train", "valid")]
     if trained:
-        raise DataError(f"task {card.name}: {trained[0]} is a training clip; correct the card's columns")
+        raise DataError(f"task {card.name}: {trained[0]} is a training clip; correct `columns` in the task card")
     return selected
 
 
 def truth(row: Row, by: str) -> str:
-    """Return the value of a column, or the clip's "file" or "folder".
+    """Return the value of the column `by`, or a part of the path if `by` is "file" or "folder".
 
-    "file" is the path below its source without suffix, "folder" the folder of that path.
+    "file" is the path below the source without suffix, and "folder" is the folder of that path.
     """
     if by not in ("file", "folder"):
         return str(getattr(row, by))
@@ -65,7 +66,10 @@ def truth(row: Row, by: str) -> str:
 
 
 def measure(card: ClipSelection, manifest: Manifest) -> tuple[int, dict[str, int], float]:
-    """Return (clips, clips per class, chance) measured on a manifest."""
+    """Return (number of clips, clips per class, chance) of a task on a manifest.
+
+    Chance is 1 / classes for classification and 10 / clips (recall at 10) for retrieval.
+    """
     chosen = clips(card, manifest)
     counts = dict.fromkeys(card.classes, 0)
     for _, name in chosen:
@@ -77,7 +81,7 @@ def measure(card: ClipSelection, manifest: Manifest) -> tuple[int, dict[str, int
 
 
 def words_in_training(card: ClipSelection, rows: Iterable[Row]) -> list[str]:
-    """Return the classes of the card that a training caption names; a task of unseen classes must have none."""
+    """Return the classes of the card that a training caption mentions. A task of unseen classes must have none."""
     training = [row for row in rows if row.split in ("train", "valid")]
     texts = {text.lower() for r in training for text in (r.caption_short, r.caption_detailed, *r.captions)}
     return [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ from aural.encoders.base import build_audio_encoder
 from aural.models.clap import AudioConfig
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel, masked
-from aural.train.loader import Batch, Batches
 from aural.train.start import load_encoder
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+
+if TYPE_CHECKING:
+    from aural.train.loader import Batch, Batches
 
 
 class FramesConfig(SystemConfig):
@@ -39,7 +41,7 @@ class FramesConfig(SystemConfig):
         return Plan(fields, rows=frozenset({"frame_logits"}), audio=self.audio)
 
 
-@SYSTEMS.register("frames")
+@SYSTEMS.register("frames", architecture="encoder and heads", training="discriminative")
 class Frames(System):
     """An audio encoder and a linear head over its tokens. A batch gives "frame_logits" (B, T, C)."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -22,10 +22,12 @@ from aural.encoders.base import AudioFeatures, build_audio_encoder
 from aural.models.clap import AudioConfig
 from aural.train.config import Recipe, TaskConfig
 from aural.train.inputs import log_mel, masked
-from aural.train.loader import Batch, Batches
 from aural.train.start import load_encoder
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
 from aural.train.tasks import CAPTION_END, IGNORE, Report
+
+if TYPE_CHECKING:
+    from aural.train.loader import Batch, Batches
 
 
 class HeadsConfig(SystemConfig):
@@ -121,7 +123,7 @@ class TaskHeads(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
     def forward(self, features: AudioFeatures, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """ "loss", and for each task "sum.NAME", "clips.NAME" and "right.NAME" (not differentiable)."""
+        """Return "loss", and for each task "sum.NAME", "clips.NAME" and "right.NAME" (not differentiable)."""
         size = len(batch["task"])
         total = features.pooled.new_zeros((), dtype=torch.float32)
         log: dict[str, Tensor] = {}
@@ -136,7 +138,7 @@ class TaskHeads(nn.Module):
         return {"loss": total, **log}
 
     def _one(self, name: str, task: TaskConfig, features: AudioFeatures, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and share answered right, each (B,); rows of other tasks hold numbers that nobody uses."""
+        """Return loss and share of right answers, each (B,); rows of other tasks hold unused numbers."""
         head = self.heads[name]
         if task.kind == "caption":
             begin = torch.full_like(label[:, :1], CAPTION_END)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field, model_validator
@@ -22,24 +22,26 @@ from aural.models.pair import PairShape, TowerShape, build_tower
 from aural.nn.lora import add_low_rank, learn_low_rank
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel, masked, unit, viewed
-from aural.train.loader import Batch, Batches
 from aural.train.start import load_encoder, load_text
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+
+if TYPE_CHECKING:
+    from aural.train.loader import Batch, Batches
 
 HIGHEST_SCALE = 100.0  # of the logits, as published
 
 
 class TowerConfig(TowerShape):
-    """One tower, where its first weights come from, and what of it learns."""
+    """One tower, where its first weights come from, and what of it is trained."""
 
     init: str = "random"
     """Start weights of the encoder. audio: the folder of a stage-1 run, or a model by name or folder. text:
     "packaged-minilm" (from an installed package), a folder in our own format, or a local folder or hub name of
     pretrained weights of its architecture."""
     locked: bool = False
-    """Keep the encoder as it is; its projection learns."""
+    """Freeze the encoder; its projection is trained."""
     lora: Annotated[int, Field(ge=0)] = 0
-    """Rank of the updates that a locked text encoder learns (LoRA); 0: none."""
+    """Rank of the low-rank updates (LoRA) that are trained on a locked text encoder; 0: none."""
 
 
 class EmbeddingConfig(Config):
@@ -123,7 +125,7 @@ def _window(config: AudioConfig) -> tuple[Any, ...]:
 
 @SYSTEMS.register("pair", architecture="two towers", training="contrastive")
 class Pair(System):
-    """Towers by name, the learned temperature and, if asked for, the bias of the sigmoid loss.
+    """Towers by name, the learned temperature and, if `logit_bias`, the bias of the sigmoid loss.
 
     A batch gives unit rows (B, E) of each output (B K, E for texts), "hard_text_emb" (B, H, E) for false captions,
     "logit_scale" and "logit_bias".
