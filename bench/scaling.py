@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch.multiprocessing.spawn import spawn
 
+from aural.core.plugins import add_plugin
 from aural.train.config import Recipe
 from aural.train.mels import add_mel, pack
 from aural.train.recipes import load_recipe
@@ -179,6 +180,7 @@ def tell(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     if sys.argv[1:2] == ["--run"]:
         launch(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
         return

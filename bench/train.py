@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aural.core.plugins import add_plugin
 from aural.nn.window import use_kernels
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel
@@ -297,6 +298,7 @@ SECTIONS = ("limits", "peer", "step", "cached", "loop")
 
 
 def main() -> None:
+    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))

@@ -16,6 +16,12 @@ from tiny import save_tiny
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golden"))
 
 
+@pytest.fixture
+def tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the recipes of tests/tiny_recipes known by name, here and in child processes."""
+    monkeypatch.setenv("AURAL_PLUGINS", str(Path(__file__).resolve().parent / "tiny_recipes"))
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model in aural's own format: CNN9 of width 4 and a one-layer BERT."""

@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 from aural.audio.io import write
+from aural.core.plugins import add_plugin
 from aural.core.types import Clip
 from aural.data.manifest import Row, write_manifest
 from aural.encoders.tokenize import BUNDLED
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of recipes; default: all")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     with tempfile.TemporaryDirectory() as scratch:
         manifest = make_tones(Path(scratch) / "tones")
         # the teacher of the distilled recipe is trained first

@@ -1,4 +1,4 @@
-"""`aural data check` finds what was planted: missing, surplus, broken, miscounted, unknown, leaking, known."""
+"""`aural data check` finds what was planted: missing, unexpected, broken, miscounted, unknown, leaking, known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aural.data import cards
 from aural.data.check import Report, check
 
 PUBLIC = [name for name in cards.names() if not name.startswith("libre")]
-# Cards whose `ignore` covers all sounds, so that no surplus can be told.
+# Cards whose `ignore` covers all sounds, so that no file can be unexpected.
 DEAF = {"macs", "esc50-actions", "common-voice"}
 
 
@@ -47,7 +47,7 @@ def test_planted_faults_are_found(name: str, tmp_path: Path) -> None:
     found = kinds(check(card, tmp_path))
     assert found.get("broken") == [first]
     if name not in DEAF:
-        assert "zzz/stray/leftover.wav" in found.get("surplus", []) or name == "freesound-pack"
+        assert "zzz/stray/leftover.wav" in found.get("unexpected", []) or name == "freesound-pack"
     put(tmp_path / first, b"this is no sound at all")
     assert kinds(check(card, tmp_path))["broken"] == [first]
     (tmp_path / first).unlink()
@@ -74,7 +74,7 @@ def test_counts_labels_and_leaks(tmp_path: Path) -> None:
     write(Layout({"meta/esc50.csv": table.replace(",dog,", ",dgo,")}, layout.sounds, ()), tmp_path)
     report = check(cards.card("esc50"), tmp_path)
     assert kinds(report) == {"label": ["dgo"]}
-    assert [problem.why for problem in report.of("count")] == ["the tables hold 2 clips, published are 2,000"]
+    assert [problem.why for problem in report.of("count")] == ["the tables list 2 clips, but 2,000 are published"]
     write(LAYOUTS["audiocaps"], tmp_path / "caps")
     (tmp_path / "caps/dataset/val.csv").write_text((tmp_path / "caps/dataset/test.csv").read_text())
     assert kinds(check(cards.card("audiocaps"), tmp_path / "caps"))["split"] == ["other/Y7fmOlUlwoNg.wav"]
@@ -94,12 +94,12 @@ def test_decoding_finds_cut_and_silent_sounds(tmp_path: Path) -> None:
     assert kinds(check(card, tmp_path, decode=True)) == {"broken": ["genres/blues/cut.flac", "genres/rock/silent.wav"]}
 
 
-def test_known_defects_are_told_apart(tmp_path: Path) -> None:
+def test_known_defects_are_listed_separately(tmp_path: Path) -> None:
     write(LAYOUTS["crema-d"], tmp_path)
     put(tmp_path / "AudioWAV/1076_MTI_SAD_XX.wav", b"")
     report = check(cards.card("crema-d"), tmp_path)
     assert kinds(report) == {}
-    assert [problem.where for problem in report.known] == ["AudioWAV/1076_MTI_SAD_XX.wav"]
+    assert [problem.where for problem in report.known_defects] == ["AudioWAV/1076_MTI_SAD_XX.wav"]
 
 
 def test_archives_are_hashed(tmp_path: Path) -> None:
@@ -108,14 +108,14 @@ def test_archives_are_hashed(tmp_path: Path) -> None:
     assert kinds(check(cards.card("sesa"), tmp_path, checksums=True)) == {"checksum": ["SESA.zip"]}
 
 
-def test_command_says_what_and_how_to_mend(tmp_path: Path) -> None:
+def test_the_command_prints_problems_and_fixes(tmp_path: Path) -> None:
     write(LAYOUTS["clotho"], tmp_path)
     (tmp_path / "evaluation/evaluation rain.wav").unlink()
     run = CliRunner().invoke(app, ["check", "clotho", str(tmp_path)])
     assert run.exit_code == 1
     assert "missing: 1 (unpack the archives again" in run.output
-    assert "evaluation/evaluation rain.wav: no such sound" in run.output
-    assert "test: 1 clips in the tables of 1,045 published, 0 sounds there" in run.output
+    assert "evaluation/evaluation rain.wav: no such sound file" in run.output
+    assert "test: 1 clips in the tables of 1,045 published, 0 with a sound file" in run.output
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -79,5 +79,5 @@ def test_ogg_crc_bit_by_bit(page: bytes) -> None:
 
 
 def test_what_flac_cannot_hold_is_said() -> None:
-    with pytest.raises(AudioError, match="cannot be written as flac"):
+    with pytest.raises(AudioError, match="cannot be encoded as flac"):
         encode(Clip(np.zeros((12, 10), np.float32), 16_000), "flac")

@@ -54,7 +54,7 @@ def test_pcm_hash_by_hand() -> None:
     [
         ({"path": "/abs.wav"}, "row 2: path .* must be relative"),
         ({"path": "../up.wav"}, "row 2: path .* must be relative"),
-        ({"path": "a/hen.ogg"}, "row 2 .*stands already in row 1"),
+        ({"path": "a/hen.ogg"}, "row 2 .*is a duplicate of row 1"),
         ({"source": ""}, "row 2 .*source is empty"),
         ({"split": "tset"}, 'row 2 .*unknown split "tset"; did you mean "test"'),
         ({"duration_s": float("nan")}, "row 2 .*must be finite"),

@@ -123,9 +123,9 @@ def test_broken_clips_are_named(tmp_path: Path) -> None:
 def test_other_shards_are_not_written_over(tmp_path: Path) -> None:
     source = manifest(tmp_path, 4)
     write_shards(source, str(tmp_path / "out"), ShardConfig(size=2))
-    with pytest.raises(DataError, match="holds shards of another manifest or with other options"):
+    with pytest.raises(DataError, match="contains shards of another manifest or with other options"):
         write_shards(source, str(tmp_path / "out"), ShardConfig(size=3))
-    with pytest.raises(DataError, match="holds shards of another manifest"):
+    with pytest.raises(DataError, match="contains shards of another manifest"):
         write_shards(read_manifest(source).filter(split="train"), str(tmp_path / "out"), ShardConfig(size=2))
     with pytest.raises(DataError, match="has no rows"):
         write_shards(read_manifest(source).filter(split="valid"), str(tmp_path / "none"))
@@ -189,7 +189,7 @@ def test_commands(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:700])
     look = CliRunner().invoke(app, ["inspect", out])
     assert look.exit_code == 1
-    assert "damaged or passed over" in look.output
+    assert "damaged or skipped" in look.output
     assert "shard-000001.tar" in look.output
 
 

@@ -117,7 +117,7 @@ def test_shares_of_shards_make_the_whole(folder: Path, workers: int) -> None:
 def test_other_positions_are_refused(folder: Path, tmp_path: Path) -> None:
     state = stream(folder, seed=1).state_dict()
     for other in (stream(folder, seed=2), stream(folder, seed=1, workers=2), stream(folder, seed=1, mix=3)):
-        with pytest.raises(DataError, match="saved by a stream of other shards, seed, mix or share"):
+        with pytest.raises(DataError, match="saved by a stream with other shards, seed, mix, ranks"):
             other.load_state_dict(state)
     shutil.copytree(folder, tmp_path / "fewer")
     (tmp_path / "fewer" / "shard-000003.tar").unlink()

@@ -51,6 +51,7 @@ def lines_of(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("tiny_recipes")
 def test_a_task_is_scored_in_the_loop_and_training_stays_the_same(folder: Path) -> None:
     task = str(folder / "tones.toml")
     changes = [

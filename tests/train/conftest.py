@@ -24,7 +24,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_recipe(tones: Path) -> MakeRecipe:
-    """A bundled tiny recipe on the tones, with changes."""
+    """Return a function that loads a tiny recipe, with changes, on the tones."""
 
     def make(name: str, *changes: str) -> Recipe:
         places = 5 if "stage1" in name else 1
@@ -35,7 +35,8 @@ def make_recipe(tones: Path) -> MakeRecipe:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(tiny_recipes: None) -> Iterator[None]:
+    """Run each test on one thread, with the tiny recipes known by name."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

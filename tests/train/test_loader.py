@@ -170,5 +170,5 @@ def test_a_recipe_names_a_world(tones: Path) -> None:
     assert torch.equal(batch["wave"], same["wave"])
     assert batch["captions"] == same["captions"]
     wrong = f"data.sources=[{{world: scenes, world_options: {options.replace('RATE', '8000')}}}]"
-    with pytest.raises(ConfigError, match="its sounds have 8000 Hz and the model takes"):
+    with pytest.raises(ConfigError, match="its sounds have 8000 Hz but the model needs"):
         next(Batches(load_recipe("tiny_clap_2023", [wrong, "loop.batch=8"])).stream(0, 1))

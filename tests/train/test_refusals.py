@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "unknown objective": (lambda m, t, p: train(m("tiny_clap_2022", "objective.name=infonce"), p / "o"), r'did you mean "info_nce"'),
     "wrong column": (lambda m, t, p: Batches(m("tiny_clap_2022", "data.captions=[captoins]")), r'no column "captoins"; did you mean "captions"'),
     "empty captions": (empty_captions, r"20 of 20 rows have no caption in .*data\.template"),
-    "missing files": (missing_files, r"1 of 40 sound files are missing, first tone-003\.wav"),
+    "missing files": (missing_files, r"1 of 40 sound files are missing, the first is tone-003\.wav"),
     "no manifest": (lambda m, t, p: Batches(m("tiny_clap_2022", f"data.sources.0.manifest={p}")), r"no such manifest"),
     "no rows of the split": (lambda m, t, p: Batches(m("tiny_clap_2022", "data.sources.0.split=test")), r'no rows of split "test"'),
     "batch larger than the data": (lambda m, t, p: Batches(m("tiny_clap_2022", "loop.batch=64")), r"loop\.batch is 64, but the data hold 40 clips"),

@@ -1,4 +1,4 @@
-"""`aural data`: cards, checks and manifests of public data sets; shards."""
+"""Commands of `aural data`: cards, checks and manifests of public data sets, shards, and worlds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aural.core.errors import ConfigError
 
 app = typer.Typer(help="Public data sets, manifests and shards.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A card's name (see `aural data list`) or a .toml file of your own.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that the data set was unpacked into.")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be given several times.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files read at once.")]
+Name = Annotated[str, typer.Argument(help="Name of a card (see `aural data list`), or path of a .toml file.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that the data set was unpacked into.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Use only this split; repeatable.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of files read in parallel.")]
 
 
 @app.command("list")
@@ -31,7 +31,7 @@ def list_cards(
 
 @app.command()
 def show(name: Name) -> None:
-    """Print a card: where to get the data set, license, splits, known defects."""
+    """Print a card: how to get the data set, its license, splits and known defects."""
     from aural.data import card_pages, cards
 
     print(card_pages.page(cards.card(name)), end="")
@@ -42,13 +42,13 @@ def check(
     name: Name,
     folder: Folder,
     split: Splits = None,
-    decode: Annotated[bool, typer.Option("--decode", help="Read every sound to its end.")] = False,
-    checksums: Annotated[bool, typer.Option("--checksums", help="Hash the archives that lie in the folder.")] = False,
-    show: Annotated[int, typer.Option("--show", min=0, help="Examples of each kind of problem.")] = 5,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every sound to its end.")] = False,
+    checksums: Annotated[bool, typer.Option("--checksums", help="Verify the archives in the folder.")] = False,
+    show: Annotated[int, typer.Option("--show", min=0, help="Maximum examples per kind of problem.")] = 5,
     jobs: Jobs = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print all problems as JSON.")] = False,
 ) -> None:
-    """Tell what is missing, surplus or broken in a download, and the mend; exit code 1 when something is."""
+    """Report missing, unexpected and broken files of a download, each with a fix; exit code 1 if there are any."""
     from aural.data import cards
     from aural.data.check import check as run
 
@@ -58,7 +58,7 @@ def check(
         print(json.dumps({"clips": report.clips, "present": report.present, "problems": problems}, indent=1))
     else:
         print("\n".join(report.lines(show)))
-    if not report.whole:
+    if not report.ok:
         raise typer.Exit(1)
 
 
@@ -66,21 +66,21 @@ def check(
 def manifest(
     name: Name,
     folder: Folder,
-    out: Annotated[Path, typer.Argument(help="The manifest (.parquet) or its folder; in or above DIR.")],
+    out: Annotated[Path, typer.Argument(help="Manifest to write (.parquet), or its folder; in or above DIR.")],
     split: Splits = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Go on without missing and broken sounds.")] = False,
-    hashes: Annotated[bool, typer.Option("--hashes", help="Decode every sound for its sha256.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out missing and broken sounds.")] = False,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Decode every sound to compute its sha256.")] = False,
     jobs: Jobs = 8,
 ) -> None:
     """Write the manifest of a download."""
     from aural.data import cards
     from aural.data.collect import collect
 
-    made = collect(cards.card(name), folder, out, splits=split or (), partial=partial, hashes=hashes, jobs=jobs)
-    print(f"{made.path}: {made.rows:,} clips")
-    if made.missing:
-        print(f"left out, missing: {len(made.missing):,}, the first is {made.missing[0]}")
-    for path, why in made.broken[:5]:
+    result = collect(cards.card(name), folder, out, splits=split or (), partial=partial, hashes=hashes, jobs=jobs)
+    print(f"{result.path}: {result.rows:,} clips")
+    if result.missing:
+        print(f"left out, missing: {len(result.missing):,}, the first is {result.missing[0]}")
+    for path, why in result.broken[:5]:
         print(f"left out, broken: {path}: {why}")
 
 
@@ -88,61 +88,67 @@ def manifest(
 def shard(
     source: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest (.parquet) or its folder.")],
     out: Annotated[str, typer.Argument(help="A folder, or an object store such as s3://bucket/name.")],
-    codec: Annotated[str, typer.Option(help="flac (lossless), opus (small), copy (the files' own bytes).")] = "flac",
-    size: Annotated[int, typer.Option(help="Clips a shard.")] = 1000,
+    codec: Annotated[str, typer.Option(help="flac (lossless), opus (small), or copy (files unchanged).")] = "flac",
+    size: Annotated[int, typer.Option(help="Clips per shard.")] = 1000,
     rate: Annotated[int | None, typer.Option(help="Resample to this rate in Hz.")] = None,
     mono: Annotated[bool, typer.Option("--mono", help="Mix to one channel.")] = False,
-    bits: Annotated[int, typer.Option(help="16 or 24 (flac).")] = 16,
-    seed: Annotated[int | None, typer.Option(help="Shuffle the clips over the shards.")] = None,
+    bits: Annotated[int, typer.Option(help="Bits per sample of flac: 16 or 24.")] = 16,
+    seed: Annotated[int | None, typer.Option(help="Shuffle the clips over the shards with this seed.")] = None,
     split: Splits = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Shards written at once.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of shards written in parallel.")] = 2,
 ) -> None:
-    """Write webdataset shards of a manifest; a stopped run goes on where it was."""
+    """Write webdataset shards of a manifest. An interrupted run is resumed."""
     from aural.data.manifest import read_manifest
     from aural.data.shards import ShardConfig, write_shards
 
     values = {"codec": codec, "size": size, "sample_rate_hz": rate, "mono": mono, "bits": bits, "seed": seed}
     config = ShardConfig.parse(values, "aural data shard")
     table = read_manifest(source)
-    made = write_shards(table.filter(split=split) if split else table, out, config, jobs=jobs)
-    went_on = f" ({made.resumed} were there)" if made.resumed else ""
-    print(f"{out}: {len(made.shards)} shards{went_on}, {made.samples:,} clips, {made.size_bytes / 1e6:,.1f} MB")
-    for skip in made.skipped[:10]:
+    written = write_shards(table.filter(split=split) if split else table, out, config, jobs=jobs)
+    resumed = f" ({written.resumed} already existed)" if written.resumed else ""
+    print(
+        f"{out}: {len(written.shards)} shards{resumed}, {written.samples:,} clips, {written.size_bytes / 1e6:,.1f} MB"
+    )
+    for skip in written.skipped[:10]:
         print(f"left out: {skip.key}: {skip.why}")
-    if len(made.skipped) > 10:
-        print(f"... and {len(made.skipped) - 10:,} more, see index.json")
+    if len(written.skipped) > 10:
+        print(f"... and {len(written.skipped) - 10:,} more, see index.json")
 
 
 @app.command()
 def mels(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .yaml file.", metavar="RECIPE")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the shards.", metavar="DIR")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a .yaml file.", metavar="RECIPE")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.", metavar="DIR")],
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one key of the recipe.", metavar="KEY=VALUE"),
+        typer.Option("--set", help="Change one key of the recipe; repeatable.", metavar="KEY=VALUE"),
     ] = None,
-    versions: Annotated[int, typer.Option(min=1, help="Versions of a clip on average, all but one augmented.")] = 1,
-    balance: Annotated[float, typer.Option(min=0, max=1, help="Clips of frequent classes get fewer.")] = 0,
-    scenes: Annotated[int, typer.Option(min=0, help="Scenes to make, where the recipe has them.")] = 0,
+    versions: Annotated[int, typer.Option(min=1, help="Average versions per clip; all but one are augmented.")] = 1,
+    balance: Annotated[float, typer.Option(min=0, max=1, help="Fewer versions for frequent classes; 0 = off.")] = 0,
+    scenes: Annotated[int, typer.Option(min=0, help="Number of scenes, if the recipe has scenes.")] = 0,
     jobs: Jobs = 2,
 ) -> None:
-    """Write what a recipe hears as shards of log-mels (DIR/clips, DIR/scenes): no GPU waits for decoding then."""
+    """Write the audio input of a recipe as log-mel shards (DIR/clips, DIR/scenes).
+
+    Training from these shards does not wait for audio decoding.
+    """
     from aural.train.recipes import load_recipe
     from aural.train.render import render
 
-    made = render(load_recipe(recipe, changes or []), out, versions=versions, balance=balance, scenes=scenes, jobs=jobs)
-    print(f"{out}: {made.clips:,} versions of clips and {made.scenes:,} scenes written")
-    for sentence in made.bad[:10]:
-        print(f"left out: {sentence}")
+    settings = load_recipe(recipe, changes or [])
+    rendered = render(settings, out, versions=versions, balance=balance, scenes=scenes, jobs=jobs)
+    print(f"{out}: {rendered.clips:,} versions of clips and {rendered.scenes:,} scenes written")
+    for error in rendered.bad[:10]:
+        print(f"left out: {error}")
 
 
 @app.command()
 def inspect(
-    shards: Annotated[list[str], typer.Argument(help="Folders, globs or names of tars, here or in an object store.")],
+    shards: Annotated[list[str], typer.Argument(help="Folders, globs or names of tars, local or in an object store.")],
     decode: Annotated[bool, typer.Option("--decode", help="Decode every sound.")] = False,
-    show: Annotated[int, typer.Option("--show", min=0, help="Samples and damages to print.")] = 3,
+    show: Annotated[int, typer.Option("--show", min=0, help="Number of samples and damages to print.")] = 3,
 ) -> None:
-    """Read shards to the end and print what they hold; exit code 1 when something is damaged."""
+    """Read shards completely and print a summary of their content; exit code 1 if anything is damaged."""
     from aural.data.inspect import inspect as run
 
     report = run(shards, decode=decode)
@@ -153,7 +159,7 @@ def inspect(
 
 @app.command()
 def world(
-    name: Annotated[str, typer.Argument(help="Name of the world; an unknown name prints the known ones.")],
+    name: Annotated[str, typer.Argument(help="Name of the world; an unknown name lists the available ones.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Listening page to write (.html).")] = Path("world.html"),
     options: Annotated[
         list[str] | None,
@@ -161,9 +167,11 @@ def world(
     ] = None,
     start: Annotated[int, typer.Option(min=0, help="Number of the first item.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="Number of items.")] = 8,
-    control: Annotated[bool, typer.Option("--control", help="Give sounds another item's words.")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Show controls: sounds with another item's captions.")
+    ] = False,
 ) -> None:
-    """Write a listening page of a world's items: sound, spectrogram, events, captions, false captions, truth record.
+    """Write a listening page of items of a world: sound, spectrogram, events, true and false captions, truth record.
 
     aural data world scenes --set manifest=DIR --set scenes.duration_s=[4,6]
     """
@@ -179,7 +187,7 @@ def world(
 
 
 def _options(changes: list[str]) -> dict[str, Any]:
-    """Return nested options from KEY=VALUE texts; dots separate the keys and values are YAML."""
+    """Parse KEY=VALUE strings into nested options; dots separate the keys, and values are YAML."""
     import yaml
 
     options: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Dataset cards: what a public data set is, where it comes from, how its folders are laid out and what must be there.
+"""Dataset cards: descriptions of public data sets, with their origin, folder layout and expected content.
 
-A card is data (`catalog/datasets/NAME.toml`); nothing in the package is written for one data set.
+A card is a data file (`catalog/datasets/NAME.toml`). No code in the package is specific to one data set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aural.data.readers.files import Files, find_root
 
 
 class Split(Config):
-    """What a split must hold."""
+    """The expected content of a split."""
 
     clips: int | None = None  # None: not published, or depends on the release
     captions: int | None = None
@@ -28,7 +28,7 @@ class Split(Config):
 
 
 class DatasetCard(Config):
-    """One version of one data set."""
+    """The description of one version of one data set."""
 
     renamed_keys: ClassVar = {"licence": "license", "licence_text": "license_text"}
 
@@ -39,8 +39,8 @@ class DatasetCard(Config):
     license: str  # of the sounds
     license_text: str = ""  # of labels and captions, where it differs
     citation: str
-    get: str  # plain words: where it is published and what to unpack where
-    source: str  # where the facts of this card were read, and what stayed unsure
+    get: str  # instructions in words: where it is published and what to unpack where
+    source: str  # where the facts of this card come from, and which of them are uncertain
     language: str = ""  # of the captions
     holds: tuple[str, ...] = ()  # captions, labels, events, speech, music ...
     classes: tuple[str, ...] = ()
@@ -48,15 +48,15 @@ class DatasetCard(Config):
     splits: dict[str, Split]
     parts: tuple[SerializeAsAny[Reader], ...] = ()
     checksums: dict[str, str] = Field(default_factory=dict)  # archive -> "md5:..."
-    ignore: tuple[str, ...] = ()  # sounds that belong to the download but are no clips
-    known_bad: dict[str, str] = Field(default_factory=dict)  # glob of sounds -> what is wrong with them
-    gathered: bool = False  # users gather the sounds themselves from the web, so some are always gone
+    ignore: tuple[str, ...] = ()  # sound files of the download that are not clips
+    known_bad: dict[str, str] = Field(default_factory=dict)  # glob of sound files -> their defect
+    gathered: bool = False  # users download each sound from the web, so some are no longer available
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _readers(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """`defaults` in a card's file hold what its parts share; each part becomes its reader."""
+        """Merge `defaults` into each part and build the reader of each part."""
         rest = {key: value for key, value in values.items() if key != "defaults"}
         parts = [values.get("defaults", {}) | part for part in values.get("parts", ()) if isinstance(part, dict)]
         return rest | {"parts": tuple(reader(part, number) for number, part in enumerate(parts))}
@@ -70,27 +70,31 @@ class DatasetCard(Config):
 
     @property
     def clips(self) -> int | None:
-        """Published number of clips in all splits; None where one is not published."""
+        """Published number of clips in all splits, or None if the number of any split is not published."""
         counts = [split.clips for split in self.splits.values()]
         return None if None in counts else sum(count or 0 for count in counts)
 
     @property
     def expected_classes(self) -> int | None:
-        """Number of classes, listed or only counted."""
+        """Number of classes: the length of the class list, or `class_count` if the card lists no classes."""
         return len(self.classes) or self.class_count
 
     def files(self, folder: str | Path) -> Files:
-        """The files of a download; `folder` may be the data's own folder or one or two above it."""
+        """Return the files of a download. `folder` is the folder of the data set, or one or two levels above it."""
         return find_root(folder, [part.anchor for part in self.parts if not part.optional])
 
     def items(self, files: Files, splits: Sequence[str] = (), *, partial: bool = False) -> Iterator[Item]:
-        """The clips of all parts (of the named splits), whether their sound is there or not.
+        """Yield the clips of all parts, including clips whose sound file is missing.
 
-        A part whose table is missing is an error, unless the card calls it optional or `partial` is given.
+        splits: Only clips of these splits; empty for all splits.
+        partial: Skip every part whose table is missing, not only the parts that the card marks as optional.
+
+        Raises:
+            DataError: the table of a required part is missing, or a table cannot be read.
         """
         for part in self.parts:
-            away = (partial or part.optional) and not files.glob(part.anchor)
-            if away or (splits and _static(part.split, splits) is False):
+            is_skipped = (partial or part.optional) and not files.glob(part.anchor)
+            if is_skipped or (splits and _static(part.split, splits) is False):
                 continue
             for item in part.items(files):
                 check_split(item.split, SPLITS)
@@ -99,7 +103,7 @@ class DatasetCard(Config):
 
 
 def reader(values: Mapping[str, Any], number: int) -> Reader:
-    """A part of a card: its reader by name, with the rest as the reader's parameters."""
+    """Build the reader of a part: the key `reader` is its name, and the other keys are its parameters."""
     rest = dict(values)
     name = str(rest.pop("reader", ""))
     return READERS[name].parse(rest, f"parts.{number} ({name})")
@@ -109,7 +113,7 @@ DATASETS = Catalog("data set", "datasets", DatasetCard)
 
 
 def card(name: str | Path) -> DatasetCard:
-    """Return a card of the catalog by exact name, or read any card by its path (a .toml file)."""
+    """Return a card of the catalog by its exact name, or read a card from a .toml file."""
     return DATASETS.card(name)
 
 
@@ -119,5 +123,5 @@ def names() -> tuple[str, ...]:
 
 
 def _static(split: str, wanted: Sequence[str]) -> bool | None:
-    """Whether a fixed split is wanted; None where it depends on the record."""
+    """Return whether a fixed split is selected, or None if the split depends on the record."""
     return None if "{" in split else split in wanted

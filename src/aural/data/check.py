@@ -1,4 +1,4 @@
-"""What is missing, surplus or broken in a download, and the mend: a card's word against the files that are there."""
+"""Compare a downloaded data set with its card and report missing, unexpected and broken files, each with a fix."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aural.data.cards import DatasetCard
 from aural.data.readers import Item
 from aural.data.readers.files import Files, ignored
 
-KINDS: Final = ("table", "missing", "broken", "surplus", "count", "label", "split", "checksum")
+KINDS: Final = ("table", "missing", "broken", "unexpected", "count", "label", "split", "checksum")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: its kind (one of KINDS), the file or split, and why."""
+    """One problem: its kind (one of KINDS), the file or split, and the reason."""
 
     kind: str
     where: str
@@ -30,57 +30,60 @@ class Problem:
 
 @dataclass
 class Report:
-    """The state of a download."""
+    """The result of a check of a download."""
 
     card: DatasetCard
     root: Path
-    clips: dict[str, int] = field(default_factory=dict)  # rows of the tables, by split
-    present: dict[str, int] = field(default_factory=dict)  # of these, with a sound file
-    absent: list[str] = field(default_factory=list)  # optional parts that are not there
+    clips: dict[str, int] = field(default_factory=dict)  # split -> clips in the tables
+    present: dict[str, int] = field(default_factory=dict)  # split -> clips with a sound file
+    absent: list[str] = field(default_factory=list)  # missing optional parts
     problems: list[Problem] = field(default_factory=list)
-    known: list[Problem] = field(default_factory=list)  # defects that the card tells of
+    known_defects: list[Problem] = field(default_factory=list)  # problems that the card lists
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is wrong but what the card tells of."""
+    def ok(self) -> bool:
+        """True if there are no problems other than the defects that the card lists."""
         return not self.problems
 
     def of(self, kind: str) -> list[Problem]:
-        """The problems of one kind."""
+        """Return the problems of one kind."""
         return [problem for problem in self.problems if problem.kind == kind]
 
     def lines(self, show: int = 5) -> Iterator[str]:
-        """The report as text: counts, then each kind of problem with `show` examples and its mend."""
+        """Yield the report as text: counts, then every kind of problem with its fix and up to `show` examples."""
         yield f"{self.card.title} ({self.card.version}) in {self.root}"
         for split, expected in self.card.splits.items():
-            rows, there = self.clips.get(split, 0), self.present.get(split, 0)
-            wanted = f" of {expected.clips:,} published" if expected.clips is not None else ""
-            yield f"  {split}: {rows:,} clips in the tables{wanted}, {there:,} sounds there"
+            rows = self.clips.get(split, 0)
+            sounds = self.present.get(split, 0)
+            published = f" of {expected.clips:,} published" if expected.clips is not None else ""
+            yield f"  {split}: {rows:,} clips in the tables{published}, {sounds:,} with a sound file"
         for kind in KINDS:
-            if found := self.of(kind):
-                yield f"{kind}: {len(found):,} ({self.mend(kind)})"
-                yield from (f"  {problem.where}: {problem.why}" for problem in found[:show])
-                if len(found) > show:
-                    yield f"  ... and {len(found) - show:,} more"
+            if problems := self.of(kind):
+                yield f"{kind}: {len(problems):,} ({self.fix(kind)})"
+                yield from (f"  {problem.where}: {problem.why}" for problem in problems[:show])
+                if len(problems) > show:
+                    yield f"  ... and {len(problems) - show:,} more"
         for glob in self.absent:
-            yield f"not there, optional: {glob}"
-        for problem in self.known:
+            yield f"missing, optional: {glob}"
+        for problem in self.known_defects:
             yield f"known defect: {problem.where}: {problem.why}"
-        if self.whole:
-            yield "nothing is missing, surplus or broken"
+        if self.ok:
+            yield "no missing, unexpected or broken files"
 
-    def mend(self, kind: str) -> str:
-        """What to do about a kind of problem."""
-        gone = "sounds gathered from the web vanish; go on with --partial and state the count, or gather again"
+    def fix(self, kind: str) -> str:
+        """Return how to fix a kind of problem."""
+        unavailable = (
+            "sounds downloaded from the web disappear over time; use --partial and report the count, or download again"
+        )
         return {
-            "table": f"get the data set so: {self.card.get}",
-            "missing": gone if self.card.gathered else "unpack the archives again, or get what is missing",
-            "broken": "unpack these again; if they stay broken, fetch their archive again",
-            "surplus": "no table names them: leftovers, copies or another version; delete them or leave them be",
-            "count": "the tables are another version's or cut off; get them again",
-            "label": "the tables are another version's, or the card is wrong: report it",
-            "split": "one sound stands in two splits: score neither with the other as training set",
-            "checksum": "fetch this archive again",
+            "table": f"get the data set: {self.card.get}",
+            "missing": unavailable if self.card.gathered else "unpack the archives again, or get the missing files",
+            "broken": "unpack these files again; if they are still broken, download their archive again",
+            "unexpected": "no table lists them: leftovers, copies or another version; delete or ignore them",
+            "count": "the tables are truncated or belong to another version; get them again",
+            "label": "the tables belong to another version, or the card is wrong: report it",
+            "split": "one sound is in two splits: do not train on one of them and score on the other",
+            "checksum": "download this archive again",
         }[kind]
 
 
@@ -95,8 +98,12 @@ def check(
 ) -> Report:
     """Compare a download with its card.
 
-    Headers of all sounds are read; `decode` reads them to the end, which also finds truncated and silent ones.
-    `checksums` hashes published archives that lie in the folder.
+    The header of every sound file is read.
+
+    splits: Only these splits; empty for all. Unexpected files are reported only if all splits are checked.
+    decode: Decode every sound to its end, which also detects truncated and silent files.
+    checksums: Compare the published checksums with the archives in the folder.
+    jobs: Number of files read in parallel.
     """
     files = card.files(folder)
     report = Report(card, files.root)
@@ -106,40 +113,40 @@ def check(
     for path, why in _broken(files, named, decode, jobs):
         report.problems.append(Problem("broken", path, why))
     if not splits:
-        surplus = set(files.audio).difference(named)
-        odd = (path for path in files.audio if path in surplus and not ignored(path, card.ignore))
-        report.problems += [Problem("surplus", path, "no table names it") for path in odd]
+        unlisted = set(files.audio).difference(named)
+        unexpected = (path for path in files.audio if path in unlisted and not ignored(path, card.ignore))
+        report.problems += [Problem("unexpected", path, "no table lists it") for path in unexpected]
     if checksums:
         report.problems += _checksums(card, files)
-    told = {p: why for p in report.problems for glob, why in card.known_bad.items() if ignored(p.where, [glob])}
-    report.known = [Problem(p.kind, p.where, f"{p.why}; {why}") for p, why in told.items()]
-    report.problems = [problem for problem in report.problems if problem not in told]
+    defects = {p: why for p in report.problems for glob, why in card.known_bad.items() if ignored(p.where, [glob])}
+    report.known_defects = [Problem(p.kind, p.where, f"{p.why}; {why}") for p, why in defects.items()]
+    report.problems = [problem for problem in report.problems if problem not in defects]
     return report
 
 
 def sound_fault(path: Path, decode: bool = False) -> str:
-    """Why a sound file cannot be used, or ""."""
+    """Return why a sound file cannot be used, or "" if it can."""
     from aural.audio import io
 
     try:
         info = io.info(path)
-        if info.format.upper() == "RAW":  # what libsndfile makes of any bytes in a file called .au
-            return "has no header of a sound file"
+        if info.format.upper() == "RAW":  # libsndfile reads any .au file without a header as raw samples
+            return "has no sound file header"
         if not decode:
-            return "holds no samples" if info.frames == 0 else ""
+            return "contains no samples" if info.frames == 0 else ""
         frames, loud = 0, False
         for block in io.blocks(path, 10.0, mono=False):
             frames += block.frames
             loud = loud or bool(block.samples.any())
         if info.frames is not None and frames < info.frames:
-            return f"is cut off: {frames} of {info.frames} frames"
-        return "" if loud else "holds digital silence only"
+            return f"is truncated: {frames} of {info.frames} frames"
+        return "" if loud else "contains only digital silence"
     except AudioError as error:
         return str(error).removeprefix(f"{path}: ")
 
 
 def _read_parts(card: DatasetCard, files: Files, splits: Sequence[str], report: Report) -> tuple[list[Item], set[str]]:
-    """Items of every part that can be read, and the splits of the others; what hinders them is a problem."""
+    """Return the items of all readable parts and the splits of the other parts; report what cannot be read."""
     items: list[Item] = []
     unread: set[str] = set(card.splits).difference(splits) if splits else set()
     for part in card.parts:
@@ -158,13 +165,13 @@ def _read_parts(card: DatasetCard, files: Files, splits: Sequence[str], report: 
         if part.optional and not files.glob(part.anchor):
             report.absent.append(part.anchor)
         else:
-            what = "sounds" if part.kind == "folder-per-class" else "table"
+            what = "sound files" if part.kind == "folder-per-class" else "table"
             report.problems += [Problem("table", glob, f"no such {what}") for glob in missing]
     return items, unread
 
 
 def _count(report: Report, items: Iterable[Item], unread: set[str]) -> None:
-    """Clips and sounds by split; sounds that are missing or in two splits, unknown labels, wrong numbers of clips."""
+    """Count clips and sounds per split; report missing sounds, sounds in two splits, unknown labels, wrong counts."""
     clips, present, unknown = Counter[str](), Counter[str](), Counter[str]()
     seen: dict[str, str] = {}
     classes = set(report.card.classes)
@@ -173,16 +180,16 @@ def _count(report: Report, items: Iterable[Item], unread: set[str]) -> None:
         if item.path:
             present[item.split] += 1
             if (other := seen.setdefault(item.path, item.split)) != item.split:
-                report.problems.append(Problem("split", item.path, f"stands in {other} and {item.split}"))
+                report.problems.append(Problem("split", item.path, f"is in {other} and {item.split}"))
         else:
-            report.problems.append(Problem("missing", item.wanted, "no such sound"))
+            report.problems.append(Problem("missing", item.wanted, "no such sound file"))
         unknown.update(label for label in item.labels if classes and label not in classes)
     report.clips, report.present = dict(clips), dict(present)
     for label, count in unknown.items():
         report.problems.append(Problem("label", label, f"is not a class of the card ({count} clips)"))
     for split, expected in report.card.splits.items():
         if expected.clips not in (None, clips[split]) and split not in unread:
-            why = f"the tables hold {clips[split]:,} clips, published are {expected.clips:,}"
+            why = f"the tables list {clips[split]:,} clips, but {expected.clips:,} are published"
             report.problems.append(Problem("count", split, why))
 
 
@@ -200,6 +207,6 @@ def _checksums(card: DatasetCard, files: Files) -> Iterator[Problem]:
         kind, _, digest = published.partition(":")
         for path in files.glob(f"**/{name}"):
             with (files.root / path).open("rb") as stream:
-                found = hashlib.file_digest(stream, kind).hexdigest()
-            if found != digest:
-                yield Problem("checksum", path, f"{kind} is {found}, published is {digest}")
+                actual = hashlib.file_digest(stream, kind).hexdigest()
+            if actual != digest:
+                yield Problem("checksum", path, f"{kind} is {actual}, but {digest} is published")

@@ -1,4 +1,4 @@
-"""From a download to its manifest: every clip of a card's tables whose sound is there becomes a row."""
+"""Write the manifest of a download: one row per clip in the card's tables whose sound file exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aural.data.readers import Item
 
 @dataclass(frozen=True)
 class Collected:
-    """What a manifest was made of: its rows, clips without sound, and sounds that cannot be read, with the reason."""
+    """The result of `collect`: the number of rows, the missing sounds, and the unreadable sounds with the reason."""
 
     path: Path
     rows: int
@@ -35,10 +35,18 @@ def collect(
     hashes: bool = False,
     jobs: int = 8,
 ) -> Collected:
-    """Write the manifest of a download; paths in it are relative to its own folder, which must hold the data.
+    """Write the manifest of a download.
 
-    A missing or unreadable sound is an error that names the first, unless `partial`: then it is left out and told.
-    `hashes` decodes every sound for its sha256.
+    Paths in the manifest are relative to its folder, which must contain the data.
+
+    out: The manifest (.parquet), or its folder.
+    splits: Only clips of these splits; empty for all.
+    partial: Leave out missing and unreadable sounds and report them, instead of raising an error.
+    hashes: Decode every sound to compute its sha256.
+    jobs: Number of files read in parallel.
+
+    Raises:
+        DataError: a sound is missing or unreadable and `partial` is False, or no sound is left.
     """
     files = card.files(folder)
     out = Path(out) / "manifest.parquet" if Path(out).suffix != ".parquet" else Path(out)
@@ -48,17 +56,20 @@ def collect(
     if missing and not partial:
         raise DataError(
             f"{files.root}: {len(missing)} of {len(items)} sounds are missing, the first is {missing[0]}; "
-            f"`aural data check {card.name} {folder}` lists them, --partial goes on without them"
+            f"`aural data check {card.name} {folder}` lists them, --partial leaves them out"
         )
-    there = [item for item in items if item.path]
+    present = [item for item in items if item.path]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        facts = list(pool.map(lambda item: _facts(files.root / item.path, hashes), there))
-    broken = tuple((item.path, fact) for item, fact in zip(there, facts, strict=True) if isinstance(fact, str))
+        facts = list(pool.map(lambda item: _facts(files.root / item.path, hashes), present))
+    pairs = list(zip(present, facts, strict=True))
+    broken = tuple((item.path, fact) for item, fact in pairs if isinstance(fact, str))
     if broken and not partial:
-        raise DataError(f"{files.root / broken[0][0]}: {broken[0][1]}; mend it or go on without it by --partial")
-    rows = [row(card, item, prefix, fact) for item, fact in zip(there, facts, strict=True) if not isinstance(fact, str)]
+        raise DataError(
+            f"{files.root / broken[0][0]}: {broken[0][1]}; replace the file, or leave it out with --partial"
+        )
+    rows = [row(card, item, prefix, fact) for item, fact in pairs if not isinstance(fact, str)]
     if not rows:
-        raise DataError(f"{files.root}: holds no sound of {card.title}; {card.get}")
+        raise DataError(f"{files.root}: contains no sound of {card.title}; {card.get}")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(out, rows)
     return Collected(out, len(rows), missing, broken)
@@ -66,7 +77,7 @@ def collect(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is measured of a sound."""
+    """Measured properties of a sound file."""
 
     duration_s: float
     sample_rate_hz: int
@@ -75,7 +86,7 @@ class Facts:
 
 
 def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
-    """An item as a row of the manifest; what has no column stands in `meta`."""
+    """Return the manifest row of an item; values without a column are stored in `meta`."""
     meta: dict[str, object] = dict(item.meta)
     if item.fold:
         meta["fold"] = item.fold
@@ -103,20 +114,20 @@ def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
 
 
 def folds(rows: Sequence[Row]) -> Iterator[str]:
-    """The fold of each row, "" where it has none."""
-    for one in rows:
-        yield str(json.loads(one.meta).get("fold", "")) if one.meta else ""
+    """Yield the fold of each row, or "" if it has none."""
+    for manifest_row in rows:
+        yield str(json.loads(manifest_row.meta).get("fold", "")) if manifest_row.meta else ""
 
 
 def _facts(path: Path, hashes: bool) -> Facts | str:
-    """Length, rate, channels and hash of a sound; the reason where it cannot be read."""
+    """Return the properties of a sound file, or the reason why it cannot be read."""
     from aural.audio import io
 
     try:
         info = io.info(path)
         if not hashes and info.frames:
             return Facts(info.frames / info.sample_rate_hz, info.sample_rate_hz, info.channels)
-        clip = io.read(path)  # containers do not always tell their length
+        clip = io.read(path)  # some containers do not state their length
         digest = pcm_sha256(clip) if hashes else ""
         return Facts(clip.duration_s, clip.sample_rate_hz, clip.channels, digest)
     except AudioError as error:
@@ -124,9 +135,9 @@ def _facts(path: Path, hashes: bool) -> Facts | str:
 
 
 def _prefix(root: Path, out: Path) -> str:
-    """The way from the manifest's folder to the data."""
+    """Return the path from the manifest's folder to the data, "" or ending in a slash."""
     folder = out.absolute().parent
     relative = os.path.relpath(root.absolute(), folder).replace(os.sep, "/")
     if relative.startswith(".."):
-        raise DataError(f"{out}: a manifest stands in or above the folder of its sounds; write it into {root}")
+        raise DataError(f"{out}: a manifest must be in or above the folder of its sounds; write it into {root}")
     return "" if relative == "." else relative + "/"

@@ -1,4 +1,4 @@
-"""Sounds as bytes for shards: FLAC (lossless at 16 or 24 bit) and Opus, the same bytes for the same samples."""
+"""Encode clips for shards as FLAC (lossless at 16 or 24 bit) or Opus. Equal samples give equal bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ _MIRROR: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def encode(clip: Clip, codec: Codec, bits: int = 16) -> bytes:
-    """A clip as a FLAC or Opus file.
+    """Return a clip as the bytes of a FLAC or Opus file.
 
-    FLAC holds round(x * 2^(bits-1)), so samples that came from that many bits return exactly. Opus knows five rates;
-    another is resampled to 48 kHz.
+    FLAC stores round(x * 2^(bits-1)), so it is exact for samples that were decoded from that many bits. Opus supports
+    five sample rates; a clip at another rate is resampled to 48 kHz.
+
+    Raises:
+        AudioError: the encoder rejects the clip.
     """
     import soundfile
 
@@ -35,24 +38,27 @@ def encode(clip: Clip, codec: Codec, bits: int = 16) -> bytes:
             return steady_ogg(stream.getvalue())
         soundfile.write(stream, integers(clip, bits), clip.sample_rate_hz, format="FLAC", subtype=f"PCM_{bits}")
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise AudioError(f"cannot be written as {codec} ({error})") from None
+        raise AudioError(f"cannot be encoded as {codec} ({error})") from None
     return stream.getvalue()
 
 
 def integers(clip: Clip, bits: int) -> np.ndarray:
-    """(T, C) int16 for 16 bit; int32 with the samples in the upper 24 bits for 24.
+    """Return samples as integers (T, C): int16 for 16 bit, int32 with the sample in the upper 24 bits for 24 bit.
 
-    Scaling by a power of two is exact in float32, and so are all integers of 24 bits.
+    Scaling by a power of two is exact in float32, and float32 represents all 24-bit integers exactly.
     """
-    full = float(1 << (bits - 1))
-    whole = clip.samples * np.float32(full)
-    np.rint(whole, out=whole)
-    np.clip(whole, -full, full - 1, out=whole)
-    return whole.astype(np.int16).T if bits == 16 else (whole.astype(np.int32) << 8).T
+    full_scale = float(1 << (bits - 1))
+    scaled = clip.samples * np.float32(full_scale)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -full_scale, full_scale - 1, out=scaled)
+    return scaled.astype(np.int16).T if bits == 16 else (scaled.astype(np.int32) << 8).T
 
 
 def steady_ogg(data: bytes) -> bytes:
-    """The same Ogg stream under a fixed serial number; encoders draw one at random, so equal sounds would differ."""
+    """Return an Ogg stream with a fixed serial number.
+
+    Encoders choose a random serial number, so equal sounds would otherwise give different bytes.
+    """
     out = bytearray(data)
     at = 0
     while at + 27 <= len(out) and out[at : at + 4] == b"OggS":
@@ -66,9 +72,10 @@ def steady_ogg(data: bytes) -> bytes:
 
 
 def ogg_crc(page: bytes) -> int:
-    """CRC-32 of RFC 3533 (polynomial 0x04c11db7, most significant bit first, start 0, no inversion).
+    """Return the CRC-32 of RFC 3533 (polynomial 0x04c11db7, most significant bit first, start 0, no inversion).
 
-    zlib's runs bit-reversed and inverted at both ends: mirror the bits of each byte, undo the inversions, mirror back.
+    zlib's CRC-32 is bit-reversed and inverts its start and end values. This function mirrors the bits of each byte,
+    undoes both inversions, and mirrors the result.
     """
     mirrored = zlib.crc32(page.translate(_MIRROR), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

@@ -1,7 +1,8 @@
-"""A small spectral fingerprint: the same recording re-encoded, resampled, re-levelled or re-trimmed stays close.
+"""Compute spectral fingerprints, which change little when a recording is re-encoded, resampled, scaled or trimmed.
 
-24 log-spaced bands (100 to 5,500 Hz) by 20 equal stretches of the sounding part, in dB relative to the loudest cell and
-floored at -60; a 4-byte float with the sounding part's length in seconds stands before them.
+A fingerprint has 24 log-spaced bands (100 to 5,500 Hz) by 20 segments of equal length of the sounding part, in dB
+relative to the loudest cell, with a floor of -60. A 4-byte float precedes the cells: the length of the sounding part in
+seconds.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ RATE_HZ: Final = 16_000
 BANDS, STRETCHES = 24, 20
 FLOOR_DB: Final = 60.0
 WINDOW: Final = 512
-NEAR_DB: Final = 1.5  # rms difference of two fingerprints of one recording
+NEAR_DB: Final = 1.5  # upper limit of the rms difference between two fingerprints of one recording
 LENGTH_TOLERANCE: Final = 0.05
 SIZE: Final = 4 + BANDS * STRETCHES
 
 
 def fingerprint(clip: Clip) -> bytes:
-    """The fingerprint of a clip, `SIZE` bytes; b"" for silence or less than 32 ms."""
+    """Return the fingerprint of a clip, `SIZE` bytes, or b"" for silence or a sounding part below 32 ms."""
     mono = resample(to_mono(clip.samples), clip.sample_rate_hz, RATE_HZ)[0]
     sounding = _sounding(mono)
     if len(sounding) < WINDOW:
@@ -45,7 +46,7 @@ def fingerprint(clip: Clip) -> bytes:
 
 
 def similar(prints: Sequence[bytes], near_db: float = NEAR_DB) -> Iterator[tuple[int, int]]:
-    """Pairs (i, j), i < j, of prints that are near-duplicates; empty prints match nothing."""
+    """Yield the pairs (i, j), i < j, of near-duplicate fingerprints; empty fingerprints match nothing."""
     at = np.array([i for i, p in enumerate(prints) if len(p) == SIZE], dtype=np.int64)
     if len(at) < 2:
         return
@@ -57,18 +58,18 @@ def similar(prints: Sequence[bytes], near_db: float = NEAR_DB) -> Iterator[tuple
     at, lengths, cells = at[order], lengths[order], cells[order]
     norms = (cells**2).sum(axis=1)
     limit = near_db**2 * cells.shape[1]
-    for first in range(0, len(at), 512):  # the rows of a block meet only rows at most 5 % longer
+    for first in range(0, len(at), 512):  # compare a block only with rows that are at most 5 % longer
         block = slice(first, min(first + 512, len(at)))
         end = int(np.searchsorted(lengths, lengths[block.stop - 1] * (1 + LENGTH_TOLERANCE), side="right"))
-        apart = norms[block, None] + norms[None, first:end] - 2 * cells[block] @ cells[first:end].T
-        for i, j in np.argwhere(apart < limit):
+        distances = norms[block, None] + norms[None, first:end] - 2 * cells[block] @ cells[first:end].T  # squared
+        for i, j in np.argwhere(distances < limit):
             if j > i and lengths[first + j] <= lengths[first + i] * (1 + LENGTH_TOLERANCE):
                 a, b = int(at[first + i]), int(at[first + j])
                 yield (a, b) if a < b else (b, a)
 
 
 def _sounding(mono: FloatArray) -> FloatArray:
-    """Without the quiet ends: from the first to the last sample within 50 dB of the peak."""
+    """Return the samples without quiet ends: from the first to the last sample within 50 dB of the peak."""
     peak = float(np.abs(mono).max(initial=0.0))
     if peak < 1e-5:
         return mono[:0]
@@ -77,11 +78,11 @@ def _sounding(mono: FloatArray) -> FloatArray:
 
 
 def _filters() -> FloatArray:
-    """(BANDS, 257) rectangular bands with log-spaced edges."""
+    """Return rectangular filters (BANDS, 257) with log-spaced edges."""
     edges = np.geomspace(100, 5500, BANDS + 1)
     hertz = np.fft.rfftfreq(WINDOW, 1 / RATE_HZ)
     weights = np.stack([(hertz >= a) & (hertz < b) for a, b in itertools.pairwise(edges)])
     for band, (a, b) in enumerate(itertools.pairwise(edges)):
-        if not weights[band].any():  # a band narrower than a bin takes the nearest bin
+        if not weights[band].any():  # a band narrower than a bin uses the nearest bin
             weights[band, int(np.argmin(np.abs(hertz - (a + b) / 2)))] = True
     return weights.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What shards hold: samples, hours, splits, sources, codecs, captions, and what is damaged in them."""
+"""Summarize shards: samples, hours, splits, sources, codecs, captions, and damaged parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aural.data.stream import ShardStream, StreamConfig
 
 @dataclass
 class Inspection:
-    """Counts of everything read."""
+    """Counts over all samples of some shards."""
 
     shards: int = 0
     samples: int = 0
@@ -24,7 +24,7 @@ class Inspection:
     damage_count: int = 0
 
     def lines(self, show: int = 3) -> Iterator[str]:
-        """The counts as text."""
+        """Yield the counts as text, with up to `show` samples and damages."""
         yield f"{self.shards:,} shards, {self.samples:,} samples, {self.size_bytes / 1e6:,.1f} MB of sound"
         yield f"{self.seconds / 3600:,.2f} hours, {self.captions:,} captions"
         for name, counts in self.by.items():
@@ -32,27 +32,28 @@ class Inspection:
             yield f"{name}: {shown}" + (f", ... ({len(counts)} in all)" if len(counts) > 12 else "")
         yield from self.first[:show]
         if self.damage_count:
-            yield f"damaged or passed over: {self.damage_count:,}"
+            yield f"damaged or skipped: {self.damage_count:,}"
             yield from (f"  {damage}" for damage in self.damages[: max(show, 1)])
 
 
 def inspect(shards: str | Sequence[str], *, decode: bool = False) -> Inspection:
-    """Read all samples; checksums are compared, and with `decode` every sound is decoded."""
+    """Read all samples and return their counts. Checksums are compared; with `decode` every sound is decoded."""
     names = (shards,) if isinstance(shards, str) else tuple(shards)
     stream = ShardStream(StreamConfig(shards=names, shuffle=False, mix=1, decode=decode))
-    found = Inspection(shards=len(stream.shards), by={name: Counter() for name in ("split", "source", "codec", "rate")})
+    columns = ("split", "source", "codec", "rate")
+    result = Inspection(shards=len(stream.shards), by={name: Counter() for name in columns})
     for sample in stream:
         meta, captions = sample.meta, sample.captions
-        found.samples += 1
-        found.size_bytes += len(sample.audio)
-        found.seconds += sample.clip.duration_s if sample.clip else float(meta.get("duration_s", 0.0))
-        found.captions += len(captions)
+        result.samples += 1
+        result.size_bytes += len(sample.audio)
+        result.seconds += sample.clip.duration_s if sample.clip else float(meta.get("duration_s", 0.0))
+        result.captions += len(captions)
         rate = sample.clip.sample_rate_hz if sample.clip else meta.get("sample_rate_hz", "")
         facts = {"split": meta.get("split", ""), "source": meta.get("source", ""), "codec": sample.suffix, "rate": rate}
         for name, value in facts.items():
-            found.by[name][str(value)] += 1
-        if len(found.first) < 10:
+            result.by[name][str(value)] += 1
+        if len(result.first) < 10:
             words = captions[0] if captions else ", ".join(meta.get("tags", ())) or meta.get("label", "")
-            found.first.append(f"{sample.key}.{sample.suffix}: {words}")
-    found.damages, found.damage_count = stream.skipped, stream.skip_count
-    return found
+            result.first.append(f"{sample.key}.{sample.suffix}: {words}")
+    result.damages, result.damage_count = stream.skipped, stream.skip_count
+    return result

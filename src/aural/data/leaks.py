@@ -1,4 +1,4 @@
-"""The leak check: what one split knows of another."""
+"""Detect clips of different splits that share a sound, a recording group or a speaker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aural.data.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Two clips in different splits that should not be apart; `kind` says why."""
+    """Two clips in different splits that belong in the same split; `kind` is the reason."""
 
     kind: str  # "same sound" | "near-duplicate" | "group" | "speaker"
     what: str
@@ -26,12 +26,14 @@ class Leak:
 
 
 def leaks(manifest: Manifest, *, near_duplicates: bool = True) -> list[Leak]:
-    """Every pair of splits that shares a sound, a near-duplicate, a group (recording, kit, soundfont) or a speaker.
+    """Return the leaks between splits: shared sounds, near-duplicates, groups (recording, kit, soundfont) and speakers.
 
-    One leak is told per shared thing and pair of splits; an empty list means that the splits are clean.
+    The list has one leak per shared value and pair of splits. It is empty if the splits share nothing.
+
+    near_duplicates: Also compare fingerprints.
     """
     paths, splits = manifest.column("path"), manifest.column("split")
-    found: list[Leak] = []
+    leaking: list[Leak] = []
     for kind, name in (("same sound", "sha256"), ("group", "group"), ("speaker", "speaker")):
         first: dict[str, dict[str, str]] = defaultdict(dict)
         for value, split, path in zip(manifest.column(name), splits, paths, strict=True):
@@ -39,10 +41,10 @@ def leaks(manifest: Manifest, *, near_duplicates: bool = True) -> list[Leak]:
                 first[value].setdefault(split, path)
         for value, seen in first.items():
             for (a, path_a), (b, path_b) in combinations(seen.items(), 2):
-                found.append(Leak(kind, value[:60], path_a, a, path_b, b))
+                leaking.append(Leak(kind, value[:60], path_a, a, path_b, b))
     if near_duplicates:
         hashes = manifest.column("sha256")
         for i, j in similar(manifest.column("fingerprint")):
             if splits[i] != splits[j] and (not hashes[i] or hashes[i] != hashes[j]):
-                found.append(Leak("near-duplicate", "by fingerprint", paths[i], splits[i], paths[j], splits[j]))
-    return found
+                leaking.append(Leak("near-duplicate", "by fingerprint", paths[i], splits[i], paths[j], splits[j]))
+    return leaking

@@ -1,4 +1,4 @@
-"""Pieces of listening pages: a spectrogram as a PNG, a sound as a data link, and the page of a world."""
+"""Write listening pages: spectrograms as PNG, sounds as data links, and the page of a world."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pre { overflow-x: auto; font-size: 12px; background: #f6f6f6; padding: .5rem } s
 
 
 def world_page(title: str, items: Iterable[WorldItem]) -> Iterator[str]:
-    """Yield a page that needs no other file: per item a player, a spectrogram, the events, captions and the truth."""
+    """Yield a self-contained HTML page: a player, a spectrogram, the events, captions and truth record per item."""
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
     yield f"<style>{STYLE}</style>\n<h1>{html.escape(title)}</h1>\n"
     for item in items:

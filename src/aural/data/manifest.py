@@ -1,7 +1,7 @@
-"""The manifest: a parquet table, one row = one clip, that every data set, shard and simulator shares.
+"""The manifest: a parquet table with one row per clip, used for every data set, shard and simulator.
 
-A text field that does not apply holds "" (never null), so filters need no null logic. `group` names what must never
-straddle two splits: one recording and its numbered variants, a speaker, a drum kit, a soundfont's program.
+A text column that does not apply is "" (never null), so filters need no null handling. Rows with the same `group` must
+be in one split: a recording and its numbered variants, a speaker, a drum kit, or a program of a soundfont.
 """
 
 from __future__ import annotations
@@ -30,42 +30,43 @@ PcmHash: TypeAlias = str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One clip. Required: path, source, split; the rest is what is known of it."""
+    """One clip. `path`, `source` and `split` are required; every other column is optional."""
 
     path: str  # relative to the manifest's folder, with forward slashes
     source: str  # name of the dataset card
-    split: str  # one of SPLITS; "eval-only" is never trained on in any form
+    split: str  # one of SPLITS; clips of "eval-only" are never used for training
     sha256: PcmHash = ""  # `pcm_sha256` of the decoded samples
-    start_s: float = 0.0  # where the clip begins in its file
+    start_s: float = 0.0  # start of the clip in its file
     duration_s: float = 0.0  # 0 = not measured
     sample_rate_hz: int = 0
     channels: int = 0
     rms_db: float = 0.0  # of the whole clip, re full scale 1.0; 0 = not measured
     source_version: str = ""
-    license: str = ""  # SPDX name where there is one
-    label: str = ""  # the source's own name for it, cleaned: "hen", "Ride Bell"
+    license: str = ""  # SPDX identifier if there is one
+    label: str = ""  # label in the source, cleaned: "hen", "Ride Bell"
     class_name: str = ""  # class of the label taxonomy: "chicken", "ride cymbal"
-    family: str = ""  # its family: "animal", "drum"
+    family: str = ""  # family of the class: "animal", "drum"
     tags: list[str] = field(default_factory=list)
-    caption_label: str = ""  # grain 1: a word or two, "hen clucking"
-    caption_short: str = ""  # grain 2: one short sentence
-    caption_detailed: str = ""  # grain 3: one sentence with all that is known
-    captions: list[str] = field(default_factory=list)  # alternatives of any grain
-    language: str = ""  # BCP 47 of the words spoken, "" where none are
+    caption_label: str = ""  # level of detail 1: one or two words, "hen clucking"
+    caption_short: str = ""  # level of detail 2: one short sentence
+    caption_detailed: str = ""  # level of detail 3: one sentence with all available facts
+    captions: list[str] = field(default_factory=list)  # alternatives of any level of detail
+    language: str = ""  # BCP 47 tag of the spoken words, "" if there are none
     transcript: str = ""
     speaker: str = ""
     group: str = ""
-    fingerprint: bytes = b""  # spectral fingerprint for near-duplicates, see `similar`
-    meta: str = ""  # JSON of what else the source tells (pitch, velocity, timed events ...)
+    fingerprint: bytes = b""  # spectral fingerprint, used to detect near-duplicates; see `fingerprint.similar`
+    meta: str = ""  # JSON of further facts from the source (pitch, velocity, timed events ...)
 
 
 COLUMNS: Final = tuple(f.name for f in dataclasses.fields(Row))
 
 
 def pcm_sha256(clip: Clip) -> PcmHash:
-    """Hash of what is heard: b"aural-pcm-1 {rate} {channels}\\n", then the samples as interleaved little-endian int16.
+    """Return the SHA-256 of the decoded samples, which lossless re-encoding and 16-bit copies do not change.
 
-    A sample x becomes round(32767 x), clipped: lossless re-encodings and 16-bit copies hash alike.
+    The hashed bytes are b"aural-pcm-1 {rate} {channels}\\n" and the samples as interleaved little-endian int16, where a
+    sample x becomes round(32767 x), clipped.
     """
     digest = hashlib.sha256(f"aural-pcm-1 {clip.sample_rate_hz} {clip.channels}\n".encode())
     digest.update(np.rint(np.clip(clip.samples.T, -1.0, 1.0) * 32767.0).astype("<i2").tobytes())
@@ -73,7 +74,7 @@ def pcm_sha256(clip: Clip) -> PcmHash:
 
 
 def schema() -> pa.Schema:
-    """The parquet schema; its metadata carries the version."""
+    """Return the parquet schema of a manifest; its metadata contains the version."""
     import pyarrow as pa
 
     texts = pa.list_(pa.string())
@@ -85,7 +86,7 @@ def schema() -> pa.Schema:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A table of clips and the folder that its paths start from."""
+    """A table of clips, and the folder that its paths are relative to."""
 
     table: pa.Table
     folder: Path
@@ -100,23 +101,26 @@ class Manifest:
         return Row(**self.table.slice(index, 1).to_pylist()[0])
 
     def column(self, name: str) -> list[Any]:
-        """All values of one column."""
+        """Return all values of one column."""
         if name not in COLUMNS:
             raise DataError(f'the manifest has no column "{name}"; {near_miss(name, COLUMNS)}')
         values: list[Any] = self.table.column(name).to_pylist()
         return values
 
     def rows(self) -> Iterator[Row]:
-        """The rows in file order."""
+        """Yield the rows in file order."""
         for batch in self.table.to_batches(max_chunksize=4096):
             yield from (Row(**values) for values in batch.to_pylist())
 
     def file(self, row: Row) -> Path:
-        """Where the row's sound lies."""
+        """Return the path of the row's sound file."""
         return self.folder / row.path
 
     def filter(self, keep: Callable[[Row], bool] | None = None, **equal: str | Sequence[str]) -> Manifest:
-        """Rows whose columns equal a value or are one of several, and that `keep` accepts.
+        """Return the rows that match all conditions.
+
+        keep: Function that returns True for rows to keep.
+        equal: Column name and the accepted value, or a sequence of accepted values.
 
         >>> manifest.filter(split="train", family=["animal", "vehicle"])  # doctest: +SKIP
         """
@@ -127,8 +131,8 @@ class Manifest:
         for name, wanted in equal.items():
             if name not in COLUMNS:
                 raise DataError(f'the manifest has no column "{name}"; {near_miss(name, COLUMNS)}')
-            options = [wanted] if isinstance(wanted, str) else list(wanted)
-            table = table.filter(pc.is_in(table.column(name), value_set=pa.array(options, pa.string())))
+            accepted = [wanted] if isinstance(wanted, str) else list(wanted)
+            table = table.filter(pc.is_in(table.column(name), value_set=pa.array(accepted, pa.string())))
         kept = Manifest(table, self.folder)
         if keep is None:
             return kept
@@ -136,7 +140,7 @@ class Manifest:
 
 
 def from_rows(rows: Iterable[Row], folder: str | Path) -> Manifest:
-    """A manifest in memory."""
+    """Return a manifest in memory, without checking the rows."""
     import pyarrow as pa
 
     rows = list(rows)
@@ -146,7 +150,7 @@ def from_rows(rows: Iterable[Row], folder: str | Path) -> Manifest:
 
 
 def write_manifest(path: str | Path, rows: Iterable[Row]) -> Path:
-    """Check the rows and write them to `path` in one step: readers see the old file or the new one, never a part."""
+    """Check the rows and write them to `path` atomically: readers see the old or the new file, never a partial one."""
     import pyarrow.parquet as pq
 
     path = Path(path)
@@ -158,7 +162,11 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> Path:
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """Read and check a manifest; `path` may be its folder, when the file is called manifest.parquet."""
+    """Read and check a manifest. `path` may be the folder of a manifest.parquet.
+
+    Raises:
+        DataError: the file is missing, is not a manifest of this version, or contains an invalid row.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -172,7 +180,9 @@ def read_manifest(path: str | Path) -> Manifest:
         raise DataError(f"{path}: is not a parquet table ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"aural.manifest", b"").decode()
     if version != VERSION:
-        raise DataError(f"{path}: is manifest version {version or 'unknown'}, this program reads {VERSION}; rebuild it")
+        raise DataError(
+            f"{path}: is manifest version {version or 'unknown'}, but version {VERSION} is required; rebuild it"
+        )
     table = table.rename_columns(["license" if name == "licence" else name for name in table.column_names])
     if missing := [name for name in COLUMNS if name not in table.column_names]:
         raise DataError(f'{path}: column "{missing[0]}" is missing; rebuild it')
@@ -182,7 +192,7 @@ def read_manifest(path: str | Path) -> Manifest:
 
 
 def check(manifest: Manifest, name: str) -> None:
-    """Raise DataError naming the file and the row of the first contradiction."""
+    """Raise DataError for the first invalid row, with the file and the row number."""
     seen: dict[tuple[str, float], int] = {}
     columns = zip(
         *(manifest.column(c) for c in ("path", "start_s", "source", "split", "duration_s", "sha256")), strict=True
@@ -191,10 +201,10 @@ def check(manifest: Manifest, name: str) -> None:
         where = f"{name}: row {number}"
         pure = PurePosixPath(path)
         if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
-            raise DataError(f'{where}: path "{path}" must be relative to the manifest and stay below it')
+            raise DataError(f'{where}: path "{path}" must be relative to the manifest and inside its folder')
         where += f" ({path})"
         if not source:
-            raise DataError(f"{where}: source is empty; name its dataset card")
+            raise DataError(f"{where}: source is empty; set it to the name of the dataset card")
         if split not in SPLITS:
             raise DataError(f'{where}: unknown split "{split}"; {near_miss(split, SPLITS)}')
         if not (np.isfinite(duration_s) and duration_s >= 0 and np.isfinite(start_s) and start_s >= 0):
@@ -202,4 +212,4 @@ def check(manifest: Manifest, name: str) -> None:
         if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
             raise DataError(f'{where}: sha256 "{sha256}" is not 64 hexadecimal digits')
         if (first := seen.setdefault((path, start_s), number)) != number:
-            raise DataError(f"{where}: stands already in row {first}; keep one")
+            raise DataError(f"{where}: is a duplicate of row {first}; remove one of them")

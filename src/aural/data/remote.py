@@ -62,7 +62,7 @@ def _expand(location: str) -> list[str]:
     if not is_remote(location):
         path = local_path(location)
         if path.is_dir():
-            # A hidden file is one that a killed run left.
+            # Hidden files are incomplete: a killed run left them.
             return sorted(str(entry) for entry in path.glob("*.tar") if not entry.name.startswith("."))
         if is_pattern:
             return sorted(glob.glob(str(path)))

@@ -1,7 +1,7 @@
-"""Shards: a manifest as webdataset tars, KEY.flac beside KEY.json, the same bytes for the same manifest.
+"""Write a manifest as webdataset shards: tars of KEY.flac and KEY.json, with equal bytes for equal manifests.
 
-Every shard is written under a temporary name and put in place whole, so a killed run leaves no half a tar and goes on
-where it stopped. KEY is the row's number in the manifest. The tars are plain ustar, read by webdataset too.
+Every shard is written under a temporary name and renamed when complete, so a killed run leaves no partial tar and can
+be resumed. KEY is the row number in the manifest. The tars are plain ustar, which webdataset also reads.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from aural.data.manifest import Manifest, Row, read_manifest
 
 PLAN: Final = "plan.json"
 INDEX: Final = "index.json"
-NOT_CARRIED: Final = ("fingerprint", "path")  # columns that a sample does not take along
+OMITTED: Final = ("fingerprint", "path")  # columns that KEY.json does not contain
 
 
 class ShardConfig(Config):
-    """How shards are written."""
+    """Options of `write_shards`."""
 
     codec: Codec = "flac"
-    size: Annotated[int, Field(ge=1)] = 1000  # clips a shard
-    sample_rate_hz: Annotated[int | None, Field(ge=1_000)] = None  # None: as it is
+    size: Annotated[int, Field(ge=1)] = 1000  # clips per shard
+    sample_rate_hz: Annotated[int | None, Field(ge=1_000)] = None  # None: no resampling
     mono: bool = False
     bits: Literal[16, 24] = 16
     seed: int | None = None  # shuffle the clips over the shards
@@ -44,7 +44,7 @@ class ShardConfig(Config):
 
 @dataclass(frozen=True)
 class Skip:
-    """A clip that could not be taken along."""
+    """A clip that was left out because it cannot be read."""
 
     key: str
     path: str
@@ -53,19 +53,25 @@ class Skip:
 
 @dataclass(frozen=True)
 class Written:
-    """What lies in the folder after `write_shards`."""
+    """The shards in the folder after `write_shards`."""
 
     shards: tuple[str, ...]
     samples: int
     size_bytes: int
     skipped: tuple[Skip, ...]
-    resumed: int  # shards that were there already
+    resumed: int  # shards that already existed
 
 
 def write_shards(
     manifest: str | Path | Manifest, out: str, config: ShardConfig | None = None, *, jobs: int = 2
 ) -> Written:
-    """Write the shards of a manifest into `out` (a folder or an fsspec location), going on where a run was stopped."""
+    """Write the shards of a manifest into `out` (a folder or an fsspec location), or resume an interrupted run.
+
+    jobs: Number of shards written in parallel. It does not change the bytes.
+
+    Raises:
+        DataError: the manifest has no rows, or `out` contains shards of another manifest or other options.
+    """
     config = config or ShardConfig()
     table = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
     rows = list(enumerate(table.rows()))
@@ -83,36 +89,36 @@ def write_shards(
         )
         states = list(new)
     skipped = tuple(Skip(**skip) for state in states for skip in state["skipped"])
-    made = Written(
+    written = Written(
         tuple(names),
         sum(state["samples"] for state in states),
         sum(state["size_bytes"] for state in states),
         skipped,
         sum(state is not None for state in done),
     )
-    index = {"samples": made.samples, "size_bytes": made.size_bytes, "shards": dict(zip(names, states, strict=True))}
-    _put_json(out, INDEX, index)
-    return made
+    shards = dict(zip(names, states, strict=True))
+    _put_json(out, INDEX, {"samples": written.samples, "size_bytes": written.size_bytes, "shards": shards})
+    return written
 
 
 def _plan(out: str, config: ShardConfig, rows: Sequence[Row], folder: Path) -> None:
-    """Say what is being written before anything is; a folder of other shards is refused."""
+    """Write the plan before the first shard; raise DataError if the folder contains another plan."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps([str(v) for v in dataclasses.astuple(row)]).encode())
     plan = {"version": 1, "manifest": digest.hexdigest(), "clips": len(rows), "config": config.model_dump()}
-    if (found := remote.read_bytes(out, PLAN)) is None:
+    if (content := remote.read_bytes(out, PLAN)) is None:
         _put_json(out, PLAN, plan)
-    elif json.loads(found) != plan:
-        raise DataError(f"{out}: holds shards of another manifest or with other options; choose an empty folder")
+    elif json.loads(content) != plan:
+        raise DataError(f"{out}: contains shards of another manifest or with other options; choose an empty folder")
 
 
 def _state(out: str, name: str) -> dict[str, Any] | None:
-    """What is known of a shard that is there whole; None where it must be written."""
-    found = remote.read_bytes(out, f"{name}.json")
-    if found is None:
+    """Return the recorded state of a complete shard, or None if the shard must be written."""
+    content = remote.read_bytes(out, f"{name}.json")
+    if content is None:
         return None
-    state: dict[str, Any] = json.loads(found)
+    state: dict[str, Any] = json.loads(content)
     return state if remote.file_size(out, name) == state["size_bytes"] else None
 
 
@@ -121,7 +127,7 @@ def _write(
 ) -> dict[str, Any]:
     skipped: list[dict[str, str]] = []
     with remote.atomic_upload(out, name) as part:
-        with part.open("wb") as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        with part.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for number, row in rows:
                 key = f"{number:08d}"
                 try:
@@ -131,20 +137,20 @@ def _write(
                     continue
                 _add(tar, f"{key}.json", _describe(row, sound, facts))
                 _add(tar, f"{key}.{suffix}", sound)
-        with part.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        with part.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         state = {"samples": len(rows) - len(skipped), "size_bytes": part.stat().st_size, "sha256": digest}
-        _put_json(out, f"{name}.json", state | {"skipped": skipped})  # before the tar: a tar in place is a whole one
+        _put_json(out, f"{name}.json", state | {"skipped": skipped})  # before the rename: an existing tar is complete
     return state | {"skipped": skipped}
 
 
 def _sound(path: Path, row: Row, config: ShardConfig) -> tuple[bytes, str, dict[str, Any]]:
-    """The sound's bytes, their suffix, and what changed on the way."""
+    """Return the bytes of the encoded sound, their suffix, and the columns that encoding changed."""
     from aural.audio import io
 
     if config.codec == "copy":
         if row.start_s:
-            raise AudioError(f"{path}: is a part of a file, which codec copy cannot cut; take flac")
+            raise AudioError(f"{path}: the clip is a part of the file, which codec copy cannot cut; use flac")
         io.info(path)
         return path.read_bytes(), path.suffix[1:].lower(), {}
     duration_s = row.duration_s or None
@@ -156,14 +162,14 @@ def _sound(path: Path, row: Row, config: ShardConfig) -> tuple[bytes, str, dict[
 
 
 def _describe(row: Row, sound: bytes, facts: dict[str, Any]) -> bytes:
-    """KEY.json: the row without what is empty, and the sound's CRC-32, by which damage is found when it is read."""
-    values = {name: value for name, value in dataclasses.asdict(row).items() if value and name not in NOT_CARRIED}
+    """Return KEY.json: the non-empty columns of the row, and the CRC-32 of the sound, which detects damage."""
+    values = {name: value for name, value in dataclasses.asdict(row).items() if value and name not in OMITTED}
     values |= facts | {"name": row.path, "crc32": zlib.crc32(sound)}
     return json.dumps(values, ensure_ascii=False, sort_keys=True).encode()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)  # mode 0644, owner 0, time 0: nothing of the machine or the hour
+    entry = tarfile.TarInfo(name)  # mode 0644, owner 0, time 0: independent of machine and time
     entry.size = len(content)
     tar.addfile(entry, BytesIO(content))
 

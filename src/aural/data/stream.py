@@ -1,8 +1,8 @@
-"""Samples from shards, shuffled by (seed, epoch), split over ranks and workers, and resumable at any sample.
+"""Stream samples from shards: shuffled by (seed, epoch), split over ranks and workers, and resumable at any sample.
 
-The shards' order and the samples' order within a group of `mix` shards follow from a hash of seed, epoch, shard and
-number, so a position is four numbers: no buffer to save, nothing to replay. Shards are read at the offsets that a scan
-of their headers gives; those of an object store are fetched whole first.
+The order of shards, and of samples within a group of `mix` shards, is determined by a hash of seed, epoch, shard name
+and offset. A position is therefore four numbers: there is no shuffle buffer to save and nothing to replay. A scan of
+the tar headers gives the offsets of the samples. Shards in an object store are copied to a local file first.
 """
 
 from __future__ import annotations
@@ -26,31 +26,35 @@ MAX_NAMED = 1_000
 
 
 class StreamConfig(Config):
-    """What is read, in which order, and by whom."""
+    """Options of `ShardStream`: the shards, their order, and the share of this reader."""
 
     shards: tuple[str, ...]  # folders, globs or names; local or any fsspec location
     seed: int = 0
     shuffle: bool = True
-    mix: Annotated[int, Field(ge=1)] = 8  # shards shuffled together (held open; on disk if remote)
+    mix: Annotated[int, Field(ge=1)] = 8  # shards shuffled together (kept open; copied to disk if remote)
     rank: Annotated[int, Field(ge=0)] = 0
     world: Annotated[int, Field(ge=1)] = 1
     worker: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=1)] = 1
-    split: Literal["samples", "shards"] = "samples"  # samples: equal shares; shards: each is fetched by one reader only
+    split: Literal["samples", "shards"] = "samples"  # samples: equal shares; shards: one reader per shard
     decode: bool = True
 
     @model_validator(mode="after")
     def _share(self) -> StreamConfig:
         if self.rank >= self.world or self.worker >= self.workers:
             raise ConfigError(
-                f"rank {self.rank} of {self.world} and worker {self.worker} of {self.workers}: they count from 0"
+                f"rank {self.rank} of {self.world} and worker {self.worker} of {self.workers}: both count from 0, "
+                "so rank must be below world and worker below workers"
             )
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One clip: its bytes, what KEY.json says, the sound if decoded, and the stream's position after it."""
+    """One clip: its encoded bytes, the content of KEY.json, the decoded sound, and the stream position after it.
+
+    `clip` is None if the stream does not decode.
+    """
 
     key: str
     shard: str
@@ -62,24 +66,28 @@ class Sample:
 
     @property
     def captions(self) -> list[str]:
-        """All captions that the sample carries."""
+        """The captions of the sample, without empty ones."""
         grains = [self.meta.get(f"caption_{grain}", "") for grain in ("label", "short", "detailed")]
         return [text for text in [*self.meta.get("captions", ()), *grains] if text]
 
 
 class ShardStream:
-    """Iterating gives what is left of the current epoch, then the next epoch begins."""
+    """An iterable of samples with a position that can be saved and restored.
+
+    One iteration yields the remaining samples of the current epoch and then moves to the next epoch. Damaged samples
+    are skipped, counted in `skip_count`, and described in `skipped`.
+    """
 
     def __init__(self, config: StreamConfig) -> None:
         self.config = config
         self.shards = remote.expand(config.shards)
-        self.skipped: list[str] = []  # the first MAX_NAMED of them
+        self.skipped: list[str] = []  # at most MAX_NAMED descriptions
         self.skip_count = 0
-        self._fingerprint = self._of_what()
+        self._fingerprint = self._order_digest()
         self._epoch = self._group = self._before = self._position = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The position: epoch, group of shards, samples in the groups before, number within the group."""
+        """Return the position: epoch, group of shards, samples in earlier groups, and number within the group."""
         return {
             "epoch": self._epoch,
             "group": self._group,
@@ -89,11 +97,15 @@ class ShardStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a position; one of other shards, seed, grouping or share is refused."""
+        """Go to a saved position.
+
+        Raises:
+            DataError: the position belongs to a stream with other shards, seed, mix, ranks or workers.
+        """
         if state.get("stream") != self._fingerprint:
             raise DataError(
-                "the position was saved by a stream of other shards, seed, mix or share of ranks and workers; "
-                "go on with the same ones, or start a new epoch by set_epoch"
+                "the position was saved by a stream with other shards, seed, mix, ranks or workers; "
+                "resume with the same options, or start a new epoch with set_epoch"
             )
         self._epoch, self._group = int(state["epoch"]), int(state["group"])
         self._before, self._position = int(state["before"]), int(state["position"])
@@ -115,20 +127,20 @@ class ShardStream:
                 entries = [entry for shard in group for entry in self._open(shard, stack)]
                 names = [f"{shard}/{entry.offset}" for shard, _, entry in entries]
                 for shard, stream, entry in self._shuffled(entries, names)[self._position :]:
-                    mine = (self._before + self._position) % shares == share
+                    is_in_share = (self._before + self._position) % shares == share
                     self._position += 1
-                    if mine and (sample := self._read(shard, stream, entry)) is not None:
+                    if is_in_share and (sample := self._read(shard, stream, entry)) is not None:
                         yield sample
                 self._group, self._before, self._position = self._group + 1, self._before + len(entries), 0
         self.set_epoch(self._epoch + 1)
 
-    def _shuffled(self, things: Any, names: Any) -> list[Any]:
-        """The things in an order that depends on seed, epoch and their names alone."""
+    def _shuffled(self, values: Any, names: Any) -> list[Any]:
+        """Return the values in an order that depends only on the seed, the epoch and their names."""
         if not self.config.shuffle:
-            return list(things)
+            return list(values)
         salt = f"{self.config.seed}/{self._epoch}/"
-        keys = [hashlib.blake2b((salt + _place(name)).encode(), digest_size=8).digest() for name in names]
-        return [things[n] for n in sorted(range(len(keys)), key=lambda n: (keys[n], n))]
+        keys = [hashlib.blake2b((salt + _base_name(name)).encode(), digest_size=8).digest() for name in names]
+        return [values[n] for n in sorted(range(len(keys)), key=lambda n: (keys[n], n))]
 
     def _open(self, shard: str, stack: contextlib.ExitStack) -> list[tuple[str, BinaryIO, Entry]]:
         stream = stack.enter_context(stack.enter_context(remote.local_copy(shard)).open("rb"))
@@ -153,18 +165,18 @@ class ShardStream:
 
         return io.read(audio)
 
-    def _skip(self, what: str) -> None:
+    def _skip(self, reason: str) -> None:
         self.skip_count += 1
         if len(self.skipped) < MAX_NAMED:
-            self.skipped.append(what)
+            self.skipped.append(reason)
 
-    def _of_what(self) -> str:
-        """A name for all that gives a position its meaning."""
-        config = self.config.model_dump(exclude={"shards", "decode"}) | {"names": [_place(s) for s in self.shards]}
+    def _order_digest(self) -> str:
+        """Return a digest of everything that determines which sample a position refers to."""
+        config = self.config.model_dump(exclude={"shards", "decode"}) | {"names": [_base_name(s) for s in self.shards]}
         return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _place(name: str) -> str:
-    """What of a shard's location orders it: its last part, so that a moved or mounted folder keeps its order."""
+def _base_name(name: str) -> str:
+    """Return a shard's name without its folder, so that a moved or mounted folder keeps its order."""
     head, _, tail = name.rpartition(".tar")
     return f"{head.rpartition('/')[2]}.tar{tail}"

@@ -1,4 +1,4 @@
-"""Worlds: sources of items with a complete truth record, where item i is a pure function of a seed and i.
+"""Worlds: sources of synthetic items with a complete truth record. Item i is a pure function of a seed and i.
 
 A world is registered in `WORLDS` under the name that `aural data world` and recipes use. To add one, subclass `World`,
 give it a `config_type`, and write `item`; see `ScenesWorld` for an example.
@@ -21,7 +21,7 @@ from aural.data.manifest import read_manifest
 
 @dataclass(frozen=True)
 class WorldItem:
-    """One item of a world: a wave (T,) or none for a world of texts, true and false captions, and the truth record."""
+    """One item of a world: true and false captions, the truth record, and a wave (T,), or None in a world of texts."""
 
     key: str
     captions: tuple[str, ...]
@@ -33,9 +33,10 @@ class WorldItem:
 
 
 class World(ABC):
-    """Endless items. Item i depends on the options, the seed and i alone, never on the items drawn before it.
+    """An endless sequence of items. Item i depends only on the options, the seed and i.
 
-    Splits hold by construction: the options say what training items are made of, and test items use nothing of it.
+    Splits are disjoint by construction: the options select the material of training items, and test items use none of
+    it.
     """
 
     config_type: ClassVar[type[Config]] = Config
@@ -48,7 +49,7 @@ class World(ABC):
         self.config = config
 
     def __len__(self) -> int:
-        """Return the number of items that count as one epoch."""
+        """Return the number of items per epoch."""
         return 1000
 
     @abstractmethod
@@ -56,9 +57,9 @@ class World(ABC):
         """Return item `index`, counted from 0."""
 
     def control(self, index: int) -> WorldItem:
-        """Return item `index` with captions and facts of the next item: a control that must score at chance.
+        """Return item `index` with the captions and facts of the next item, as a control.
 
-        A model that scores above chance on controls uses something other than the sound.
+        A model must score at chance on controls. A score above chance shows that it uses more than the sound.
         """
         item, other = self.item(index), self.item(index + 1)
         return replace(
@@ -88,7 +89,7 @@ class ScenesConfig(Config):
     """Options of the world "scenes"."""
 
     manifest: str
-    """Manifest of the named clips that scenes are mixed from, or its folder."""
+    """Manifest of the labeled clips that scenes are mixed from, or its folder."""
     split: str = "train"
     """Split whose clips are used. Scenes of two splits share no clip."""
     seed: int = 0
@@ -98,7 +99,10 @@ class ScenesConfig(Config):
 
 @WORLDS.register("scenes")
 class ScenesWorld(World):
-    """Scenes of named clips with known order, overlap, level, count, background and room; see `SceneSimulator`."""
+    """Scenes mixed from labeled clips, with known order, overlap, level, count, background and room.
+
+    See `SceneSimulator`.
+    """
 
     config_type = ScenesConfig
 

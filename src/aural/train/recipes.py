@@ -15,6 +15,8 @@ from aural.core.errors import ConfigError, near_miss
 from aural.core.plugins import plugin_folders
 from aural.train.config import Recipe
 
+PRESETS = ("text", "mel")  # keys whose value may be the name of a registered config
+
 
 def recipe_names() -> list[str]:
     """Return the names of the bundled recipes and of those of plug-ins, sorted."""
@@ -78,6 +80,8 @@ def _child(at: Any, part: str, change: str) -> Any:
             raise ConfigError(f'--set "{change}": "{part}" is not an index of a list of {len(at)}')
         return at[int(part)]
     child = at.setdefault(part, {})
+    if part in PRESETS and isinstance(child, str):  # the name of a preset, of which one key is changed
+        child = at[part] = {"preset": child}
     if not isinstance(child, dict | list):
         raise ConfigError(f'--set "{change}": "{part}" holds a value, not keys')
     return child

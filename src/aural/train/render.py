@@ -1,7 +1,7 @@
-"""What a recipe hears, made once: its clips in several augmented versions and its scenes, as shards of log-mels.
+"""Precompute the audio input of a recipe: augmented versions of its clips, and its scenes, as shards of log-mels.
 
-A GPU that waits for two cores to decode, resample, augment and mix learns from such shards at its own speed instead.
-`folder/clips` and `folder/scenes` each appear shard by shard, whole or not at all; a stopped run goes on.
+Training from these shards does not wait for the CPU to decode, resample, augment and mix. Each shard in `folder/clips`
+and `folder/scenes` is written atomically, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from aural.train.selected import plan_of
 from aural.train.sources import SceneSource
 
 SHARD = 500
-TOLD = (
+STORED_COLUMNS = (
     "source", "label", "class_name", "family", "tags", "captions", "caption_label", "caption_short", "caption_detailed",
     "language", "speaker", "meta",
 )  # fmt: skip
@@ -44,7 +44,7 @@ TOLD = (
 
 @dataclass
 class Rendered:
-    """What was written, and the clips that could not be read."""
+    """The number of written samples, and the errors of clips that could not be read."""
 
     clips: int = 0
     scenes: int = 0
@@ -53,7 +53,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: samples of one source, each a number (a row's, or a scene's) and a version."""
+    """One shard to write. A sample of its source is (row or scene number, version)."""
 
     shard: str
     config: SourceConfig
@@ -66,12 +66,19 @@ class Job:
 def render(
     recipe: Recipe, out: str | Path, *, versions: int = 1, balance: float = 0.0, scenes: int = 0, jobs: int = 1
 ) -> Rendered:
-    """Write the recipe's manifests and scenes as log-mels of its front end.
+    """Write the clips of the recipe's manifests, and its scenes, as log-mels of its front end.
 
-    versions: of each clip on average; the first is the clip as it is, the others are augmented as data.augment says.
-    balance: a clip of a class with n clips gets versions in proportion to n ** -balance, at least one.
-    A clip is kept up to twice the window, from a drawn place where it is longer. A folder that was begun for other
-    sounds or settings is refused.
+    At most twice the window length is stored per clip. Version 0 of a longer clip starts at the beginning, and other
+    versions start at a random position.
+
+    versions: Average number of versions per clip. Version 0 is not augmented; the others follow `data.augment`.
+    balance: A clip of a class with n clips gets a number of versions proportional to n ** -balance, at least one.
+    scenes: Number of scenes per source of scenes.
+    jobs: Number of processes.
+
+    Raises:
+        ConfigError: there is nothing to write, or the folder belongs to another recipe or other settings.
+        DataError: a manifest is unreadable or has no rows of the split.
     """
     folder = Path(out)
     listed: list[Job] = []
@@ -81,13 +88,16 @@ def render(
         if config.manifest:
             manifest = read_manifest(config.manifest).filter(split=config.split)
             if not len(manifest):
-                raise DataError(f'{config.manifest}: holds no rows of split "{config.split}"; name another split')
+                raise DataError(f'{config.manifest}: has no rows of split "{config.split}"; name another split')
             counts = _versions(manifest, versions, balance, recipe.seed)
             samples = [(n, v) for n, count in enumerate(counts) for v in range(count)]
-            order = generator(recipe.seed, ORDER).permutation(len(samples))  # a shard holds sounds of all kinds
+            order = generator(recipe.seed, ORDER).permutation(len(samples))  # mix classes in every shard
             listed += _jobs(recipe, config, folder / "clips", place, [samples[i] for i in order])
     if not listed:
-        raise ConfigError("data.sources names no manifest, and no scenes were asked for: there is nothing to write")
+        raise ConfigError(
+            "data.sources has no manifest and the number of scenes is 0, so there is nothing to write; "
+            "add a manifest, or set the number of scenes"
+        )
     _claim(folder, listed)
     done = Rendered()
     todo = [job for job in listed if not Path(job.shard).is_file()]
@@ -102,15 +112,15 @@ def render(
 
 
 def _sources(recipe: Recipe) -> list[SourceConfig]:
-    """Each manifest and split once, whatever tasks it serves, and the scenes."""
-    found: dict[tuple[str, str, str], SourceConfig] = {}
+    """Return the sources of the recipe, with each manifest and split once even if several tasks use it."""
+    sources: dict[tuple[str, str, str], SourceConfig] = {}
     for source in recipe.data.sources:
-        found.setdefault((source.manifest, source.scenes, source.split), source)
-    return list(found.values())
+        sources.setdefault((source.manifest, source.scenes, source.split), source)
+    return list(sources.values())
 
 
 def _versions(manifest: Manifest, versions: int, balance: float, seed: int) -> list[int]:
-    """How often each clip is written."""
+    """Return the number of versions of each clip."""
     names = list(manifest.column("class_name"))
     counts = Counter(names)
     weights = np.asarray([counts[name] ** -balance for name in names], np.float64)
@@ -127,13 +137,14 @@ def _jobs(recipe: Recipe, config: SourceConfig, folder: Path, place: int, sample
 
 
 def _claim(folder: Path, listed: list[Job]) -> None:
-    """Note what the folder is for; refuse one that is for something else."""
-    digest, file = hashlib.sha256(), folder / "plan.json"
+    """Record a digest of the jobs in the folder; raise ConfigError if it contains the digest of other jobs."""
+    digest = hashlib.sha256()
+    file = folder / "plan.json"
     for job in listed:
         digest.update(repr((Path(job.shard).name, job.config, job.audio, job.augment, job.seed, job.samples)).encode())
     plan = digest.hexdigest()
     if file.is_file() and json.loads(file.read_text()).get("plan") != plan:
-        raise ConfigError(f"{folder}: holds log-mels of another recipe or other settings; name another folder")
+        raise ConfigError(f"{folder}: contains log-mels of another recipe or other settings; name another folder")
     for job in listed:
         Path(job.shard).parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"plan": plan}) + "\n")
@@ -148,7 +159,7 @@ def _run(listed: list[Job], jobs: int) -> Iterator[list[str]]:
 
 
 def _write(job: Job) -> list[str]:
-    """One shard; returns what could not be read."""
+    """Write one shard and return the errors of clips that could not be read."""
     torch.set_num_threads(1)
     bad: list[str] = []
     front_end = _front_end(job.audio.mel.model_dump_json())
@@ -158,7 +169,7 @@ def _write(job: Job) -> list[str]:
         for number, version in job.samples:
             draw = generator(job.seed, ITEM, number, version)
             try:
-                wave, told = _scene(job, number) if job.config.scenes else _clip(job, number, version, draw)
+                wave, record = _scene(job, number) if job.config.scenes else _clip(job, number, version, draw)
             except (AudioError, DataError) as error:
                 bad.append(str(error))
                 continue
@@ -168,7 +179,7 @@ def _write(job: Job) -> list[str]:
                 wave = fit_shorter(wave, length, job.audio.shorter)
             with torch.inference_mode():
                 stored = pack(front_end(torch.from_numpy(wave[None]))[0], front_end.config)
-            add_mel(tar, f"{number:08d}-{version:03d}", stored, told)
+            add_mel(tar, f"{number:08d}-{version:03d}", stored, record)
     return bad
 
 
@@ -178,10 +189,11 @@ def _clip(job: Job, number: int, version: int, draw: np.random.Generator) -> tup
     longest_s, start_s = 2 * job.audio.window_s, row.start_s
     if (row.duration_s or 0.0) > longest_s and version:
         start_s += float(draw.uniform(0, row.duration_s - longest_s))
-    rate, whole = job.audio.sample_rate_hz, min(row.duration_s or longest_s, longest_s)
-    clip = read(manifest.file(row), sample_rate_hz=rate, mono=True, start_s=start_s, duration_s=whole)
-    told = {name: getattr(row, name) for name in TOLD} | {"name": row.path}
-    return clip.samples[0], told
+    rate = job.audio.sample_rate_hz
+    duration_s = min(row.duration_s or longest_s, longest_s)
+    clip = read(manifest.file(row), sample_rate_hz=rate, mono=True, start_s=start_s, duration_s=duration_s)
+    record = {name: getattr(row, name) for name in STORED_COLUMNS} | {"name": row.path}
+    return clip.samples[0], record
 
 
 def _scene(job: Job, number: int) -> tuple[FloatArray, dict[str, Any]]:

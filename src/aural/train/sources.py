@@ -1,7 +1,7 @@
-"""Clips by number, from manifests, shards and simulated scenes, in an order that is a function of seed and epoch.
+"""Read clips by number from manifests, shards and worlds, in an order that is a function of seed and epoch.
 
-Shards are read at the offsets that a scan of their headers gives, `mix` of them shuffled together, so a reader holds
-few files open; those of an object store are fetched whole, one copy a reader.
+A scan of the tar headers gives the offsets of the samples in shards. Shards are shuffled in groups of `shard_mix`, so a
+reader keeps few files open. Shards in an object store are copied to a local file, one copy per reader.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ EMPTY_ROW: dict[str, Any] = asdict(Row(path="", source="", split=""))
 class Item:
     """One clip: a window of samples (T,) or a stored 16-bit log-mel (N, F), its captions, and its truth record.
 
-    `facts` is what labels, frame labels and targets are read from. For a clip of a manifest or a shard it holds every
+    `facts` is the source of labels, frame labels and targets. For a clip of a manifest or a shard it contains every
     manifest column. For a scene it is the truth record (`SceneTruth.to_facts`): events with onset, offset, level and
     count, the background, the room, and "classes" and "event_count" derived from them.
-    `negative_kinds` names the kind of each false caption in `negatives`.
+    `negative_kinds` is the kind of each false caption in `negatives`.
     """
 
     key: str
@@ -56,29 +56,33 @@ class Item:
 
 
 class Source(Protocol):
-    """Clips by number; `number` runs on over the epochs."""
+    """Clips by number. `number` counts through all epochs: epoch e starts at e * len(source)."""
 
     name: str
 
     def __len__(self) -> int: ...
     def item(self, number: int, random: np.random.Generator) -> Item: ...
     def values(self, column: str) -> set[str]:
-        """Return every value that a column of the facts takes in this source; a list counts as several values."""
+        """Return all values of a column of the facts in this source; each element of a list is one value."""
         ...
 
 
 def open_source(
     config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
 ) -> Source:
-    """Return the source that the recipe names, checked as far as possible without reading every sound.
+    """Open a source of a recipe, and check it as far as possible without reading every sound.
 
-    audio: None if the system reads no sounds; then only a manifest's texts are read.
-    captioned: whether every clip of a manifest needs a caption.
+    audio: None if the system reads no sounds; then only the texts of a manifest or world are read.
+    captioned: Whether every clip of a manifest needs a caption.
+
+    Raises:
+        ConfigError: the source does not suit the system.
+        DataError: the source is missing, empty or incomplete.
     """
     if config.world:
         return WorldSource(f"world {config.world}", open_world(config.world, config.world_options), audio)
     if audio is None and not config.manifest:
-        raise ConfigError("data.sources: a system without a sound tower reads texts from a manifest; name one")
+        raise ConfigError("data.sources: a system without an audio tower reads texts from a manifest; name a manifest")
     if config.scenes:
         assert audio is not None
         return SceneSource(config, audio)
@@ -91,7 +95,7 @@ def open_source(
 class ManifestSource:
     """The rows of one split of a manifest."""
 
-    kinds: tuple[str, ...] = ()  # a manifest's clips have no false captions
+    kinds: tuple[str, ...] = ()  # clips of a manifest have no false captions
 
     def __init__(
         self, config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
@@ -100,12 +104,12 @@ class ManifestSource:
         self.data, self.audio, self.seed = data, audio, seed
         self.manifest = read_manifest(config.manifest).filter(split=config.split)
         if not len(self.manifest):
-            raise DataError(f'{self.name}: holds no rows of split "{config.split}"; name another split')
-        _known_columns(data)
+            raise DataError(f'{self.name}: has no rows of split "{config.split}"; name another split')
+        _check_columns(data)
         if audio is not None:
-            _all_there(self.manifest, self.name)
+            _check_files(self.manifest, self.name)
         if captioned and not config.task:
-            _all_captioned(self.manifest, data, self.name)
+            _check_captions(self.manifest, data, self.name)
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -114,8 +118,8 @@ class ManifestSource:
         return {value for facts in self.manifest.table.to_pylist() for value in listed(answer(facts, column))}
 
     def row(self, place: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
-        return found
+        values: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
+        return values
 
     def item(self, number: int, random: np.random.Generator) -> Item:
         epoch, place = divmod(number, len(self))
@@ -126,7 +130,7 @@ class ManifestSource:
 
 
 class ShardSource:
-    """Webdataset tars; KEY.mel (see mels.py) is taken before a sound."""
+    """The samples of webdataset tars. If a sample has a KEY.mel (see mels.py), it is used instead of the sound."""
 
     def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
         self.name = config.shards[0]
@@ -141,14 +145,15 @@ class ShardSource:
             self.faults += [f"{shard}: {fault}" for fault in faults]
         self.sizes = [len(entries) for entries in self.entries]
         if not sum(self.sizes):
-            raise DataError(f"{self.name}: the shards hold no samples" + "".join(f"; {x}" for x in self.faults[:1]))
-        _known_columns(data)
+            first_fault = f"; {self.faults[0]}" if self.faults else ""
+            raise DataError(f"{self.name}: the shards contain no samples{first_fault}")
+        _check_columns(data)
         self._orders: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
         self._open: OrderedDict[int, tuple[contextlib.ExitStack, BinaryIO]] = OrderedDict()
         self._opener = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": OrderedDict()}  # for workers that are not forked
+        return self.__dict__ | {"_open": OrderedDict()}  # open files cannot be pickled for spawned workers
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -158,7 +163,7 @@ class ShardSource:
         shard, at = (int(x) for x in self._order(epoch)[place])
         entry, stream = self.entries[shard][at], self._stream(shard)
         try:
-            row = {**EMPTY_ROW, **entry.describe(stream)}  # a sample's JSON leaves out empty columns
+            row = {**EMPTY_ROW, **entry.describe(stream)}  # KEY.json omits empty columns
             key = f"{self.shards[shard]}/{entry.key}"
             captions = captions_of(row, self.data)
             if "mel" in entry.members:
@@ -173,7 +178,7 @@ class ShardSource:
             raise DataError(f"{self.shards[shard]}/{entry.key}: {error}") from None
 
     def values(self, column: str) -> set[str]:
-        """Return every value of a column; reads the JSON of every sample."""
+        """Return all values of a column. Reads the JSON of every sample."""
         return {
             value
             for shard, entries in enumerate(self.entries)
@@ -182,7 +187,10 @@ class ShardSource:
         }
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
-        """(samples, 2) of shard and place: shards shuffled, `mix` at a time, their samples shuffled together."""
+        """Return the order of an epoch as (samples, 2): the shard and the index within the shard.
+
+        Shards are shuffled, and the samples of each group of `shard_mix` shards are shuffled together.
+        """
         if epoch not in self._orders:
             random = generator(self.seed, ORDER, epoch, _salt(self.name))
             shards = random.permutation(len(self.shards))
@@ -197,7 +205,7 @@ class ShardSource:
         return self._orders[epoch]
 
     def _stream(self, shard: int) -> BinaryIO:
-        if self._opener != os.getpid():  # forked: the parent's files share one position with it
+        if self._opener != os.getpid():  # forked: open files share their position with the parent process
             self._open, self._opener = OrderedDict(), os.getpid()
         if shard not in self._open:
             stack = contextlib.ExitStack()
@@ -210,7 +218,7 @@ class ShardSource:
 
 
 class WorldSource:
-    """Items of a world (`aural.data.worlds`); item `number` is a function of the world's options and the number."""
+    """The items of a world (`aural.data.worlds`). An item is a function of the world's options and its number."""
 
     def __init__(self, name: str, world: World, audio: AudioConfig | None) -> None:
         self.name, self.world, self.audio = name, world, audio
@@ -220,7 +228,7 @@ class WorldSource:
         return len(self.world)
 
     def values(self, column: str) -> set[str]:
-        """Return the classes that can occur; other columns of a world have no fixed set of values."""
+        """Return the classes that can occur in items. Other columns of a world have no fixed set of values."""
         if column == "classes":
             return set(self.labels)
         raise ConfigError(f'{self.name}: scenes have no list of values for "{column}"; use the column "classes"')
@@ -237,13 +245,13 @@ class WorldSource:
         )
 
     def _window(self, item: WorldItem) -> FloatArray | None:
-        """Return the first window of the item's wave, filled when it is shorter."""
+        """Return the first window of the item's wave, repeated or padded if it is shorter."""
         if item.wave is None or self.audio is None:
             return None
         rate = self.audio.sample_rate_hz
         if item.sample_rate_hz != rate:
             raise ConfigError(
-                f"{self.name}: its sounds have {item.sample_rate_hz} Hz and the model takes {rate} Hz; set the rate in "
+                f"{self.name}: its sounds have {item.sample_rate_hz} Hz but the model needs {rate} Hz; set the rate in "
                 "the options of the world"
             )
         length = round(self.audio.window_s * rate)
@@ -252,7 +260,7 @@ class WorldSource:
 
 
 class SceneSource(WorldSource):
-    """Scenes mixed from a manifest's named clips, by default at the model's rate and as long as its window."""
+    """Scenes mixed from the labeled clips of a manifest, by default with the model's rate and window length."""
 
     def __init__(self, config: SourceConfig, audio: AudioConfig) -> None:
         defaults = {"sample_rate_hz": audio.sample_rate_hz, "duration_s": (audio.window_s, audio.window_s)}
@@ -265,7 +273,8 @@ class SceneSource(WorldSource):
 def answer(facts: Mapping[str, Any], column: str) -> Any:
     """Return the value of a column of the facts, or of a key of its meta JSON ("meta.pitch").
 
-    Raises DataError for a column that the facts do not have.
+    Raises:
+        DataError: the facts have no such column.
     """
     name, _, key = column.partition(".") if column.startswith("meta.") else (column, "", "")
     if name not in facts:
@@ -279,18 +288,26 @@ def answer(facts: Mapping[str, Any], column: str) -> Any:
 
 
 def listed(value: Any) -> list[str]:
-    """Return a value as a list of strings: a list as it is, anything else as its one element."""
+    """Return a list or tuple as a list of strings, and any other value as a list of one string."""
     return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def window(
     sound: Any, row: Mapping[str, Any], audio: AudioConfig, crop: str, random: np.random.Generator
 ) -> FloatArray:
-    """A window (T,) of the clip at the model's rate: cut at random (or first, or center), or filled when shorter."""
+    """Read a window (T,) of a clip at the model's rate.
+
+    A longer clip is cropped, and a shorter one is repeated or padded as `audio.shorter` specifies.
+
+    sound: Path or binary stream.
+    row: Manifest row of the clip, for its start and duration.
+    crop: "random", "first" or "center".
+    """
     rate, seconds = audio.sample_rate_hz, audio.window_s
     length = round(seconds * rate)
     start_s, duration_s = float(row.get("start_s") or 0.0), float(row.get("duration_s") or 0.0)
-    if duration_s > seconds + 1.0:  # read only what is used; half a second around it keeps the filter's edges away
+    # Read only the window, with a margin of 0.5 s on both sides against edge effects of the resampling filter.
+    if duration_s > seconds + 1.0:
         at_s = _offset(duration_s - seconds, crop, random)
         before_s = min(0.5, at_s)
         clip = read(sound, sample_rate_hz=rate, mono=True, start_s=start_s + at_s - before_s, duration_s=seconds + 1.0)
@@ -305,49 +322,54 @@ def window(
 
 
 def _offset(room: float, crop: str, random: np.random.Generator) -> float:
-    return 0.0 if crop == "first" else room / 2 if crop == "center" else float(random.uniform(0, room))
+    if crop == "first":
+        return 0.0
+    return room / 2 if crop == "center" else float(random.uniform(0, room))
 
 
 def captions_of(row: Mapping[str, Any], data: DataConfig) -> list[str]:
-    """All captions in the chosen columns; the template's where there is none and it can be filled."""
-    found: list[str] = []
+    """Return the captions in the columns `data.captions`, without duplicates.
+
+    If there are none and the row has a label, fill `data.template` with it.
+    """
+    captions: list[str] = []
     for column in data.captions:
         value = row.get(column) or ()
-        found += [value] if isinstance(value, str) else [text for text in value if text]
-    if not found and data.template:
+        captions += [value] if isinstance(value, str) else [text for text in value if text]
+    if not captions and data.template:
         label = row.get("label") or row.get("class_name") or ""
-        found = [data.template.replace("{label}", label)] if label else []
-    return list(dict.fromkeys(found))
+        captions = [data.template.replace("{label}", label)] if label else []
+    return list(dict.fromkeys(captions))
 
 
-def _known_columns(data: DataConfig) -> None:
+def _check_columns(data: DataConfig) -> None:
     for column in data.captions:
         if column not in COLUMNS:
             raise DataError(f'data.captions: a manifest has no column "{column}"; {near_miss(column, COLUMNS)}')
 
 
-def _all_there(manifest: Manifest, name: str) -> None:
+def _check_files(manifest: Manifest, name: str) -> None:
     paths = dict.fromkeys(manifest.column("path")[:CHECKED_FILES])
     missing = [path for path in paths if not (manifest.folder / path).is_file()]
     if missing:
         raise DataError(
-            f"{name}: {len(missing)} of {len(paths)} sound files are missing, first {missing[0]}; "
-            "put them beside the manifest or take their rows out"
+            f"{name}: {len(missing)} of {len(paths)} sound files are missing, the first is {missing[0]}; "
+            "restore them or remove their rows from the manifest"
         )
 
 
-def _all_captioned(manifest: Manifest, data: DataConfig, name: str) -> None:
+def _check_captions(manifest: Manifest, data: DataConfig, name: str) -> None:
     columns = [*data.captions, "label", "class_name"]
     table = manifest.table.select(list(dict.fromkeys(["path", *columns])))
     rows = (row for batch in table.to_batches(max_chunksize=4096) for row in batch.to_pylist())
     bare = [row["path"] for row in rows if not captions_of(row, data)]
     if bare:
         raise DataError(
-            f"{name}: {len(bare)} of {len(manifest)} rows have no caption in {', '.join(data.captions)}, first "
-            f'{bare[0]}; name other columns in data.captions or give data.template ("the sound of {{label}}")'
+            f"{name}: {len(bare)} of {len(manifest)} rows have no caption in {', '.join(data.captions)}, the first is "
+            f'{bare[0]}; name other columns in data.captions or set data.template ("the sound of {{label}}")'
         )
 
 
 def _salt(name: str) -> int:
-    """A number from the last part of a location, so that sources differ and a moved folder keeps its order."""
+    """Return a hash of the file or folder name, so that sources differ and a moved folder keeps its order."""
     return zlib.crc32(Path(name).name.encode())

@@ -1,4 +1,4 @@
-"""Six readers turn a download in its published folder layout into items; the cards say which and how."""
+"""Six readers that convert downloads in their published folder layout to items, as configured by dataset cards."""
 
 from aural.data.readers import csv_tables, folder, jsonl
 from aural.data.readers.base import Event, Item, Reader

@@ -1,7 +1,7 @@
-"""What every reader shares: from the records of a table to items (clips with labels, captions, events) by templates.
+"""The base class of readers: convert the records of a table to items (clips with labels, captions, events).
 
-A reader gives records (`records`); everything else (which file a record means, its labels, captions, split, group) is
-said by templates in the card, so a new data set needs no code.
+A reader yields records (`records`). Templates in the card specify everything else: the file of a record, its labels,
+captions, split and group. A new data set therefore needs no code.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from aural.data.readers.template import Record, fill, pieces, value
 
 T = TypeVar("T")
 
-PLAIN_END = ("", "", "", "")  # nothing behind the last field of a template
-PYTHON_LIST = "python-list"  # separator of fields that hold a list in Python's notation
+PLAIN_END = ("", "", "", "")  # the last piece of a template that ends with a field
+PYTHON_LIST = "python-list"  # separator for fields that contain a Python list literal
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A labeled stretch of a clip, in seconds from its start."""
+    """A labeled interval of a clip, in seconds from its start."""
 
     onset_s: float
     offset_s: float
@@ -40,10 +40,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One clip of a data set as its tables describe it."""
+    """One clip of a data set, as described by its tables."""
 
-    wanted: str  # the first path that the card's template gives
-    path: str  # the file that is there, relative to the root; "" where none is
+    wanted: str  # the first path that the card's templates give
+    path: str  # the existing file, relative to the root, or "" if there is none
     split: str
     labels: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Item:
     meta: tuple[tuple[str, str], ...] = ()
 
     def joined(self, other: Item) -> Item:
-        """Two records of one clip as one item: labels, captions and events follow each other without repetition."""
+        """Return this item with the labels, captions, events and metadata of `other` appended, without duplicates."""
         return dataclasses.replace(
             self,
             labels=_union(self.labels, other.labels),
@@ -68,17 +68,20 @@ class Item:
 
 
 class Reader(Config):
-    """Parameters that every reader knows; texts in braces are fields of its records (see `template`)."""
+    """Base class of readers, with the parameters that all of them have.
+
+    Strings may be templates: names in braces are fields of the record (see `template`).
+    """
 
     kind: ClassVar[str]
 
-    split: str  # "train", or "{split|splits}"; a record whose split is "" is passed over
-    audio: tuple[str, ...] = ()  # where the sound lies, the first that exists; suffix optional, `**/` = any folder
+    split: str  # "train", or "{split|splits}"; records whose split is "" are skipped
+    audio: tuple[str, ...] = ()  # paths of the sound, the first that exists; suffix optional, `**/` = any folder
     extract: dict[str, str] = Field(default_factory=dict)  # field -> regex whose named groups become fields
-    keep: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # only records whose field has one of the values
+    keep: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # field -> values; other records are skipped
     label: str = ""
     separator: str = ""  # splits the label into several; "python-list" for "['a', 'b']"
-    names: str = ""  # table that turns each label into its name
+    names: str = ""  # table that maps each label to its name
     captions: tuple[str, ...] = ()
     onset_s: str = ""
     offset_s: str = ""
@@ -90,7 +93,7 @@ class Reader(Config):
     license: str = ""
     meta: dict[str, str] = Field(default_factory=dict)
     tables: dict[str, Lookup] = Field(default_factory=dict)
-    optional: bool = False  # published apart: when its table is not there, the rest is read
+    optional: bool = False  # published separately: if its table is missing, only the other parts are read
 
     @field_validator("extract")
     @classmethod
@@ -102,47 +105,51 @@ class Reader(Config):
     @property
     @abstractmethod
     def anchor(self) -> str:
-        """A glob of what must be there for this part to be read: its table, or its sounds."""
+        """Glob of the files that this part requires: its table, or its sounds."""
 
     @abstractmethod
     def records(self, files: Files) -> Iterator[tuple[str, Record]]:
-        """(where it stands, fields) of each record in file order; where: "esc50.csv: line 7"."""
+        """Yield (position, fields) of each record in file order. A position is for example "esc50.csv: line 7"."""
 
     def needs(self) -> Iterator[str]:
-        """Globs of all tables that this part reads."""
+        """Yield the globs of all tables that this part reads."""
         yield self.anchor
         for table in self.tables.values():
             yield from table.needs()
 
     def items(self, files: Files) -> Iterator[Item]:
-        """The clips, one item each, in the order of their first record."""
+        """Yield one item per clip, in the order of their first records.
+
+        Raises:
+            DataError: a table is missing, or a record is invalid; the message gives the file and line.
+        """
         tables = Tables(self.tables, files)
-        found: dict[str, Item] = {}
+        items: dict[str, Item] = {}
         for where, record in self.records(files):
             try:
                 if (item := self._item(record, files, tables)) is not None:
                     key = item.path or item.wanted
-                    found[key] = found[key].joined(item) if key in found else item
+                    items[key] = items[key].joined(item) if key in items else item
             except DataError as error:
                 raise DataError(f"{files.root / where}: {error}") from None
-        yield from found.values()
+        yield from items.values()
 
     def _item(self, record: Record, files: Files, tables: Tables) -> Item | None:
         for name, pattern in self.extract.items():
             text = str(value(name, record))
             if (match := compiled(pattern).search(text)) is None:
-                raise DataError(f'"{text}" is not of the form {pattern}')
-            record |= {key: found or "" for key, found in match.groupdict().items()}
-        for name, kept in self.keep.items():
-            if str(value(name, record)) not in kept:
+                raise DataError(f'"{text}" does not match {pattern}')
+            record |= {key: group or "" for key, group in match.groupdict().items()}
+        for name, accepted in self.keep.items():
+            if str(value(name, record)) not in accepted:
                 return None
 
-        def say(template: str) -> str:
+        def filled(template: str) -> str:
             return fill(template, record, tables.translate).strip() if template else ""
 
-        if not (split := say(self.split)):
+        if not (split := filled(self.split)):
             return None
-        paths = map(say, self.audio)
+        paths = map(filled, self.audio)
         wanted = next(paths)
         labels = self._labels(record, tables)
         return Item(
@@ -150,21 +157,21 @@ class Reader(Config):
             path=files.sound([wanted]) or files.sound(paths),
             split=split,
             labels=labels if not self.onset_s else tuple(dict.fromkeys(labels)),
-            captions=tuple(text for text in map(say, self.captions) if text),
-            events=self._events(record, labels, say),
-            fold=say(self.fold),
-            group=say(self.group),
-            speaker=say(self.speaker),
-            language=say(self.language),
-            transcript=say(self.transcript),
-            license=say(self.license),
-            meta=tuple((key, text) for key, template in self.meta.items() if (text := say(template))),
+            captions=tuple(text for text in map(filled, self.captions) if text),
+            events=self._events(record, labels, filled),
+            fold=filled(self.fold),
+            group=filled(self.group),
+            speaker=filled(self.speaker),
+            language=filled(self.language),
+            transcript=filled(self.transcript),
+            license=filled(self.license),
+            meta=tuple((key, text) for key, template in self.meta.items() if (text := filled(template))),
         )
 
     def _labels(self, record: Record, tables: Tables) -> tuple[str, ...]:
         if not self.label:
             return ()
-        (before, name, table, form), *rest = pieces(self.label)  # a label that is one field may be a list of texts
+        (before, name, table, form), *rest = pieces(self.label)  # a label that is one field may be a list of strings
         raw = value(name, record) if name and not (before or table or form) and rest == [PLAIN_END] else None
         if isinstance(raw, list):
             parts = [str(part) for part in raw]
@@ -174,23 +181,23 @@ class Reader(Config):
         names = (tables.translate(self.names, part.strip()) if self.names else part.strip() for part in parts)
         return tuple(name for name in names if name)
 
-    def _events(self, record: Record, labels: tuple[str, ...], say: Any) -> tuple[Event, ...]:
-        if not (self.onset_s and labels and say(self.onset_s)):
+    def _events(self, record: Record, labels: tuple[str, ...], filled: Any) -> tuple[Event, ...]:
+        if not (self.onset_s and labels and filled(self.onset_s)):
             return ()
-        onset, offset = (seconds(say(template)) for template in (self.onset_s, self.offset_s))
+        onset, offset = (seconds(filled(template)) for template in (self.onset_s, self.offset_s))
         if not 0 <= onset <= offset:
-            raise DataError(f"onset {onset} s and offset {offset} s are not in order")
+            raise DataError(f"onset {onset} s and offset {offset} s must satisfy 0 <= onset <= offset")
         return tuple(Event(onset, offset, label) for label in labels)
 
 
 @lru_cache(maxsize=256)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression, compiled once."""
+    """Compile a regular expression, with caching."""
     return re.compile(pattern)
 
 
 def seconds(text: str) -> float:
-    """A time in seconds from its text."""
+    """Parse a time in seconds."""
     try:
         return float(text)
     except ValueError:
@@ -198,17 +205,17 @@ def seconds(text: str) -> float:
 
 
 def python_list(text: str) -> list[str]:
-    """The texts of a list in Python's notation; an empty text is an empty list."""
+    """Parse a Python list literal as strings; an empty string gives an empty list."""
     try:
         return [str(part) for part in ast.literal_eval(text or "[]")]
     except (ValueError, SyntaxError, TypeError):
         raise DataError(f'"{text[:60]}" is not a list') from None
 
 
-def check_split(split: str, known: tuple[str, ...]) -> str:
-    """The split if it is known."""
-    if split not in known:
-        raise DataError(f'unknown split "{split}"; {near_miss(split, known)}')
+def check_split(split: str, allowed: tuple[str, ...]) -> str:
+    """Return the split, or raise DataError if it is not one of the allowed splits."""
+    if split not in allowed:
+        raise DataError(f'unknown split "{split}"; {near_miss(split, allowed)}')
     return split
 
 

@@ -1,7 +1,7 @@
 """Readers of tables: `class-csv`, `multi-label-csv`, `timed-events`, `caption-csv`.
 
-They read the same tables (csv, tsv, or lines taken apart by a regular expression) and differ in what a row must say:
-one label, several, a label with its times, or captions. Rows of one clip become one item.
+All of them read tables in csv, tsv, or lines parsed with a regular expression. They differ in the content of a row: one
+label, several labels, a label with its times, or captions. The rows of a clip become one item.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from aural.data.readers.template import Record
 
 
 class TableReader(Reader):
-    """Where the table lies and how it is written; each row is a record, with `table` for the path of its table."""
+    """Base class of readers of tables. Each row is a record, and its field `table` is the path of the table."""
 
     required: ClassVar[tuple[str, ...]] = ("audio",)
-    file: str  # the table; a glob where there are several
+    file: str  # path of the table, or a glob for several tables
     delimiter: str = ","
-    columns: tuple[str, ...] = ()  # for tables without header
-    comment: str = ""  # lines that begin so are no rows
+    columns: tuple[str, ...] = ()  # column names of tables without a header
+    comment: str = ""  # prefix of lines to skip
     quotes: bool = True
     header_rows: int = 1
     skip_rows: int = 0
@@ -34,7 +34,7 @@ class TableReader(Reader):
     line: str = ""  # regex with named groups, for tables that are not csv
 
     @model_validator(mode="after")
-    def _said(self) -> TableReader:
+    def _check_required(self) -> TableReader:
         for name in self.required:
             if not getattr(self, name):
                 raise ConfigError(f'reader "{self.kind}" needs the key "{name}"')
@@ -63,7 +63,7 @@ class TableReader(Reader):
 
 @READERS.register("class-csv")
 class ClassCsv(TableReader):
-    """One row, one clip, one label."""
+    """A reader of tables with one clip and one label per row."""
 
     kind: ClassVar[str] = "class-csv"
     required: ClassVar[tuple[str, ...]] = ("audio", "label")
@@ -71,7 +71,7 @@ class ClassCsv(TableReader):
 
 @READERS.register("multi-label-csv")
 class MultiLabelCsv(TableReader):
-    """Several labels a clip: in one field (`separator`), or one row each."""
+    """A reader of tables with several labels per clip, in one field (`separator`) or one per row."""
 
     kind: ClassVar[str] = "multi-label-csv"
     required: ClassVar[tuple[str, ...]] = ("audio", "label")
@@ -79,7 +79,7 @@ class MultiLabelCsv(TableReader):
 
 @READERS.register("timed-events")
 class TimedEvents(TableReader):
-    """One row, one labeled stretch of a clip; a row without onset says that the clip has none."""
+    """A reader of tables with one labeled interval per row. A row without an onset marks a clip without events."""
 
     kind: ClassVar[str] = "timed-events"
     required: ClassVar[tuple[str, ...]] = ("audio", "label", "onset_s", "offset_s")
@@ -87,7 +87,7 @@ class TimedEvents(TableReader):
 
 @READERS.register("caption-csv")
 class CaptionCsv(TableReader):
-    """Captions in one or several columns, or one row each."""
+    """A reader of tables with captions, in one or several columns or one per row."""
 
     kind: ClassVar[str] = "caption-csv"
     required: ClassVar[tuple[str, ...]] = ("audio", "captions")

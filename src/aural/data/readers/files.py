@@ -1,4 +1,4 @@
-"""The files of a download: what lies in a folder, and which file a card's template means."""
+"""List the files of a download, and resolve the paths in card templates to existing files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ AUDIO: Final = frozenset(
     f".{end}"
     for end in "wav flac ogg oga opus mp3 m4a aac mp4 webm mkv aif aiff aifc au wma".split()  # noqa: SIM905
 )
-DEPTH: Final = 2  # how many folders above the data a user may point at
+DEPTH: Final = 2  # levels that the folder given by a user may be above the data
 
 
 class Files:
-    """All files below `root` by relative path with forward slashes; hidden files and `__MACOSX` are passed over."""
+    """The files below `root`, as relative paths with forward slashes. Hidden files and `__MACOSX` are skipped."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -33,7 +33,7 @@ class Files:
 
     @cached_property
     def audio(self) -> tuple[str, ...]:
-        """The sound files, sorted."""
+        """Paths of the sound files, sorted."""
         return tuple(path for path in self.sizes if suffix(path) in AUDIO)
 
     @cached_property
@@ -48,24 +48,24 @@ class Files:
         return names
 
     def glob(self, pattern: str) -> list[str]:
-        """Paths that match: `*` within one folder, `**/` across any number of folders."""
-        if not any(sign in pattern for sign in "*?["):
+        """Return the matching paths. `*` matches within one folder, `**/` matches any number of folders."""
+        if not any(character in pattern for character in "*?["):
             return [pattern] if pattern in self else []
         match = glob_pattern(pattern).fullmatch
         return [path for path in self.sizes if match(path)]
 
     def sound(self, wanted: Iterable[str]) -> str:
-        """The sound file that one of the wanted paths means, or "".
+        """Return the existing sound file for the first of the wanted paths that has one, or "".
 
-        A path may leave its suffix out, may name another container than the one on disk (a .wav kept as .flac), and
-        `**/` stands for any folder.
+        The suffix of a path is optional and may differ from the file on disk (a .wav stored as .flac). A leading `**/`
+        matches any folder.
         """
         for path in wanted:
             if path.startswith("**/"):
                 stem = strip(path[3:])
-                for found in self._names.get(stem.rpartition("/")[2], ()):
-                    if strip(found) == stem or strip(found).endswith("/" + stem):
-                        return found
+                for candidate in self._names.get(stem.rpartition("/")[2], ()):
+                    if strip(candidate) == stem or strip(candidate).endswith("/" + stem):
+                        return candidate
             elif path in self:
                 return path
             elif other := self._stems.get(path) or self._stems.get(strip(path)):
@@ -74,16 +74,19 @@ class Files:
 
 
 def find_root(folder: str | Path, anchors: Iterable[str]) -> Files:
-    """The files of the folder that holds all anchors (glob patterns): `folder` itself or one up to two levels below.
+    """Return the files of the folder that contains all anchors: `folder` or a folder up to two levels below it.
 
-    Archives unpack into a folder of their own, and users point above or into it; where nothing fits, `folder` itself.
+    Archives often unpack into a separate folder, and users may give that folder or one above it. If no folder contains
+    all anchors, return the files of `folder`.
+
+    anchors: Glob patterns.
     """
     files = Files(folder)
-    fitting: set[str] | None = None
+    candidates: set[str] | None = None
     for pattern in map(glob_pattern, anchors):
-        found = {above for path in files.sizes for above in _above(path) if pattern.fullmatch(path[len(above) :])}
-        fitting = found if fitting is None else fitting & found
-    root = min(fitting or {""}, key=lambda above: (above.count("/"), above))
+        matching = {above for path in files.sizes for above in _above(path) if pattern.fullmatch(path[len(above) :])}
+        candidates = matching if candidates is None else candidates & matching
+    root = min(candidates or {""}, key=lambda above: (above.count("/"), above))
     if root:
         files.root /= root
         files.sizes = {path[len(root) :]: size for path, size in files.sizes.items() if path.startswith(root)}
@@ -92,31 +95,31 @@ def find_root(folder: str | Path, anchors: Iterable[str]) -> Files:
 
 @lru_cache(maxsize=256)
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression in which `*` and `?` stop at slashes."""
+    """Compile a glob to a regular expression in which `*` and `?` do not match slashes."""
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]*\])", pattern)
-    signs = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(signs.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts))
+    wildcards = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(wildcards.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts))
 
 
 def ignored(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a path matches one of the card's patterns; here `*` crosses slashes."""
+    """Return whether a path matches one of the patterns; here `*` also matches slashes."""
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def suffix(path: str) -> str:
-    """The suffix in small letters: ".wav"; "" where there is none."""
+    """Return the suffix in lower case (".wav"), or "" if there is none."""
     at = path.rfind(".")
     return path[at:].lower() if at > path.rfind("/") else ""
 
 
 def strip(path: str) -> str:
-    """The path without its suffix where that is one of a sound file ("Y1_30.000" stays whole)."""
+    """Return the path without its suffix if that is the suffix of a sound file ("Y1_30.000" is unchanged)."""
     end = suffix(path)
     return path[: -len(end)] if end in AUDIO else path
 
 
 def _above(path: str) -> list[str]:
-    """The folders that hold a path, outermost first: "", "a/", "a/b/"."""
+    """Return the folders above a path, outermost first: "", "a/", "a/b/"."""
     parts = path.split("/")[:-1][:DEPTH]
     return ["", *("/".join(parts[: n + 1]) + "/" for n in range(len(parts)))]
 
@@ -130,4 +133,4 @@ def _walk(root: Path) -> Iterator[tuple[str, int]]:
                 try:
                     yield (name if at == "." else f"{at}/{name}"), os.stat(os.path.join(folder, name)).st_size
                 except OSError:
-                    continue  # a dangling link: not there
+                    continue  # a dangling link

@@ -1,4 +1,4 @@
-"""Reader `folder-per-class`: the sounds themselves; folders and file names say the rest."""
+"""Reader `folder-per-class`: data sets without tables, described by their folder and file names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aural.data.readers.template import Record
 
 @READERS.register("folder-per-class")
 class FolderPerClass(Reader):
-    """Every sound file that `glob` names is a clip.
+    """A reader of sound files: each file that matches `glob` is a clip.
 
-    Fields: path ("train/dog/1.wav"), stem ("train/dog/1"), name ("1.wav"), title ("1"), folder ("dog"), and what
-    `extract` finds in them.
+    Fields: path ("train/dog/1.wav"), stem ("train/dog/1"), name ("1.wav"), title ("1"), folder ("dog"), and the groups
+    that `extract` matches in them.
     """
 
     kind: ClassVar[str] = "folder-per-class"

@@ -1,4 +1,4 @@
-"""Reader `jsonl`: records in JSON lines, JSON, YAML, or a pickle of plain values."""
+"""Reader `jsonl`: records in JSON lines, JSON, YAML, or pickles of plain values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from aural.data.readers.template import Record
 
 @READERS.register("jsonl")
 class Jsonl(Reader):
-    """A list of mappings, or a mapping whose keys become the field `key` and whose plain values the field `value`.
+    """A reader of a list of mappings, or of a mapping of records.
 
-    `at` is the way to it ("data"); `each` names a list inside a record whose entries become records of their own, with
-    the fields of the outer one beside theirs.
+    In a mapping, each key becomes the field `key`, and a value that is not a mapping becomes the field `value`. `at` is
+    the dotted path of the list or mapping in the file ("data"). `each` is the name of a list inside a record: each of
+    its entries becomes a record that also has the fields of the outer record.
     """
 
     kind: ClassVar[str] = "jsonl"
@@ -32,7 +33,7 @@ class Jsonl(Reader):
     each: str = ""
 
     @model_validator(mode="after")
-    def _said(self) -> Jsonl:
+    def _check_required(self) -> Jsonl:
         if not self.audio:
             raise ConfigError('reader "jsonl" needs the key "audio"')
         return self
@@ -53,31 +54,31 @@ class Jsonl(Reader):
                     continue
                 inner = record.pop(self.each, None)
                 if not isinstance(inner, list):
-                    raise DataError(f'{files.root / where}: holds no list "{self.each}"')
+                    raise DataError(f'{files.root / where}: has no list "{self.each}"')
                 for fields in inner:
                     yield where, record | dict(fields)
 
     def _entries(self, path: Path) -> Iterator[Any]:
-        found = _load(path)
+        content = _load(path)
         for step in filter(None, self.at.split(".")):
-            if not isinstance(found, dict) or step not in found:
-                known = found if isinstance(found, dict) else ()
-                raise DataError(f'{path}: holds no "{step}"; {near_miss(step, map(str, known))}')
-            found = found[step]
-        if isinstance(found, dict):
-            for key, entry in found.items():
+            if not isinstance(content, dict) or step not in content:
+                keys = content if isinstance(content, dict) else ()
+                raise DataError(f'{path}: has no "{step}"; {near_miss(step, map(str, keys))}')
+            content = content[step]
+        if isinstance(content, dict):
+            for key, entry in content.items():
                 yield {"key": str(key)} | (entry if isinstance(entry, dict) else {"value": entry})
-        elif isinstance(found, list):
-            yield from found
+        elif isinstance(content, list):
+            yield from content
         else:
-            raise DataError(f"{path}: holds {type(found).__name__}, expected a list or a mapping")
+            raise DataError(f"{path}: contains {type(content).__name__}, expected a list or a mapping")
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads lists, mappings, texts and numbers; a pickle that names any class or function is refused, not run."""
+    """An unpickler of lists, mappings, strings and numbers that rejects every class and function without calling it."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise DataError(f"names {module}.{name}; only pickles of plain texts and numbers are read")
+        raise DataError(f"contains {module}.{name}; only pickles of plain strings and numbers are supported")
 
 
 def _load(path: Path) -> Any:
@@ -97,7 +98,8 @@ def _load(path: Path) -> Any:
                 with path.open("rb") as stream:
                     return _PlainUnpickler(stream, encoding="latin1").load()
             case other:
-                raise DataError(f"a {other or 'file without suffix'} is not read; known: .jsonl .json .yaml .pkl")
+                suffixes = ".jsonl .json .yaml .yml .pkl .pickle"
+                raise DataError(f"{other or 'a file without suffix'} is not supported; use one of {suffixes}")
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (ValueError, pickle.UnpicklingError, EOFError, OSError) as error:

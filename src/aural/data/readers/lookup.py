@@ -1,4 +1,4 @@
-"""Tables that turn a code into a word or a file into its split: written in the card, or published beside the data."""
+"""Lookup tables, for example from code to label or from file to split, in the card or published with the data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aural.data.readers.template import value
 
 
 class Lookup(Config):
-    """One table, in one of three forms.
+    """A lookup table from key to value, in one of three forms.
 
-    - `values`: the pairs themselves;
-    - `file`: a published csv or tsv with the columns `key` and `value`, or any text in which the regular expression
-      `pattern` finds the groups key and value;
-    - `lists`: word -> published file that lists the keys of that word, one a line (split lists).
+    - `values`: the pairs in the card;
+    - `file`: a published csv or tsv, with the names of its columns in `key` and `value`, or any text file in which the
+      regular expression `pattern` matches the groups key and value;
+    - `lists`: value -> published file that lists the keys of that value, one per line (split lists).
 
-    `default` is the word of a key that is nowhere; without it such a key is an error.
+    `default` is the value of all other keys; without a default, another key is an error.
     """
 
     values: dict[str, str] = Field(default_factory=dict)
@@ -39,21 +39,21 @@ class Lookup(Config):
     @model_validator(mode="after")
     def _one_form(self) -> Lookup:
         if sum(map(bool, (self.values, self.file, self.lists))) != 1:
-            raise ConfigError("a table has one of values, file, lists")
+            raise ConfigError("a table needs exactly one of the keys values, file, lists")
         return self
 
     def needs(self) -> Iterator[str]:
-        """Globs of the published files."""
+        """Yield the globs of the published files."""
         yield from (path for path in (self.file, *self.lists.values()) if path)
 
     def pairs(self, files: Files) -> dict[str, str]:
-        """Key -> word."""
+        """Return the table as a mapping from key to value."""
         if self.values:
             return self.values
         if self.key:
             rows = records(files, self.file, self.delimiter, self.columns)
             return {value(self.key, record): value(self.value, record) for _, record in rows}
-        listed = {key: word for word, path in self.lists.items() for key, _ in self._matches(files, path)}
+        listed = {key: entry for entry, path in self.lists.items() for key, _ in self._matches(files, path)}
         return listed or dict(self._matches(files, self.file))
 
     def _matches(self, files: Files, glob: str) -> Iterator[tuple[str, str]]:
@@ -63,20 +63,25 @@ class Lookup(Config):
 
 
 class Tables:
-    """The tables of one reader, each read when it is first asked."""
+    """The lookup tables of one reader, each read at its first use."""
 
     def __init__(self, lookups: dict[str, Lookup], files: Files) -> None:
         self._lookups, self._files = lookups, files
         self._read: dict[str, dict[str, str]] = {}
 
     def translate(self, name: str, key: str) -> str:
-        """The word for `key` in table `name`."""
+        """Return the value of `key` in table `name`.
+
+        Raises:
+            ConfigError: the card has no such table.
+            DataError: the table has neither the key nor a default.
+        """
         if name not in self._read:
             if name not in self._lookups:
                 raise ConfigError(f'the card has no table "{name}"; {near_miss(name, self._lookups)}')
             self._read[name] = self._lookups[name].pairs(self._files)
         default: Any = self._lookups[name].default
-        word = self._read[name].get(key, default)
-        if word is None:
+        entry = self._read[name].get(key, default)
+        if entry is None:
             raise DataError(f'"{key}" is not in table "{name}"; {near_miss(key, self._read[name])}')
-        return str(word)
+        return str(entry)

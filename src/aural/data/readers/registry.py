@@ -1,4 +1,4 @@
-"""The readers by exact name."""
+"""The registry of readers, by exact name."""
 
 from __future__ import annotations
 

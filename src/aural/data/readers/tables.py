@@ -1,4 +1,4 @@
-"""Published tables as records: csv and tsv with or without header, and lines that a regular expression takes apart."""
+"""Read published tables as records: csv and tsv with or without header, and lines that match a regular expression."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ def records(
     skip_rows: int = 0,
     encoding: str = "utf-8-sig",
 ) -> Iterator[tuple[str, Record]]:
-    """Rows of each table that the glob names, as ("table.csv: line 7", fields).
+    """Yield the rows of each table that matches the glob `pattern`, as ("table.csv: line 7", fields).
 
-    `columns` names the fields of a table without header; several header rows join by a dot ("track.title").
+    columns: Field names of tables without a header.
+    comment: Prefix of lines to skip; "" for none.
+    quotes: Whether fields may be quoted.
+    header_rows: Number of header rows; the names of several rows are joined by a dot ("track.title").
+    skip_rows: Number of rows to skip after the header.
+
+    Raises:
+        DataError: no table matches, a row has too many fields, or a table cannot be read.
     """
     for path in tables(files, pattern):
         with (files.root / path).open(encoding=encoding, newline="") as stream:
@@ -38,7 +45,7 @@ def records(
                 elif len(row) > len(names):
                     raise DataError(
                         f"{files.root / path}: line {number} has {len(row)} fields, expected {len(names)}; "
-                        "the table is damaged or not the published one"
+                        "the table is damaged or differs from the published one; get it again"
                     )
                 else:
                     row += [""] * (len(names) - len(row))
@@ -46,7 +53,7 @@ def records(
 
 
 def lines(files: Files, pattern: str, line: str, encoding: str = "utf-8-sig") -> Iterator[tuple[str, Record]]:
-    """Lines that match `line`; its named groups are the fields."""
+    """Yield the lines that match the regular expression `line`; its named groups are the fields."""
     form = re.compile(line)
     for path in tables(files, pattern):
         with (files.root / path).open(encoding=encoding) as stream:
@@ -56,7 +63,7 @@ def lines(files: Files, pattern: str, line: str, encoding: str = "utf-8-sig") ->
 
 
 def tables(files: Files, pattern: str) -> list[str]:
-    """The tables that a glob names; none is an error."""
+    """Return the tables that match a glob; raise DataError if there are none."""
     if not (paths := files.glob(pattern)):
         names = [path for path in files.sizes if path.endswith(pattern[-4:])]
         raise DataError(f"{files.root / pattern}: no such table; {near_miss(pattern, names)}")
@@ -64,7 +71,7 @@ def tables(files: Files, pattern: str) -> list[str]:
 
 
 def decoded(stream: TextIO, path: str) -> Iterator[str]:
-    """Lines of a text file; wrong bytes are an error that names the file."""
+    """Yield the lines of a text file; raise DataError naming the file if its encoding is wrong."""
     try:
         yield from stream
     except UnicodeDecodeError as error:
@@ -72,17 +79,18 @@ def decoded(stream: TextIO, path: str) -> Iterator[str]:
 
 
 def _place(path: str) -> Record:
-    """Where a record's table lies: `table` is its path, `at` the folder with its slash ("" at the root)."""
+    """Return the fields for the location of a table: its path, and its folder with a slash ("" for the root)."""
     return {"table": path, "at": path[: path.rfind("/") + 1]}
 
 
 def _rows(stream: TextIO, path: str, delimiter: str, comment: str, quotes: bool) -> Iterator[tuple[int, list[str]]]:
     plain = decoded(stream, path)
-    wanted = ("\n" if line.startswith(comment) else line for line in plain) if comment else plain  # lines keep count
+    # Comments become empty lines, so that line numbers stay correct.
+    kept = ("\n" if line.startswith(comment) else line for line in plain) if comment else plain
     reader = (
-        csv.reader(wanted, delimiter=delimiter, skipinitialspace=True)
+        csv.reader(kept, delimiter=delimiter, skipinitialspace=True)
         if quotes
-        else csv.reader(wanted, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        else csv.reader(kept, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     )
     try:
         for row in reader:
@@ -95,7 +103,7 @@ def _rows(stream: TextIO, path: str, delimiter: str, comment: str, quotes: bool)
 def _header(rows: Iterable[tuple[int, list[str]]], path: str, count: int) -> list[str]:
     heads = [row for _, row in zip(range(count), (row for _, row in rows), strict=False)] if count else []
     if len(heads) < count:
-        raise DataError(f"{path}: is empty; fetch it again")
+        raise DataError(f"{path}: is empty; download it again")
     if count == 1:
         return [name.strip() for name in heads[0]]
     return [

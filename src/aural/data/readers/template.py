@@ -1,6 +1,6 @@
-"""Templates of cards: `audio/fold{fold}/{file}`, `{start:06d}`, `{emotion|emotions}` (the value looked up in a table).
+"""Fill templates of cards: `audio/fold{fold}/{file}`, `{start:06d}`, `{emotion|emotions}` (looked up in a table).
 
-Only plain field names are replaced: a card is data and cannot reach attributes, indices or code.
+Only field names are replaced, so a card cannot access attributes, indices or code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from aural.core.errors import DataError, near_miss
 
-# One line of a table or one entry of a JSON file: text, or a list of texts, by field name.
+# One line of a table or one entry of a JSON file: field name -> string or list of strings.
 Record: TypeAlias = dict[str, Any]
 Translate: TypeAlias = Callable[[str, str], str]  # (table name, value) -> value
 
@@ -20,7 +20,7 @@ FIELD: Final = re.compile(r"\{([^{}|:]+)(?:\|([\w-]+))?(?::([^{}]*))?\}")
 
 
 def value(name: str, record: Mapping[str, Any]) -> Any:
-    """One field of a record; a missing one is an error that names the near miss."""
+    """Return a field of a record; raise DataError with the most similar field name if it is missing."""
     try:
         return record[name]
     except KeyError:
@@ -48,26 +48,27 @@ def fill(template: str, record: Mapping[str, Any], translate: Translate) -> str:
 
 @lru_cache(maxsize=1024)
 def pieces(template: str) -> tuple[tuple[str, str, str, str], ...]:
-    """A template taken apart once: (text before, field, table, format), the last with the text behind."""
-    found, at = [], 0
+    """Split a template into (preceding text, field, table, format); the last piece is the text after all fields."""
+    parsed = []
+    at = 0
     for match in FIELD.finditer(template):
-        found.append((template[at : match.start()], match[1], match[2] or "", match[3] or ""))
+        parsed.append((template[at : match.start()], match[1], match[2] or "", match[3] or ""))
         at = match.end()
-    return (*found, (template[at:], "", "", ""))
+    return (*parsed, (template[at:], "", "", ""))
 
 
 def formatted(name: str, text: str, form: str) -> str:
-    """`text` in a format: a number as 06d or .3f, letters as `upper` or `lower`."""
+    """Format `text`: a number with a format such as 06d or .3f, or letters with `upper` or `lower`."""
     if form in ("upper", "lower"):
         return text.upper() if form == "upper" else text.lower()
     try:
         return format(int(float(text)) if form.endswith("d") else float(text), form)
     except ValueError:
-        raise DataError(f'column "{name}" holds "{text}", which is not a number as {form} needs') from None
+        raise DataError(f'column "{name}" contains "{text}", but the format {form} needs a number') from None
 
 
 def _text(raw: Any) -> str:
-    """Values of JSON as text; a list is joined by commas."""
+    """Return a JSON value as a string; the elements of a list are joined by commas."""
     if isinstance(raw, list):
         return ", ".join(map(_text, raw))
     return "" if raw is None else str(raw)
