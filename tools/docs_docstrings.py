@@ -1,4 +1,4 @@
-"""Prepare docstrings for the site: an indented formula after a line that ends with ":" becomes a code block."""
+"""Prepare docstrings for the site: formulas after a line that ends with ":" become code blocks, "<" stays visible."""
 
 from __future__ import annotations
 
@@ -29,10 +29,27 @@ def spaced(text: str) -> str:
     return "\n".join(out)
 
 
+def visible(text: str) -> str:
+    """Escape "<" before a letter outside of code, where Markdown would take it for an HTML tag.
+
+    >>> visible("cosine <a, b>")
+    'cosine &lt;a, b>'
+    >>> visible("`<a>`")
+    '`<a>`'
+    """
+    out = []
+    for line in text.split("\n"):
+        if not line.startswith(("    ", ">>>")):
+            parts = line.split("`")
+            line = "`".join(part if i % 2 else re.sub(r"<(?=[A-Za-z/])", "&lt;", part) for i, part in enumerate(parts))
+        out.append(line)
+    return "\n".join(out)
+
+
 class Formulas(griffe.Extension):
-    """Apply `spaced` to every docstring."""
+    """Apply `visible` and `spaced` to every docstring."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite the docstring of one object in place."""
         if obj.docstring is not None:
-            obj.docstring.value = spaced(obj.docstring.value)
+            obj.docstring.value = spaced(visible(obj.docstring.value))

@@ -47,7 +47,7 @@ PACKAGES = {  # the order of the API reference; packages that are not named foll
 GUIDES = {  # section -> files and folders below docs/
     "Guides": ["cli.md", "audio", "encoders", "models.md", "models", "search", "serve"],
     "Training": ["objectives", "train", "corpus.md", "data"],
-    "Evaluation": ["evaluate", "reproduce.md", "reproduce", "bench"],
+    "Evaluation": ["evaluate", "reproduce.md", "reproduce", "reproduced", "bench"],
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -130,9 +130,15 @@ def overview_pages() -> dict[str, str]:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
-    clean = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
+    clean = [[_cell(str(cell)) for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *clean]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Return a text on one line, with "|" escaped outside of code."""
+    parts = " ".join(text.split()).split("`")
+    return "`".join(part if i % 2 else part.replace("|", "\\|") for i, part in enumerate(parts))
 
 
 def first_sentence(text: str | None) -> str:
