@@ -29,7 +29,7 @@ NOT_CONVERTED = frozenset[str](
     {"docs"}
     | {f"src/aural/{name}" for name in ("catalog", "cli", "data")}
     | {f"src/aural/{name}" for name in ("objectives", "recipes", "train", "weights")}
-    | {f"docs/{name}" for name in ("bench", "data", "objectives")}
+    | {f"docs/{name}" for name in ("bench", "objectives")}
     | {"docs/train"}
 )
 

@@ -64,7 +64,7 @@ def test_missing_and_broken_sounds(tmp_path: Path) -> None:
     assert [path for path, _ in made.broken] == ["development/development rain.wav"]
 
 
-def test_a_manifest_stands_above_its_sounds(tmp_path: Path) -> None:
+def test_a_manifest_must_be_above_its_sounds(tmp_path: Path) -> None:
     write(LAYOUTS["sesa"], tmp_path / "data")
     with pytest.raises(DataError, match="in or above the folder of its sounds"):
         collect(cards.card("sesa"), tmp_path / "data", tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""Shards: same bytes for the same manifest, whole or not at all, readable by webdataset, exact at 16 bit."""
+"""Test shards: equal bytes for equal manifests, atomic writes, webdataset compatibility, exactness at 16 bit."""
 
 from __future__ import annotations
 
