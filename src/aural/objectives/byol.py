@@ -10,7 +10,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_rows, widen
 
 
 class ByolConfig(Config):
-    """Whether both views predict each other."""
+    """Options of BYOL: the directions of prediction."""
 
     symmetric: bool = True
     """False: only view a predicts view b, and only `predicted_a` and `target_b` are needed."""

@@ -17,7 +17,7 @@ Divergence: TypeAlias = Literal["kl", "chi2", "hellinger", "js"]
 
 
 class FDivergenceConfig(Config):
-    """Which divergence is bounded."""
+    """Options of the bound: the divergence."""
 
     divergence: Divergence = "kl"
     """"kl": Kullback-Leibler. "chi2": Pearson's chi-squared. "hellinger": squared Hellinger. "js": Jensen-Shannon, as

@@ -15,7 +15,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class HardNegativesConfig(Config):
-    """How hard negatives enter the denominator."""
+    """Options of hard negatives: their weight and where they enter the denominator."""
 
     weight: float = Field(default=1.0, gt=0)
     """How many ordinary negatives one hard negative counts as."""

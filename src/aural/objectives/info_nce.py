@@ -11,7 +11,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class InfoNCEConfig(Config):
-    """No options; the temperature belongs to the model."""
+    """An empty config; the temperature belongs to the model."""
 
 
 @OBJECTIVES.register(

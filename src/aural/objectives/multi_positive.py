@@ -13,7 +13,7 @@ from aural.objectives.base import OBJECTIVES, Objective, widen
 
 
 class MultiPositiveConfig(Config):
-    """How the positives of a clip (or caption) are combined."""
+    """Options of multi-positive InfoNCE: the combination of the positives of a clip (or caption)."""
 
     positives: Literal["mean", "any"] = "mean"
     """"mean": every positive should have high probability (mean of log p). "any": at least one should (log of summed

@@ -11,7 +11,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_rows, widen
 
 
 class RegressConfig(Config):
-    """How the distance to the teacher is measured."""
+    """Options of the regression: the distance to the teacher."""
 
     distance: Literal["cosine", "squared"] = "cosine"
     """"cosine": 1 - cosine of unit rows. "squared": squared Euclidean distance per row, any length."""

@@ -11,7 +11,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class SigmoidConfig(Config):
-    """No options; temperature and bias belong to the model."""
+    """An empty config; temperature and bias belong to the model."""
 
 
 @OBJECTIVES.register(

@@ -14,7 +14,7 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 
 
 class SoftTargetsConfig(Config):
-    """Where the targets come from, how much they count, and whether negatives are weighted."""
+    """Options of soft targets: their source, their share, and weights of negatives."""
 
     source: Literal["given", "similarity"] = "given"
     """"given": the tensor `targets`, from a producer of `aural.objectives.targets`. "similarity": derived from the two

@@ -15,7 +15,7 @@ from aural.objectives.multi_positive import positive_loss
 
 
 class SupConConfig(Config):
-    """How the positives of an anchor are combined."""
+    """Options of supervised contrast: the combination of the positives of an anchor."""
 
     positives: Literal["mean", "any"] = "mean"
     """"mean": mean of log p over the positives. "any": log of their summed p."""

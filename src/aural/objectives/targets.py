@@ -306,7 +306,7 @@ class PropensityWeights(TargetProducer):
 
 
 class FalseNegativesConfig(Config):
-    """When a negative is taken for a false one."""
+    """Options of false negatives: when a negative counts as false."""
 
     threshold: float = Field(default=0.9, ge=-1, le=1)
     """Cosine of the frozen embeddings from which a pair is no negative."""

@@ -142,11 +142,11 @@ def test_bad_clips_are_one_sentence(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"duration_s": (0.0, 1.0)}, "duration_s must lie in 2 to 120 s"),
+        ({"duration_s": (0.0, 1.0)}, "duration_s must be in 2 to 120 s"),
         ({"duration_s": (20.0, 10.0)}, "put the lower bound first"),
         ({"events": (6, 6), "event_s": (1.0, 2.0), "duration_s": (4.0, 4.0)}, "do not fit into 4 s"),
-        ({"events": (0, 3)}, "events must lie in 1 to 12"),
-        ({"room_chance": 1.5}, "must lie in 0 to 1"),
+        ({"events": (0, 3)}, "events must be in 1 to 12"),
+        ({"room_chance": 1.5}, "must be in 0 to 1"),
         ({"evnts": (1, 2)}, 'unknown key "evnts"; did you mean "events"'),
     ],
 )

@@ -17,7 +17,7 @@ from aural.data.simulate.grammar import ROOMS, Style, say
 from aural.data.simulate.sounds import SoundBank
 from aural.data.simulate.truth import Event, SceneTruth
 
-# The share of captions that say what could be said of loudness, place ...; order and number are always said.
+# The share of captions that mention loudness, place ... where possible; order and number are always mentioned.
 SAY_LOUDER, SAY_FAINT, SAY_BACKGROUND, SAY_ROOM, SAY_ONCE = 0.6, 0.7, 0.8, 0.5, 0.15
 SMALL_WORDS = frozenset("a an the of in on with and or to at from for by into sound sounds noise".split())  # noqa: SIM905
 
@@ -40,7 +40,7 @@ class Captions:
 
 
 def describe(truth: SceneTruth, bank: SoundBank, config: SceneConfig, generator: np.random.Generator) -> Captions:
-    """A caption whose every claim is true, ways of saying the same, and captions with one thing changed to be false."""
+    """Write a caption with true claims only, its paraphrases, and captions with one change that makes them false."""
     judge = Judge(truth, config)
     content = true_content(judge, generator)
     phrases = _Lexicon(truth, bank)
@@ -56,7 +56,7 @@ def describe(truth: SceneTruth, bank: SoundBank, config: SceneConfig, generator:
 
 
 def true_content(judge: Judge, generator: np.random.Generator) -> Content:
-    """What can be said of the scene for certain; an event whose place in time is not clear is left out."""
+    """Return the claims about the scene that are certain; events with unclear order are left out."""
     truth = judge.truth
     groups = _in_order(judge)
     labels = [event.label for group in groups for event in group]
@@ -124,19 +124,19 @@ Change = Callable[[], Content]
 def hard_negatives(
     content: Content, style: Style, judge: Judge, phrases: _Lexicon, generator: np.random.Generator
 ) -> list[Negative]:
-    """Up to `negatives_per_kind` of each kind that the content allows; each holds a claim that `judge` finds False."""
-    found: list[Negative] = []
+    """Return up to `negatives_per_kind` negatives of each possible kind; each has a claim that `judge` finds False."""
+    negatives: list[Negative] = []
     for kind, changes in KINDS.items():
-        made: dict[str, Negative] = {}
+        by_text: dict[str, Negative] = {}
         for change in _shuffled(changes(content, judge, phrases, generator), generator):
-            if len(made) == judge.config.negatives_per_kind:
+            if len(by_text) == judge.config.negatives_per_kind:
                 break
             changed = change()
             if false := tuple(claim for claim in changed.claims() if judge(claim) is False):
                 text = say(changed, style, phrases)
-                made.setdefault(text, Negative(kind, text, false))
-        found += made.values()
-    return found
+                by_text.setdefault(text, Negative(kind, text, false))
+        negatives += by_text.values()
+    return negatives
 
 
 def _shuffled(items: list[Any], generator: np.random.Generator) -> list[Any]:
@@ -156,7 +156,7 @@ def _order(content: Content, judge: Judge, phrases: _Lexicon, generator: np.rand
 
 
 def _overlap(content: Content, judge: Judge, phrases: _Lexicon, generator: np.random.Generator) -> list[Change]:
-    """Two neighbors in time are said to be together, or two that are together to be apart."""
+    """Claim that two consecutive events overlap, or that two overlapping events are consecutive."""
     groups = content.groups
     changed: list[tuple[tuple[Mention, ...], ...]] = []
     for at, group in enumerate(groups):
@@ -191,7 +191,7 @@ def _attribute(content: Content, judge: Judge, phrases: _Lexicon, generator: np.
 
 
 def _background_swapped(content: Content, mention: Mention) -> Content:
-    """The event is said to be the background, and the background to be an event in its place."""
+    """Claim that the event is the background, and that the background is an event in its place."""
     assert content.background is not None
     steady = Mention(content.background, faint=mention.faint)
     return replace(_with(content, {mention.label: steady}), background=mention.label)
@@ -232,7 +232,7 @@ def _replaced_by(content: Content, mention: Mention, label: str) -> Content:
 
 
 def _words(label: str, phrases: _Lexicon) -> frozenset[str]:
-    """The words that tell of the class: of its name and of all it may be called."""
+    """Return the words that name the class: those of its name and of all its phrases."""
     return _split((label.replace("_", " "), *phrases[label]))
 
 

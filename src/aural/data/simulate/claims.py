@@ -1,8 +1,8 @@
-"""What a caption says of a scene, and whether that is true.
+"""The claims of a caption about a scene, and whether they are true.
 
-A claim is a plain tuple, so it travels as JSON: ("present", a), ("before", a, b), ("while", a, b), ("count", a, n),
+A claim is a tuple that JSON can store: ("present", a), ("before", a, b), ("while", a, b), ("count", a, n),
 ("louder", a, b), ("faint", a), ("voices", a, "same" | "different"), ("background", a), ("room", kind), where a and b
-are labels. `Judge` judges it with the margins of the settings: True, False, or None where the scene is too near the
+are labels. `Judge` evaluates it with the margins of the settings: True, False, or None where the scene is too near the
 line for anyone to say.
 """
 
@@ -29,7 +29,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that one caption says. `groups` are in the order of time; the mentions of one group sound together."""
+    """The content of one caption. `groups` are in the order of time; the mentions of one group sound together."""
 
     groups: tuple[tuple[Mention, ...], ...]
     louder: tuple[str, str] | None = None
@@ -41,24 +41,26 @@ class Content:
         return tuple(mention for group in self.groups for mention in group)
 
     def claims(self) -> tuple[Claim, ...]:
-        found: list[Claim] = [("present", mention.label) for mention in self.mentions]
+        claims: list[Claim] = [("present", mention.label) for mention in self.mentions]
         for number, group in enumerate(self.groups):
-            found += [("while", a.label, b.label) for at, a in enumerate(group) for b in group[at + 1 :]]
-            found += [("before", a.label, b.label) for a in group for later in self.groups[number + 1 :] for b in later]
+            claims += [("while", a.label, b.label) for at, a in enumerate(group) for b in group[at + 1 :]]
+            claims += [
+                ("before", a.label, b.label) for a in group for later in self.groups[number + 1 :] for b in later
+            ]
         for mention in self.mentions:
             if mention.count is not None:
-                found.append(("count", mention.label, mention.count))
+                claims.append(("count", mention.label, mention.count))
             if mention.voices is not None:
-                found.append(("voices", mention.label, mention.voices))
+                claims.append(("voices", mention.label, mention.voices))
             if mention.faint:
-                found.append(("faint", mention.label))
+                claims.append(("faint", mention.label))
         if self.louder is not None:
-            found.append(("louder", *self.louder))
+            claims.append(("louder", *self.louder))
         if self.background is not None:
-            found.append(("background", self.background))
+            claims.append(("background", self.background))
         if self.room is not None:
-            found.append(("room", self.room))
-        return tuple(found)
+            claims.append(("room", self.room))
+        return tuple(claims)
 
 
 class Judge:
@@ -68,12 +70,12 @@ class Judge:
         self.truth, self.config = truth, config
         self.events = {event.label: event for event in truth.events}
         self.steady = truth.background.label if truth.background is not None else None
-        self._known: dict[Claim, bool | None] = {}
+        self._verdicts: dict[Claim, bool | None] = {}
 
     def __call__(self, claim: Claim) -> bool | None:
-        if claim not in self._known:
-            self._known[claim] = self._judge(claim)
-        return self._known[claim]
+        if claim not in self._verdicts:
+            self._verdicts[claim] = self._judge(claim)
+        return self._verdicts[claim]
 
     def _judge(self, claim: Claim) -> bool | None:
         kind, *arguments = claim
@@ -104,17 +106,17 @@ class Judge:
 
 
 def _before(first: Event, second: Event, config: SceneConfig) -> bool | None:
-    if _apart(first, second, config):
+    if _separate(first, second, config):
         return True
-    return False if _apart(second, first, config) or _together(first, second, config) else None
+    return False if _separate(second, first, config) or _together(first, second, config) else None
 
 
-def _apart(first: Event, second: Event, config: SceneConfig) -> bool:
+def _separate(first: Event, second: Event, config: SceneConfig) -> bool:
     return second.onset_s - first.offset_s >= config.order_margin_s - TINY_S
 
 
 def _together(first: Event, second: Event, config: SceneConfig) -> bool | None:
-    if _apart(first, second, config) or _apart(second, first, config):
+    if _separate(first, second, config) or _separate(second, first, config):
         return False
     pairs = [(a, b) for a in first.occurrences for b in second.occurrences]
     overlap_s = sum(max(0.0, min(a.offset_s, b.offset_s) - max(a.onset_s, b.onset_s)) for a, b in pairs)

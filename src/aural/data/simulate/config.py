@@ -13,10 +13,10 @@ SHORTEST_S, LONGEST_S, MOST_EVENTS, MOST_REPETITIONS = 2.0, 120.0, 12, 4
 
 
 class SceneConfig(Config):
-    """What scenes are drawn from; every range is (lowest, highest), both included, drawn uniformly.
+    """Distributions of scenes; every range is (lowest, highest), both included, drawn uniformly.
 
-    Levels are RMS dBFS (see `aural.data.simulate.truth`). Chances lie in 0 to 1. The three margins decide which
-    claims a caption may make: nothing nearer than a margin is ever said.
+    Levels are RMS dBFS (see `aural.data.simulate.truth`). Probabilities are in 0 to 1. The three margins decide which
+    claims a caption may make: a difference below a margin is never mentioned.
     """
 
     sample_rate_hz: int = 32_000
@@ -53,11 +53,11 @@ class SceneConfig(Config):
             if low > high:
                 raise ValueError(f"{name} runs from {low} to {high}; put the lower bound first")
         if not SHORTEST_S <= self.duration_s[0] <= self.duration_s[1] <= LONGEST_S:
-            raise ValueError(f"duration_s must lie in {SHORTEST_S:g} to {LONGEST_S:g} s")
+            raise ValueError(f"duration_s must be in {SHORTEST_S:g} to {LONGEST_S:g} s")
         if not 1 <= self.events[0] <= self.events[1] <= MOST_EVENTS:
-            raise ValueError(f"events must lie in 1 to {MOST_EVENTS}")
+            raise ValueError(f"events must be in 1 to {MOST_EVENTS}")
         if not 2 <= self.repetitions[0] <= self.repetitions[1] <= MOST_REPETITIONS:
-            raise ValueError(f"repetitions must lie in 2 to {MOST_REPETITIONS}")
+            raise ValueError(f"repetitions must be in 2 to {MOST_REPETITIONS}")
         if self.event_s[0] < 0.02 or self.repetition_gap_s[0] < 0.2 or self.order_margin_s < 0.1:
             raise ValueError("event_s starts at 0.02 s, repetition_gap_s at 0.2 s, order_margin_s at 0.1 s or above")
         if self.events[0] * (self.event_s[0] + self.order_margin_s) > self.duration_s[0]:
@@ -67,7 +67,7 @@ class SceneConfig(Config):
             )
         chances = ("overlap_chance", "repeat_chance", "background_chance", "room_chance")
         if any(not 0 <= getattr(self, name) <= 1 for name in chances):
-            raise ValueError(f"{', '.join(chances)} must lie in 0 to 1")
+            raise ValueError(f"{', '.join(chances)} must be in 0 to 1")
         if self.loudness_margin_db <= 0 or self.faint_margin_db <= 0 or self.overlap_margin_s <= 0:
             raise ValueError("margins must be above 0")
         return self

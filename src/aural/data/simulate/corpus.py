@@ -32,9 +32,9 @@ def clips_of(
     longest_s: float = 20.0,
     per_class: int | None = None,
 ) -> list[LabelledClip]:
-    """The clips of one split, decoded to mono and resampled; sounds beyond `longest_s` are read up to there.
+    """Read the clips of one split, decoded to mono and resampled; longer sounds are read up to `longest_s`.
 
-    A clip's class is its `class_name` (else its `label`), and "speech" in each language is a class of its own. Classes
+    A clip's class is its `class_name` (else its `label`), and "speech" in each language is a separate class. Classes
     in `backgrounds` become backgrounds. At most `per_class` clips of each class, the first ones, are taken. Rows
     without a name are passed over. Raises DataError if nothing is left.
     """
@@ -58,22 +58,24 @@ def clips_of(
 
 
 def label_of(row: Row) -> str:
-    """The class that a clip belongs to in scenes."""
+    """Return the class that a clip belongs to in scenes."""
     name = row.class_name or row.label
     return f"{name} ({row.language})" if row.language and row.transcript else name
 
 
 def phrases_of(row: Row) -> tuple[str, ...]:
-    """What a caption may call the clip: the noun phrases within its short captions, else its label."""
+    """Return what a caption may call the clip: the noun phrases within its short captions, else its label."""
     if row.language:
         return (row.caption_label,) if row.caption_label else ()
-    texts = (row.caption_short, *row.captions) if row.caption_short else ()  # captions alone may tell whole stories
-    found = (noun_phrase(text) for text in texts)
-    phrases = dict.fromkeys(text for text in found if text and len(text.split()) < 9)
+    texts = (
+        (row.caption_short, *row.captions) if row.caption_short else ()
+    )  # captions without a short one may be long stories
+    candidates = (noun_phrase(text) for text in texts)
+    phrases = dict.fromkeys(text for text in candidates if text and len(text.split()) < 9)
     return tuple(phrases) or ((row.caption_label,) if row.caption_label else ())
 
 
 def noun_phrase(caption: str) -> str:
-    """ "You can hear a hen clucking." -> "a hen clucking"; "" where a whole sentence is left."""
+    """Return the noun phrase: "You can hear a hen clucking." -> "a hen clucking"; "" if a sentence remains."""
     text = FRAME.sub("", caption.strip().rstrip("."))
     return "" if SENTENCE.search(text) else text[:1].lower() + text[1:]

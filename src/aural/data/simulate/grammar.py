@@ -85,7 +85,7 @@ class _Choices:
 
 
 def say(content: Content, style: Style, phrases: Mapping[str, Sequence[str]]) -> str:
-    """The content in English; `phrases` gives what each label may be called."""
+    """Write the content in English; `phrases` gives what each label may be called."""
     choices = _Choices(style, phrases, content.mentions)
     sentences = list(_body(content, choices))
     head = content.room is not None and choices.number(1, 2) == 0

@@ -1,4 +1,4 @@
-"""What happens in a scene, before any sample is computed: a pure function of sounds, settings and a generator."""
+"""Plan the events of a scene before any sample is computed: a pure function of sounds, settings and a generator."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def plan_scene(
     seed: int = 0,
     index: int = 0,
 ) -> SceneTruth:
-    """The truth of one scene, its events from `pool` (see `usable`).
+    """Draw the truth of one scene, its events from `pool` (see `usable`).
 
     Sounds stand alone or in overlapping pairs; groups follow one another with a pause. What does not fit is given up in
-    this order: repetitions, then events down to the fewest asked for, then length.
+    this order: repetitions, then events down to the fewest allowed, then length.
     """
     rate = config.sample_rate_hz
     total = round(generator.uniform(*config.duration_s) * rate)
@@ -84,7 +84,7 @@ def plan_scene(
 
 
 def usable(bank: SoundBank, config: SceneConfig) -> dict[str, list[Sound]]:
-    """The sounds of each class that are long enough for an event; DataError if these are too few classes."""
+    """Return the sounds of each class that are long enough for an event; DataError if these are too few classes."""
     labels = config.classes or tuple(bank.events)
     shortest = round(config.event_s[0] * config.sample_rate_hz)
     pool = {
@@ -132,8 +132,8 @@ def _again(first: Sound, sounds: list[Sound], count: int, generator: np.random.G
         chosen = [speakers[number] for number in generator.permutation(len(speakers))[:count]]
         pools = [[sound for sound in others if sound.speaker == speaker] for speaker in chosen]
         return [pool[int(generator.integers(len(pool)))] for pool in pools]
-    own = [sound for sound in sounds if sound.speaker == first.speaker and sound is not first] or [first]
-    return [own[int(generator.integers(len(own)))] for _ in range(count)]
+    same_speaker = [sound for sound in sounds if sound.speaker == first.speaker and sound is not first] or [first]
+    return [same_speaker[int(generator.integers(len(same_speaker)))] for _ in range(count)]
 
 
 def _cut(sound: Sound, config: SceneConfig, generator: np.random.Generator) -> Take:

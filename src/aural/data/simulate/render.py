@@ -1,4 +1,4 @@
-"""From truth to waveform. Rendering draws nothing at random: a truth record and its sounds give the same bytes."""
+"""Render truth records to waveforms. Nothing is random: the same record and sounds give the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOT = 8192
 
 
 def render(truth: SceneTruth, bank: SoundBank, rooms: Sequence[SimulatedRoom]) -> tuple[Clip, SceneTruth]:
-    """The waveform (1, T), and the truth with the gain that kept its peak below 1 taken off every level.
+    """Return the waveform (1, T), and the truth with the gain that kept its peak below 1 taken off every level.
 
     Every occurrence is convolved with the response at its event's position, then scaled so that its RMS between onset
     and offset is `level_db`. The background is not convolved: it is everywhere.

@@ -2,7 +2,7 @@
 
 Each room is a shoe box with one microphone and several source positions, simulated by the image-source method (Allen &
 Berkley 1979) of pyroomacoustics. A response starts at its direct sound, so a room delays nothing, and is cut where its
-kind says. A small room dies away quickly, a hall slowly: their measured reverberation times lie far apart.
+kind says. A small room dies away quickly, a hall slowly: their measured reverberation times differ clearly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RoomKind:
     cut_s: float
 
 
-# `rt60_s` bounds both what is asked of the simulation and what is measured of the response.
+# `rt60_s` bounds both the requested and the measured reverberation time.
 KINDS = (
     RoomKind("small room", (2.5, 5.0), (2.2, 3.0), (0.10, 0.35), 0.25),
     RoomKind("large hall", (12.0, 25.0), (5.0, 9.0), (0.65, 1.60), 0.50),
@@ -78,7 +78,7 @@ class SimulatedRoom:
 
 
 def simulate_rooms(sample_rate_hz: int, rooms_per_kind: int, positions: int, seed: int) -> list[SimulatedRoom]:
-    """`rooms_per_kind` rooms of every kind, each with `positions` source positions; the same seed, the same rooms."""
+    """Simulate `rooms_per_kind` rooms of every kind with `positions` source positions each; determined by the seed."""
     return [
         _room(kind, sample_rate_hz, positions, np.random.SeedSequence(seed, spawn_key=(kind_number, number)))
         for kind_number, kind in enumerate(KINDS)
@@ -95,7 +95,7 @@ def measured_rt60_s(response: FloatArray, sample_rate_hz: int) -> float:
 
 
 def _room(kind: RoomKind, rate: int, positions: int, seed: np.random.SeedSequence) -> SimulatedRoom:
-    """Drawn again until every response's measured reverberation time lies in the range of the kind."""
+    """Draw again until every response's measured reverberation time is in the range of the kind."""
     generator = np.random.Generator(np.random.Philox(seed))
     for _ in range(20):
         width, depth = generator.uniform(*kind.floor_m, 2)

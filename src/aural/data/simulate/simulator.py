@@ -48,7 +48,7 @@ class Scene:
         return self.captions.negatives
 
     def frame_labels(self, classes: tuple[str, ...], frame_rate_hz: float) -> NDArray[np.uint8]:
-        """(frames, classes), see `aural.data.simulate.truth.frame_labels`."""
+        """Return (frames, classes), see `aural.data.simulate.truth.frame_labels`."""
         return frame_labels(self.truth, classes, frame_rate_hz)
 
 
@@ -76,7 +76,7 @@ class SceneSimulator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every class that can sound, the order of `frame_labels`' columns unless another is asked for."""
+        """Return every class that can sound, the order of `frame_labels`' columns unless another is given."""
         return self.bank.labels
 
     def plan(self, index: int) -> ScenePlan:
@@ -92,7 +92,7 @@ class SceneSimulator:
         return Scene(clip, truth, plan.captions)
 
     def scenes(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[Scene]:
-        """Scenes start, start + step, ... below `stop` (endless without); worker w of n takes start=w, step=n."""
+        """Yield scenes start, start + step, ... below `stop` (endless without); worker w of n takes start=w, step=n."""
         index = start
         while stop is None or index < stop:
             yield self.scene(index)
@@ -101,7 +101,7 @@ class SceneSimulator:
     def frame_labels(
         self, scene: Scene | ScenePlan, frame_rate_hz: float, classes: tuple[str, ...] = ()
     ) -> NDArray[np.uint8]:
-        """(frames, classes) for classes of this simulator (all without `classes`); an unknown one is a DataError."""
+        """Return (frames, classes) for the given classes (default: all); an unknown one is a DataError."""
         self.bank.require(classes)
         return frame_labels(scene.truth, classes or self.labels, frame_rate_hz)
 

@@ -31,7 +31,7 @@ CLAIM_WORDS = frozenset((
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledClip:
-    """A sound as it is handed over: mono `samples` (T,), its class, what to call it, and who made it.
+    """A sound given to the simulator: mono `samples` (T,), its class, what to call it, and who made it.
 
     `phrases` are noun phrases that go into captions ("a dog barking"); without any, the label is used.
     `clip` names the recording in truth records and must be unique. A "background" lasts and is looped.
@@ -91,7 +91,7 @@ class SoundBank:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every class, events and backgrounds, sorted."""
+        """Return every class, events and backgrounds, sorted."""
         return tuple(sorted({*self.events, *(sound.label for sound in self.backgrounds)}))
 
     def require(self, labels: Sequence[str]) -> None:
@@ -101,12 +101,12 @@ class SoundBank:
                 raise DataError(f'unknown class "{label}"; {near_miss(label, self.labels)}')
 
     def phrases(self, label: str) -> tuple[str, ...]:
-        """What the first clip of the class is called."""
+        """Return what the first clip of the class is called."""
         return self._phrases[label]
 
 
 def clean_phrases(phrases: Iterable[str], label: str) -> tuple[str, ...]:
-    """The phrases without those that state order, number, loudness or place; the bare label if none is left."""
+    """Return the phrases without those that state order, number, loudness or place; the bare label if none is left."""
     kept: list[str] = []
     for phrase in phrases:
         text = re.sub(r"[^\w\s'-]", " ", phrase)

@@ -1,6 +1,6 @@
 """The truth record of a scene: what sounds when, how loud, how often, from which clip, by whom, over what, and where.
 
-Times are seconds from the start of the scene and lie on whole samples. Onset and offset bound the *dry* active part of
+Times are seconds from the start of the scene and fall on whole samples. Onset and offset bound the *dry* active part of
 a sound; a room's tail rings on after the offset.
 
 `level_db` of an event is the RMS of one occurrence as rendered (alone, in its room) from its onset to its offset, in dB
@@ -77,7 +77,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class SceneTruth:
-    """All that is true of a scene; `gain_db` is what rendering took off every level to keep the peak below 1."""
+    """The truth record of a scene; `gain_db` was subtracted from every level to keep the peak below 1."""
 
     seed: int
     index: int
@@ -96,7 +96,7 @@ class SceneTruth:
     def from_json(cls, text: str) -> SceneTruth:
         values: dict[str, Any] = json.loads(text)
         if values.get("version") != TRUTH_VERSION:
-            raise DataError(f"truth record: version {values.get('version')} is not {TRUTH_VERSION}; simulate it anew")
+            raise DataError(f"truth record: version {values.get('version')} is not {TRUTH_VERSION}; simulate it again")
         events = tuple(
             Event(**event | {"phrases": tuple(event["phrases"]), "occurrences": _occurrences(event)})
             for event in values.pop("events")
@@ -125,7 +125,7 @@ class SceneTruth:
         return cls.from_json(json.dumps({name: facts[name] for name in names}))
 
     def shifted(self, gain_db: float) -> SceneTruth:
-        """The same scene with every level moved by `gain_db`."""
+        """Return the same scene with every level moved by `gain_db`."""
         events = tuple(
             replace(event, level_db=event.level_db + gain_db, level_dba=event.level_dba + gain_db)
             for event in self.events
@@ -145,10 +145,10 @@ def _occurrences(event: dict[str, Any]) -> tuple[Occurrence, ...]:
 def frame_labels(
     truth: SceneTruth, classes: tuple[str, ...], frame_rate_hz: float, *, background: bool = True
 ) -> NDArray[np.uint8]:
-    """(frames, classes) of 0 and 1; frame k spans k to k + 1 frame periods, ceil(duration * rate) frames in all.
+    """Return (frames, classes) of 0 and 1; frame k spans k to k + 1 frame periods, ceil(duration * rate) frames in all.
 
     A frame is 1 where any occurrence of the class touches it; a background class is 1 throughout. Classes that do not
-    sound stay 0; events of classes that are not asked for are left out.
+    sound stay 0; events of other classes are left out.
     """
     if frame_rate_hz <= 0:
         raise DataError(f"frame rate {frame_rate_hz:g} Hz is not above 0")

@@ -1,4 +1,4 @@
-"""What language models know of sounds: a linear probe from frozen audio features to frozen text vectors.
+"""Measure what language models know about sounds: a linear probe from frozen audio features to frozen text vectors.
 
 Claim: a linear map from audio features to the vectors that a text-only language model gives to class names, trained
 with a contrastive loss on some classes, finds the names of classes that it was not trained on above chance. A language

@@ -9,7 +9,7 @@ Examples (synthetic). Two views of an item are drawn independently given the ite
 views with `divergence_bound` and never see downstream labels.
 
     linear  Linear regression. A view is x = Q (z, n): a signal z of k dimensions that both views share up to noise
-            (correlation rho per dimension), nuisance n of d - k dimensions that is drawn anew, and a rotation Q.
+            (correlation rho per dimension), nuisance n of d - k dimensions that is drawn again, and a rotation Q.
             Encoder: a matrix (k, d); log ratio: learned multiples of <f, f'> and |f|^2 + |f'|^2, which can express the
             true ratio. Downstream: y = <b, z*> + noise with z* the shared cause; excess risk = mean squared error of
             the best linear predictor on f minus that on z, divided by the variance of <b, z*>.
