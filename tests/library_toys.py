@@ -69,23 +69,22 @@ def random_filter(draw: random.Random, depth: int = 0) -> str:
         text = word.join(random_filter(draw, depth + 1) for _ in range(draw.randrange(2, 4)))
         return draw.choice(["", "", "not "]) + f"({text})"
     number = round(draw.uniform(0, 30), 1)
-    return draw.choice(
-        [
-            f"duration {draw.choice(['<', '<=', '>', '>=', '!='])} {number}",
-            f"duration between {number} and {number + 10}",
-            f"path {draw.choice(['like', 'not like', 'ilike'])} '%{draw.choice('0123456789eR')}%'",
-            f"name like '{draw.choice(['a_%', '%_.wav', '1%', 'B%'])}'",
-            f"window in ({draw.randrange(4)}, 2)",
-            random_comparison(draw),
-            f"tags has '{draw.choice(['rain', 'wind', 'nothing'])}'",
-            f"start {draw.choice(['<', '>='])} {draw.randrange(20)}",
-            draw.choice(["silent", "not silent", "silent = true"]),
-            f"format {draw.choice(['=', '!=', '<'])} 'wav'",
-            "channels = 1",
-            "modified > '2020-01-01'",
-            "size > 0",
-        ]
-    )
+    terms = [
+        f"duration {draw.choice(['<', '<=', '>', '>=', '!='])} {number}",
+        f"duration between {number} and {number + 10}",
+        f"path {draw.choice(['like', 'not like', 'ilike'])} '%{draw.choice('0123456789eR')}%'",
+        f"name like '{draw.choice(['a_%', '%_.wav', '1%', 'B%'])}'",
+        f"window in ({draw.randrange(4)}, 2)",
+        random_comparison(draw),
+        f"tags has '{draw.choice(['rain', 'wind', 'nothing'])}'",
+        f"start {draw.choice(['<', '>='])} {draw.randrange(20)}",
+        draw.choice(["silent", "not silent", "silent = true"]),
+        f"format {draw.choice(['=', '!=', '<'])} 'wav'",
+        "channels = 1",
+        "modified > '2020-01-01'",
+        "size > 0",
+    ]
+    return draw.choice(terms)
 
 
 def random_comparison(draw: random.Random) -> str:

@@ -80,9 +80,9 @@ def test_a_text_that_is_evicted_while_its_request_waits_is_still_answered() -> N
         with ThreadPoolExecutor(1) as executor:
             cache = TextCache(batcher(executor, [], wait_s=0.02), 2)
             await cache.embed(["a", "bb"])
-            mixed = asyncio.create_task(cache.embed(["a", "ccc"]))  # "a" is cached, "ccc" waits for the batch
-            await asyncio.sleep(0)
-            await asyncio.gather(cache.embed(["dddd", "eeeee"]), mixed)
+            evicting = asyncio.create_task(cache.embed(["dddd", "eeeee"]))  # ends first
+            mixed = asyncio.create_task(cache.embed(["a", "ccc"]))  # "a" is cached, "ccc" waits for the same batch
+            await evicting
             assert (await mixed).tolist() == [[1, 97], [3, 99]]
             assert (await cache.embed(["a"])).tolist() == [[1, 97]]
 
