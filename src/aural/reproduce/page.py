@@ -41,7 +41,8 @@ def index_page(cards: Sequence[ClaimCard], stored: Mapping[str, Mapping[str, Any
     yield ""
     yield (
         "Each row is a claim of a related paper, tested with this library on free data at a small scale. The checks "
-        "were written before the first run. [How to write a claim card](../reproduce.md) explains the columns."
+        "of a card were written before its seeds were run. [How to write a claim card](../reproduce.md) explains the "
+        "columns."
     )
     yield ""
     yield from _counts(effects, len(cards))

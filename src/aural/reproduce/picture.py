@@ -71,7 +71,7 @@ def _row(check: Mapping[str, Any], y: float, at: Any) -> list[str]:
 
 
 def _short(words: str) -> str:
-    return words if len(words) < 60 else words[:57] + "..."
+    return words if len(words) < 54 else words[:51] + "..."
 
 
 def _range(checks: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 Claim: a contrastive loss over co-occurrence counts is enough for the difference vectors of a relation (form b to form
 b') to be parallel across bases, so that analogies are solved by vector addition; skip-gram's binary loss is not needed.
-Paper: Ri, Lee and Verma 2023 (arXiv 2306.08221). Fixed before the first run.
+Paper: Ri, Lee and Verma 2023 (arXiv 2306.08221). Arms and control were
+fixed before the first run. Checks and sizes were fixed after runs with seeds 100 and 101, before the card's seeds ran.
 
 World (synthetic): a grid of words, A bases x F forms ("king", "queen"; "man", "woman" ...). Word (a, f) occurs with
 context c with probability proportional to exp(u_a . v_c + r_f . v_c) with Gaussian u, r, v: the statistics hold the

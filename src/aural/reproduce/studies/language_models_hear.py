@@ -3,7 +3,8 @@
 Claim: a linear map from audio features to the vectors that a text-only language model gives to class names, trained
 with a contrastive loss on some classes, finds the names of classes that it was not trained on above chance. A language
 model with random weights, and class names in permuted order, stay at chance. Paper: What Do Language Models Hear?
-Probing for Auditory Representations in Language Models (arXiv 2402.16998). Fixed before the first run.
+Probing for Auditory Representations in Language Models (arXiv 2402.16998). Arms and checks were fixed
+before the first run.
 
 Data: clips with class names from the corpus of the run. Per seed, a quarter of the classes is held out. Classes whose
 names share a word of four or more letters with a held-out class ("dog", "dog growl") are left out of training, so that

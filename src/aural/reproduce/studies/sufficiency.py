@@ -2,8 +2,9 @@
 
 Claim: an encoder whose contrastive loss is close to the best possible one is close to a sufficient statistic, so a
 simple predictor on it has a small excess risk downstream, and the risk grows with the error of the augmentation. Both
-worked examples of the paper, with two f-divergences. Paper: Lin and Mei 2025 (arXiv 2503.17538). Fixed before the
-first run.
+worked examples of the paper, with two f-divergences. Paper: Lin and Mei 2025 (arXiv 2503.17538). Arms and
+control were fixed before the first run. Checks and sizes were fixed after runs with seeds 100 and 101, before the
+seeds of the card ran.
 
 Examples (synthetic). Two views of an item are drawn independently given the item; encoders are trained on pairs of
 views with `divergence_bound` and never see downstream labels.
