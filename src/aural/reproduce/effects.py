@@ -67,8 +67,8 @@ def state_of(card: ClaimCard, effect: Mapping[str, Any] | None) -> str:
 def cost_of(card: ClaimCard) -> str:
     """Return the expected cost of a card."""
     if card.cost.gpu_min:
-        return f"{card.cost.gpu_min:g} GPU min"
-    return f"{card.cost.cpu_min:g} CPU min"
+        return f"estimated {card.cost.gpu_min:g} GPU min"
+    return f"estimated {card.cost.cpu_min:g} CPU min"
 
 
 def interval_text(check: Mapping[str, Any]) -> str:
