@@ -33,13 +33,13 @@ class GroupGap:
 
     @property
     def differs(self) -> bool:
-        """Whether the interval excludes 0."""
+        """Return whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Membership:
-    """How well the similarity of a sound and its caption tells clips of the training data from others."""
+    """The AUROC of the similarity of sound and caption, clips of the training data against others."""
 
     members: int
     others: int
@@ -49,22 +49,22 @@ class Membership:
 
     @property
     def leaks(self) -> bool:
-        """Whether the interval is above 0.5."""
+        """Return whether the interval is above 0.5."""
         return self.low > 0.5
 
 
 def hits(sounds: FloatArray, texts: FloatArray, captions: Sequence[str], *, top: int = 10) -> NDArray[np.float64]:
     """Return 1 for each clip whose own caption is among the `top` captions most similar to it, else 0, (N,).
 
-    Equal captions count once. A caption with a cosine equal to the own one ranks before it, so a collapsed tower scores
-    0 and not 1.
+    Equal captions count once. A caption with the same cosine as the clip's caption ranks before it, so a collapsed
+    tower scores 0 and not 1.
 
     sounds: unit rows (N, E). texts: unit rows (N, E) of the captions.
     """
     _, first, number = np.unique(np.asarray(captions), return_index=True, return_inverse=True)
     cosines = sounds @ texts[first].T
-    own = cosines[np.arange(len(sounds)), number.ravel()]
-    before = (cosines >= own[:, None]).sum(axis=1) - 1
+    matching = cosines[np.arange(len(sounds)), number.ravel()]
+    before = (cosines >= matching[:, None]).sum(axis=1) - 1
     return (before < top).astype(np.float64)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aural.core.files import write_text
 from aural.evaluate.audit.groups import GroupGap
-from aural.evaluate.audit.run import ANISOTROPIC, COLLAPSED, Audit, Tower
+from aural.evaluate.audit.run import VERDICTS, Audit, Tower
 from aural.evaluate.report.page import STYLE
 from aural.evaluate.report.svg import line, svg, text
 
@@ -59,14 +59,14 @@ def write_page(audit: Audit, path: str | Path) -> None:
     )
     warnings = "".join(f"<li>{e(warning)}</li>" for warning in audit.warnings)
     alignment = "" if audit.alignment is None else f"; alignment {audit.alignment:.3f} (2: unrelated)"
+    bounds = ", ".join(f"{bound} {name}" for name, bound in VERDICTS.items())
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>aural audit {e(audit.model)}</title>",
         f"<style>{STYLE}</style><h1>Audit of {e(audit.model)}</h1>",
         f"<ul>{warnings}</ul>" if warnings else "<p>No warning.</p>",
         "<h2>Towers</h2><table><thead><tr><th>tower<th>items<th>mean cosine<th>effective rank<th>uniformity<th>verdict",
         f"</thead><tbody>{towers}</tbody></table>",
-        f"<p class=dim>Collapsed from a mean cosine of {COLLAPSED}, anisotropic from {ANISOTROPIC}. "
-        f"Modality gap {audit.modality_gap:.3f} (0 to 2){alignment}.</p>",
+        f"<p class=dim>From a mean cosine of {bounds}. Modality gap {audit.modality_gap:.3f} (0 to 2){alignment}.</p>",
     ]
     for column, gaps in audit.groups.items():
         parts.append(f"<h2>Groups by {e(column)}</h2>{_drawing(gaps)}")

@@ -19,30 +19,26 @@ from aural.evaluate.audit.clips import Clips
 from aural.evaluate.audit.groups import GroupGap, Membership, group_gaps, hits, membership
 from aural.models.embedding import EmbeddingModel
 
-COLLAPSED: Final = 0.95
-"""Mean cosine from which a tower is called collapsed: its outputs differ by less than 18 degrees on average."""
-ANISOTROPIC: Final = 0.60
-"""Mean cosine from which a tower is called anisotropic."""
-FEWEST: Final = 8
-"""Fewer sounds give no audit."""
+FEWEST = 8  # fewer sounds give no audit
+VERDICTS: Final = {"collapsed": 0.95, "anisotropic": 0.60}
+"""The mean cosine from which a tower gets a verdict. At 0.95 its outputs differ by 18 degrees on average."""
 
 
 @dataclass(frozen=True)
 class Tower:
-    """The shape of one tower's outputs."""
+    """The shape of one tower's outputs; see `aural.evaluate.audit.geometry` for the measures."""
 
     items: int
     mean_cosine: float
     effective_rank: float
+    """At most the smaller one of items and dimensions, `most_rank`."""
     most_rank: int
     uniformity: float
 
     @property
     def verdict(self) -> str:
-        """ "collapsed", "anisotropic" or "fine", from the mean cosine."""
-        if self.mean_cosine >= COLLAPSED:
-            return "collapsed"
-        return "anisotropic" if self.mean_cosine >= ANISOTROPIC else "fine"
+        """The first of `VERDICTS` whose mean cosine is reached, else "fine"."""
+        return next((name for name, bound in VERDICTS.items() if self.mean_cosine >= bound), "fine")
 
 
 @dataclass(frozen=True)
@@ -127,17 +123,17 @@ def audit(
     captioned = np.array([bool(caption) for caption in captions])
     if (columns or trained_on) and not captioned.any():
         raise DataError("the clips have no captions, which groups and membership need; use a manifest with captions")
-    own = model.embed_text([caption for caption in captions if caption]) if captioned.any() else None
+    matching = model.embed_text([caption for caption in captions if caption]) if captioned.any() else None
     units = clips.units[kept]
     groups: dict[str, list[GroupGap]] = {}
     members = None
-    if own is not None and columns:
-        recalled = hits(sounds[captioned], own, [caption for caption in captions if caption])
+    if matching is not None and columns:
+        recalled = hits(sounds[captioned], matching, [caption for caption in captions if caption])
         for column, values in facts.items():
             names = [values[n] for n, has in zip(kept, captioned, strict=True) if has]
             groups[column] = group_gaps(recalled, names, units[captioned], generator)
-    if own is not None and trained_on:
-        similarity = np.einsum("ne,ne->n", sounds[captioned].astype(np.float64), own.astype(np.float64))
+    if matching is not None and trained_on:
+        similarity = np.einsum("ne,ne->n", sounds[captioned].astype(np.float64), matching.astype(np.float64))
         trained = np.isin(splits[kept][captioned], list(trained_on))
         if not 0 < trained.sum() < len(trained):
             raise DataError(
@@ -149,8 +145,8 @@ def audit(
         model.name,
         _tower(texts),
         _tower(sounds),
-        geometry.modality_gap(sounds, texts if own is None else own),
-        None if own is None else geometry.alignment(sounds[captioned], own),
+        geometry.modality_gap(sounds, texts if matching is None else matching),
+        None if matching is None else geometry.alignment(sounds[captioned], matching),
         groups,
         members,
         tuple(skipped),
