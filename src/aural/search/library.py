@@ -17,9 +17,19 @@ import numpy as np
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
+from aural.search.checksums import check_opened
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
 from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
-from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
+from aural.search.folder import (
+    FORMAT,
+    LibraryCard,
+    check_model,
+    read_card,
+    reference_vector,
+    stored_card,
+    write_card,
+    writer_lock,
+)
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
@@ -70,6 +80,7 @@ class Library:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
+        check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
@@ -81,7 +92,7 @@ class Library:
         belongs to another model.
         """
         folder = Path(folder)
-        created = not (folder / CARD).is_file() and _create(folder, embedder, model, window_s)
+        created = stored_card(folder) is None and _create(folder, embedder, model, window_s)
         library = cls(folder)
         if created:
             library._checked = embedder
@@ -109,10 +120,7 @@ class Library:
 
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""
-        names = ["file", "path", "size", "mtime_ns", "hash"]
-        rows = self.store.rows(names, FIRST_WINDOWS).to_pydict()
-        stored = (StoredFile(*values) for values in zip(*(rows[name] for name in names), strict=True))
-        return {one.path: one for one in stored}
+        return stored_files(self.store)
 
     def windows(self, file: str) -> pa.Table:
         """Return all columns of a file's windows, in order; no rows if the library does not contain the file."""
@@ -150,7 +158,7 @@ class Library:
             self._store_roots(roots)
             plan = plan_locations(locations, self.files())
             on_plan(plan)
-            yield from self._carry_out(plan, embedder, embed_with)
+            yield from self.carry_out(plan, embedder, embed_with)
 
     def update(
         self,
@@ -168,7 +176,7 @@ class Library:
             self.card = read_card(self.folder)
             plan = plan_roots(self.card.roots, self.files(), prune=prune)
             on_plan(plan)
-            yield from self._carry_out(plan, embedder, embed_with)
+            yield from self.carry_out(plan, embedder, embed_with)
 
     def optimize(self, **options: Any) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
@@ -182,7 +190,8 @@ class Library:
             self.card = self.card.model_copy(update={"roots": merged})
             write_card(self.folder, self.card)
 
-    def _carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None) -> Iterator[FileResult]:
+    def carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None = None) -> Iterator[FileResult]:
+        """Embed and store the files of a plan; the caller holds the writer's lock. See `add`."""
         self._check_model(embedder)
         embed = embed_with or (lambda jobs: embed_files(jobs, embedder, self.card.window_s))
         for error in plan.errors:
@@ -251,6 +260,14 @@ class Library:
         pending.since = time.monotonic()
 
 
+def stored_files(store: LanceStore) -> dict[str, StoredFile]:
+    """Return every file of a table by its path."""
+    names = ["file", "path", "size", "mtime_ns", "hash"]
+    rows = store.rows(names, FIRST_WINDOWS).to_pydict()
+    stored = (StoredFile(*values) for values in zip(*(rows[name] for name in names), strict=True))
+    return {one.path: one for one in stored}
+
+
 def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bool:
     """Create the table and card of a new library; returns False if another process did so first."""
     if not 0.1 <= window_s <= 600:
@@ -262,9 +279,10 @@ def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bo
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
     with writer_lock(folder):
-        if (folder / CARD).is_file():
+        if stored_card(folder) is not None:
             return False
         card = LibraryCard(
+            aural=FORMAT,
             model=model,
             sample_rate_hz=embedder.sample_rate_hz,
             embed_dim=embedder.embed_dim,
