@@ -237,7 +237,7 @@ class EmbeddingModel(ABC):
 
 
 def checked_texts(rows: FloatArray, name: str) -> FloatArray:
-    """Return the vectors of texts (N, E). Raises CheckpointError if one is NaN or infinite; texts are never too loud."""
+    """Return the vectors of texts (N, E). Raises CheckpointError if one is NaN or infinite."""
     if not np.isfinite(rows).all():
         raise CheckpointError(f"{name}: computes NaN for texts, so its weights are damaged; copy or train it again")
     return rows
