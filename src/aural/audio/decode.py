@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import soundfile
 
+from aural.audio.truncated import is_truncated, lacks_last_page, stated_frames
 from aural.core.errors import AudioError, MissingDependencyError
 from aural.core.types import Clip, FloatArray
 
@@ -143,6 +144,8 @@ class SndfileDecoder:
             name, self._file.format.lower(), self._file.samplerate, self._file.channels, self._file.frames
         )
         self._at = 0
+        self._stated = stated_frames(handle, self.info.format, self._file.frames)
+        self._has_end = self.info.format != "ogg" or not lacks_last_page(handle)
 
     def seek(self, frame: int) -> None:
         try:
@@ -159,17 +162,30 @@ class SndfileDecoder:
                 f"({error.error_string.strip().rstrip('.')}); replace the file"
             ) from None
         self._at += len(block)
-        expected = self.info.frames or 0
-        # An mp3 header may state a little more than the file holds; lossless formats state their exact length.
-        if len(block) < frames and self.info.format in ("flac", "aiff") and self._at < expected:
-            raise AudioError(
-                f"{self.info.name}: ends after {self._at / self.info.sample_rate_hz:.2f} s of the "
-                f"{expected / self.info.sample_rate_hz:.2f} s that its header states; replace the truncated file"
-            )
+        if len(block) < frames:
+            self._check_end()
         return np.ascontiguousarray(block.T)
+
+    def _check_end(self) -> None:
+        """Raise AudioError if the sound ends here although more was written."""
+        if self._stated is not None and is_truncated(self.info.format, self._at, self._stated):
+            raise _truncated(self.info, self._at, self._stated)
+        if not self._has_end:
+            raise AudioError(
+                f"{self.info.name}: ends after {self._at / self.info.sample_rate_hz:.2f} s in the middle of the stream; "
+                "replace the truncated file"
+            )
 
     def close(self) -> None:
         self._file.close()
+
+
+def _truncated(info: AudioInfo, frames: int, stated: int) -> AudioError:
+    rate = info.sample_rate_hz
+    return AudioError(
+        f"{info.name}: ends after {frames / rate:.2f} s of the {stated / rate:.2f} s that its header states; "
+        "replace the truncated file"
+    )
 
 
 def _open_container(handle: str | BinaryIO, name: str, suffix: str, reason: str) -> Decoder:
@@ -185,7 +201,17 @@ def _open_container(handle: str | BinaryIO, name: str, suffix: str, reason: str)
     try:
         return ContainerDecoder(handle, name)
     except (av.FFmpegError, ValueError):
+        if _is_mp4(handle):
+            raise AudioError(f"{name}: has no index, as if its end were missing; replace the truncated file") from None
         raise AudioError(f"{name}: is not a sound file that can be decoded ({reason})") from None
+
+
+def _is_mp4(handle: str | BinaryIO) -> bool:
+    if isinstance(handle, str):
+        with open(handle, "rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    handle.seek(0)
+    return handle.read(8)[4:] == b"ftyp"
 
 
 class ContainerDecoder:
@@ -253,7 +279,18 @@ class ContainerDecoder:
         block = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         self._left = block[:, frames:]
         self._at += min(frames, block.shape[1])
+        if block.shape[1] < frames:
+            self._check_end()
         return np.ascontiguousarray(block[:, :frames], dtype=np.float32)
+
+    def _check_end(self) -> None:
+        """Raise AudioError if the track ends here although the container states more."""
+        stated = stated_frames(self._handle, self.info.format, self._at)
+        if stated is None:
+            return
+        stated = max(stated, self.info.frames or 0)
+        if is_truncated(self.info.format, self._at, stated, self.info.sample_rate_hz // 4):
+            raise _truncated(self.info, self._at, stated)
 
     def close(self) -> None:
         self._container.close()

@@ -163,7 +163,8 @@ def _decoder(source: AudioSource) -> Iterator[Decoder]:
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
     """Yield blocks at the native rate and channels of the source, each checked for unusable samples."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise AudioError(f"{source_name(source)}: start {start_s} s or duration {duration_s} s is out of range")
+        name = source_name(source)
+        raise AudioError(f"{name}: start {start_s} s and duration {duration_s} s must not be negative or 0")
     if isinstance(source, np.ndarray) or is_tensor(source):
         raise AudioError("array: its sample rate is not given; pass (samples, sample rate in Hz)")
     if isinstance(source, Clip | tuple):

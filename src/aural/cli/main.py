@@ -17,6 +17,7 @@ from aural.cli import (
     embed,
     evaluate,
     library,
+    locate,
     models,
     reproduce,
     search,
@@ -66,6 +67,7 @@ def _root(
 
 app.command()(classify.classify)
 app.command()(classify.similarity)
+app.command()(locate.locate)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)
