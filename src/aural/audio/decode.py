@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,13 +12,18 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import soundfile
 
+from aural.audio.quiet import quiet_decoder
 from aural.audio.truncated import is_truncated, lacks_last_page, stated_frames
 from aural.core.errors import AudioError, MissingDependencyError
+from aural.core.files import check_regular
 from aural.core.types import Clip, FloatArray
 
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 1_000, 1_000_000, 1_024
 # Formats that ffmpeg may open: sound and video files, never playlists, which name other files and addresses.
 DEMUXERS = "aac,ac3,asf,avi,eac3,flv,g722,matroska,webm,mov,mp4,m4a,mpeg,mpegts,wav,w64,aiff,flac,ogg,mp3,caf,au"
+SILENT_HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+"""First bytes of formats whose decoders print nothing."""
+
 CONTAINERS = frozenset(
     {".aac", ".ac3", ".avi", ".eac3", ".flv", ".g722", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpeg"}
     | {".mpg", ".ts", ".webm", ".wma", ".wmv", ".3gp"}
@@ -97,11 +103,14 @@ def _handle(source: Any) -> tuple[str | BinaryIO, str]:
         try:
             if path.is_dir():
                 raise AudioError(f"{name}: is a directory, not a sound file; give the files in it")
-            size = path.stat().st_size
+            size = check_regular(path, AudioError).st_size
             with path.open("rb"):
                 pass
+        except UnicodeEncodeError:
+            raise AudioError(f"{name}: its name is not UTF-8; rename the file") from None
         except FileNotFoundError:
-            raise AudioError(f"{name}: no such file") from None
+            reason = "is a link to a file that does not exist" if path.is_symlink() else "no such file"
+            raise AudioError(f"{name}: {reason}") from None
         except (OSError, ValueError) as error:
             raise AudioError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
         if size == 0:
@@ -136,7 +145,8 @@ class SndfileDecoder:
     """A decoder by libsndfile: wav, flac, ogg (vorbis, opus), mp3, aiff, au, caf, w64 ..."""
 
     def __init__(self, handle: str | BinaryIO, name: str) -> None:
-        self._file = soundfile.SoundFile(handle)
+        with nullcontext() if _starts_with(handle, SILENT_HEADERS) else quiet_decoder():
+            self._file = soundfile.SoundFile(handle)
         if self._file.format == "RAW":  # libsndfile accepts any bytes named .au, .snd or .vox as telephone sound
             self._file.close()
             raise AudioError(f"{name}: has no header with its rate and encoding; save it as wav or flac")
@@ -145,17 +155,20 @@ class SndfileDecoder:
         )
         self._at = 0
         self._stated = stated_frames(handle, self.info.format, self._file.frames)
+        self._quiet = quiet_decoder if self.info.format == "mp3" else nullcontext
         self._has_end = self.info.format != "ogg" or not lacks_last_page(handle)
 
     def seek(self, frame: int) -> None:
         try:
-            self._at = int(self._file.seek(min(frame, self._file.frames)))
+            with self._quiet():
+                self._at = int(self._file.seek(min(frame, self._file.frames)))
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.info.name}: cannot be read from {frame} on ({error.error_string})") from None
 
     def read(self, frames: int) -> FloatArray:
         try:
-            block = self._file.read(frames, dtype="float32", always_2d=True)
+            with self._quiet():
+                block = self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioError(
                 f"{self.info.name}: damaged at {self._at / self.info.sample_rate_hz:.2f} s or later "
@@ -172,8 +185,8 @@ class SndfileDecoder:
             raise _truncated(self.info, self._at, self._stated)
         if not self._has_end:
             raise AudioError(
-                f"{self.info.name}: ends after {self._at / self.info.sample_rate_hz:.2f} s in the middle of the stream; "
-                "replace the truncated file"
+                f"{self.info.name}: ends in the middle of the stream after "
+                f"{self._at / self.info.sample_rate_hz:.2f} s; replace the truncated file"
             )
 
     def close(self) -> None:
@@ -201,17 +214,20 @@ def _open_container(handle: str | BinaryIO, name: str, suffix: str, reason: str)
     try:
         return ContainerDecoder(handle, name)
     except (av.FFmpegError, ValueError):
-        if _is_mp4(handle):
+        if _starts_with(handle, (b"ftyp",), at=4):
             raise AudioError(f"{name}: has no index, as if its end were missing; replace the truncated file") from None
         raise AudioError(f"{name}: is not a sound file that can be decoded ({reason})") from None
 
 
-def _is_mp4(handle: str | BinaryIO) -> bool:
+def _starts_with(handle: str | BinaryIO, words: tuple[bytes, ...], at: int = 0) -> bool:
+    """Return whether one of the words is at byte `at`; leaves a file object at its start."""
     if isinstance(handle, str):
         with open(handle, "rb") as file:
-            return file.read(8)[4:] == b"ftyp"
+            return file.read(at + 4)[at:].startswith(words)
     handle.seek(0)
-    return handle.read(8)[4:] == b"ftyp"
+    head = handle.read(at + 4)
+    handle.seek(0)
+    return head[at:].startswith(words)
 
 
 class ContainerDecoder:

@@ -175,7 +175,13 @@ def _au(file: BinaryIO) -> tuple[int, int] | None:
 
 READERS: Final[dict[str, Callable[[BinaryIO], tuple[int, int] | None]]] = {
     **dict.fromkeys(("wav", "wavex", "rf64"), _riff),
-    **{"w64": _w64, "aiff": _aiff, "au": _au, "caf": _caf, "avi": _avi, "mov": _mov, "matroska": _matroska},
+    "w64": _w64,
+    "aiff": _aiff,
+    "au": _au,
+    "caf": _caf,
+    "avi": _avi,
+    "mov": _mov,
+    "matroska": _matroska,
 }
 
 

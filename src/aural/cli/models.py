@@ -10,6 +10,7 @@ import typer
 from aural.cli.files import json_line
 from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
 FORMATS = ("transformers", "onnx", "onnx-int8")

@@ -103,9 +103,16 @@ def _open_card(card: WeightCard, offline: bool) -> Checkpoint:
     return open_file(path)
 
 
+def _by_hand(name: str) -> str:
+    from huggingface_hub import constants
+
+    files = "config.json, model.safetensors, preprocessor_config.json, tokenizer.json"
+    return f"download {files} from {constants.ENDPOINT}/{name} into a folder and pass the folder"
+
+
 def _download_repository(name: str, revision: str | None, offline: bool) -> Path:
     """Download the files of a hub repository that a model needs and return their folder."""
-    config = hub_file(name, "config.json", revision=revision, offline=offline)
+    config = hub_file(name, "config.json", revision=revision, offline=offline, fix=_by_hand(name))
     for optional in ("preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt"):
         try:
             hub_file(name, optional, revision=revision, offline=offline)

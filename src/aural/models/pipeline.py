@@ -66,6 +66,8 @@ class Model(EmbeddingModel):
         self._checkpoint = checkpoint
         self._tokenizer_path = tokenizer
         self._offline = offline
+        if tokenizer is not None:
+            self.tokenizer  # noqa: B018 - refuses a folder without a tokenizer now, not at the first text
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @property

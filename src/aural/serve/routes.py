@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, Response
 
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
+from aural.core.printable import printable
 from aural.search.filters import COLUMNS, FIRST_WINDOWS
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.search.sound_map import sound_map
@@ -175,7 +176,7 @@ async def library_map(request: Request) -> MapResponse:
     """Return positions with similar sounds close together; computed again after files were added or removed."""
     service = service_of(request)
     drawn = await service.on_store(sound_map, service.library)
-    names = [path.rsplit("/", 1)[-1] for path in drawn.paths]
+    names = [printable(path.rsplit("/", 1)[-1]) for path in drawn.paths]
     x, y = drawn.xy.round(4).T.tolist()
     return MapResponse(method=drawn.method, ids=drawn.files, names=names, x=x, y=y, tags=drawn.tags)
 
