@@ -18,9 +18,7 @@ from aural.reproduce.study import StudyContext
 
 
 def toys(folder: Path) -> StudyContext:
-    return StudyContext(
-        seed=0, smoke=True, device="cpu", data=Path("toys"), out=folder, shared=folder / "shared"
-    )  # fmt: skip
+    return StudyContext(seed=0, smoke=True, device="cpu", data=Path("toys"), out=folder)
 
 
 def scored(similarity: np.ndarray[Any, Any], label: np.ndarray[Any, Any], permutations: int = 200) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def test_shared_arrays_are_computed_once_per_key(tmp_path: Path) -> None:
         return {"values": np.arange(3)}
 
     for key in ("one", "one", "two"):
-        stored = shared_arrays(tmp_path / "shared", "numbers", key, compute)
+        stored = shared_arrays(toys(tmp_path), "numbers", key, compute)
         assert stored["values"].tolist() == [0, 1, 2]
     assert len(calls) == 2
 
@@ -148,5 +146,12 @@ def test_an_interrupted_computation_leaves_nothing(tmp_path: Path) -> None:
         raise ValueError("stopped")
 
     with pytest.raises(ValueError, match="stopped"):
-        shared_arrays(tmp_path, "numbers", "key", fail)
-    assert shared_arrays(tmp_path, "numbers", "key", lambda: {"values": np.ones(1)})["values"].tolist() == [1]
+        shared_arrays(toys(tmp_path), "numbers", "key", fail)
+    assert shared_arrays(toys(tmp_path), "numbers", "key", lambda: {"values": np.ones(1)})["values"].tolist() == [1]
+
+
+def test_features_of_real_runs_are_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    context = StudyContext(seed=0, smoke=False, device="cpu", data=None, out=tmp_path / "out")
+    shared_arrays(context, "numbers", "key", lambda: {"values": np.ones(1)})
+    assert len(list((tmp_path / "cache" / "aural" / "features").glob("numbers-*.npz"))) == 1

@@ -14,7 +14,7 @@ from aural.reproduce.study import StudyContext
 
 
 def context(folder: Path) -> StudyContext:
-    return StudyContext(seed=0, smoke=True, device="cpu", data=None, out=folder, shared=folder / "shared")
+    return StudyContext(seed=0, smoke=True, device="cpu", data=None, out=folder)
 
 
 def test_true_log_probabilities_solve_analogies_and_shuffled_forms_do_not() -> None:

@@ -7,7 +7,6 @@
                             /error.txt    why it failed; the other trials go on
     OUT/CARD/effect.json                  a function of the scores alone
     OUT/CARD/run.json                     commit, device, seconds, versions
-    OUT/shared/                           arrays of studies that do not depend on the seed
 
 A run that is killed goes on when the same command is repeated. On the CPU it ends with the same effect.json to the
 byte: training resumes from its checkpoints bit for bit, and finished trials are not repeated.
@@ -266,8 +265,7 @@ def _study(trial: Trial) -> str:
     from aural.reproduce.study import StudyContext, run_study
 
     options = trial.options
-    shared = options.out / "shared"
-    context = StudyContext(trial.seed, options.smoke, options.device, options.data, trial.folder, shared)
+    context = StudyContext(trial.seed, options.smoke, options.device, options.data, trial.folder)
     scores = run_study(trial.card, context)
     arrays = {f"{arm}|{task}": values for arm, tasks in scores.items() for task, values in tasks.items()}
     with atomic_write(trial.folder / "scores.npz") as part:

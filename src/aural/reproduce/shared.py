@@ -1,4 +1,4 @@
-"""Arrays that the studies of a run share: computed by the first process that asks for them, and kept on disk."""
+"""Arrays that studies share, such as features of frozen models: computed once and kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.files import atomic_write
+from aural.data.libre.mini import cache_folder
+from aural.reproduce.study import StudyContext
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 
-def shared_arrays(folder: Path, name: str, key: str, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
-    """Return `compute()`, or what an earlier call with the same name and key stored in `folder`.
+def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
+    """Return `compute()`, or what an earlier call with the same name and key stored.
 
-    key: everything that the arrays depend on. Processes that ask at the same time wait for the first one.
+    The files are in the folder `features` of the cache that also holds libre-mini; a smoke test keeps them in its folder.
+    Processes that ask at the same time wait for the first one.
+
+    key: everything that the arrays depend on.
     """
+    folder = (context.out if context.smoke else cache_folder().parent) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     with locked(folder / f"{file.stem}.lock"):
         if not file.is_file():
             with atomic_write(file) as part:
-                np.savez(part, **compute())  # type: ignore[arg-type]
+                np.savez_compressed(part, **compute())  # type: ignore[arg-type]
     with np.load(file, allow_pickle=False) as stored:
         return {array: stored[array] for array in stored.files}
 

@@ -42,8 +42,6 @@ class StudyContext:
     """Folder of the corpus, if one was given."""
     out: Path
     """An existing folder of this seed for tables and pictures."""
-    shared: Path
-    """Folder of arrays that do not depend on the seed, see `aural.reproduce.shared`; it need not exist."""
 
 
 def open_study(card: ClaimCard) -> Study:

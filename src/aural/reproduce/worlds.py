@@ -167,7 +167,7 @@ def write_clips(data: str, file: str, samples: range, clips: int) -> None:
             version, place = divmod(sample, clips)
             row: Row = manifest[int(order[place])]
             try:
-                wave = wave_of(manifest, row)
+                wave = _wave(manifest, row)
             except AudioError:
                 continue
             if version:
@@ -188,7 +188,7 @@ def write_mixed(data: str, file: str, numbers: range, clips: int) -> None:
             rng = generator(0, ITEM, number, 2)
             first, second = (manifest[int(order[i])] for i in rng.choice(clips, 2, replace=False))
             try:
-                wave = mix(wave_of(manifest, first), wave_of(manifest, second), rng.uniform(-6, 6))
+                wave = mix(_wave(manifest, first), _wave(manifest, second), rng.uniform(-6, 6))
             except AudioError:
                 continue
             columns = ("caption_label", "caption_short", "caption_detailed")
@@ -217,8 +217,7 @@ def joined(first: str, second: str) -> str:
     return f"{first.removesuffix('.')} and {second[:1].lower()}{second[1:]}"
 
 
-def wave_of(manifest: Manifest, row: Row) -> FloatArray:
-    """Read the first seconds of a clip, mono at the rate of the worlds, (T,)."""
+def _wave(manifest: Manifest, row: Row) -> FloatArray:
     length_s = min(row.duration_s or LONGEST_S, LONGEST_S)
     clip = read(manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=length_s)
     return clip.samples[0]

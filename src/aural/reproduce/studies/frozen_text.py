@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aural.audio.augment import apply_masks, masks
+from aural.audio.io import read
 from aural.core.errors import DataError
+from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.evaluate.metrics.ranking import retrieval_arrays
 from aural.evaluate.runners.retrieval import relevance
@@ -37,7 +39,7 @@ from aural.nn.functional import unit
 from aural.nn.projection import projection
 from aural.reproduce.shared import shared_arrays
 from aural.reproduce.study import StudyContext
-from aural.reproduce.worlds import MEL, corpus_folder, log_mel, wave_of
+from aural.reproduce.worlds import MEL, corpus_folder, log_mel
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, ORDER, generator, permutation
 from aural.train.mels import fit_mel, unpack
@@ -101,16 +103,23 @@ def _clips(context: StudyContext, manifest: Manifest, split: str, texts: list[st
     frames = round(SECONDS * MEL.sample_rate_hz / MEL.hop)
 
     def compute() -> dict[str, NDArray[Any]]:
-        mels = [log_mel(wave_of(manifest, row))[:frames] for row in rows]
+        mels = [log_mel(_wave(manifest, row))[:frames] for row in rows]
         return {"mel": np.concatenate(mels), "length": np.array([len(mel) for mel in mels])}
 
     key = repr((MEL, frames, [(row.path, row.sha256) for row in rows]))
-    stored = shared_arrays(context.shared, f"mel-{split}", key, compute)
+    stored = shared_arrays(context, f"mel-{split}", key, compute)
     rng = np.random.default_rng(0)  # not used: no clip is longer than the window
     mels = [fit_mel(mel, frames, "first", rng) for mel in np.split(stored["mel"], stored["length"].cumsum()[:-1])]
     place = {text: i for i, text in enumerate(texts)}
     captions = [[place[text] for text in captions_of(row)] for row in rows]
     return Clips(rows, torch.from_numpy(np.stack(mels)).to(device), captions)
+
+
+def _wave(manifest: Manifest, row: Row) -> FloatArray:
+    seconds = min(row.duration_s or SECONDS, SECONDS)
+    return read(
+        manifest.file(row), sample_rate_hz=MEL.sample_rate_hz, mono=True, start_s=row.start_s, duration_s=seconds
+    ).samples[0]
 
 
 def text_table(context: StudyContext, data: Data, model: str, width: int) -> Tensor:
@@ -123,7 +132,7 @@ def text_table(context: StudyContext, data: Data, model: str, width: int) -> Ten
     def compute() -> dict[str, NDArray[Any]]:
         return {"vectors": LANGUAGE_MODELS[name](None).embed(data.texts).half().numpy()}
 
-    stored = shared_arrays(context.shared, name, repr((name, data.texts)), compute)
+    stored = shared_arrays(context, name, repr((name, data.texts)), compute)
     used = sorted({place for of_clip in data.train.captions for place in of_clip})
     return reduced(torch.from_numpy(stored["vectors"]).float(), used, width).to(data.device)
 

@@ -126,7 +126,7 @@ def load_clips(context: StudyContext, sizes: Sizes) -> Clips:
         return {"mel": mel, "libre": mel if context.smoke else load("libre-small", device="cpu").embed_audio(files)}
 
     key = repr((MEL, LONGEST_S, [(str(file.relative_to(folder)), file.stat().st_size) for file in files]))
-    features = shared_arrays(context.shared, "audio", key, compute)
+    features = shared_arrays(context, "audio", key, compute)
     return Clips(names, label, {kind: standardize(torch.from_numpy(values)) for kind, values in features.items()})
 
 
@@ -191,7 +191,7 @@ def text_vectors(context: StudyContext, names: list[str], model: str, random_see
         return {"vectors": LANGUAGE_MODELS[model](random_seed).embed(texts).numpy()}
 
     key = repr((model, random_seed, texts))
-    vectors = torch.from_numpy(shared_arrays(context.shared, model, key, compute)["vectors"])
+    vectors = torch.from_numpy(shared_arrays(context, model, key, compute)["vectors"])
     return normalize(vectors - vectors.mean(0), dim=1)
 
 
