@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
@@ -110,10 +111,10 @@ def smollm2(random_seed: int | None = None) -> LanguageModel:
     for name in ("gguf", "accelerate"):
         if importlib.util.find_spec(name) is None:
             raise MissingDependencyError(f'{path.name} is read with {name}; pip install "aural[language]"')
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel
 
     file = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(**file, padding_side="right")
+    tokenizer = _smollm2_tokenizer()
     if random_seed is None:
         model = AutoModel.from_pretrained(**file, dtype=torch.float32)
     else:
@@ -134,3 +135,12 @@ def smollm2(random_seed: int | None = None) -> LanguageModel:
         return states
 
     return LanguageModel(tokenize, layers, "last-token", int(model.config.hidden_size), model)
+
+
+@cache
+def _smollm2_tokenizer() -> Any:
+    """Build the tokenizer from the file of the weights, which takes some seconds."""
+    from transformers import AutoTokenizer
+
+    path = SMOLLM2.path()
+    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True, padding_side="right")

@@ -21,7 +21,7 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
     """Return `compute()`, or what an earlier call with the same name and key stored.
 
-    The files are in the folder `features` of the cache that also holds libre-mini; a smoke test keeps them in its folder.
+    The files are in the folder `features` of the cache that also holds libre-mini, or in `out` in a smoke test.
     Processes that ask at the same time wait for the first one.
 
     key: everything that the arrays depend on.

@@ -68,7 +68,7 @@ class Sizes:
     """Classes with fewer clips are left out."""
     clips_per_class: int = 6
     folds: int = 4
-    steps: int = 300
+    steps: int = 150
     scale: float = 20.0
     """Multiplier of the cosines in the loss of the probe."""
     weight_decay: float = 0.1
