@@ -151,6 +151,7 @@ def reduced(vectors: Tensor, used: Sequence[int], width: int) -> Tensor:
 
 def audio_tower(recipe: Recipe, seed: int) -> AudioTower:
     """Return the audio tower of a recipe with the random weights of a seed."""
+    assert recipe.model is not None
     assert recipe.model.clap is not None
     torch.manual_seed(seed)
     return AudioTower(recipe.model.clap.audio, recipe.model.clap.embed_dim)

@@ -104,7 +104,7 @@ def run(context: StudyContext, **options: Any) -> Scores:
         scores[f"{arm}-mel"] = probe(clips, "mel", pretrained, folds, sizes, context.seed)
         scores[f"random-{arm}-mel"] = probe(clips, "mel", random, folds, sizes, context.seed)
         controls = [probe(clips, "mel", pretrained[order], folds, sizes, context.seed) for order in orders]
-        mean = {task: np.mean([one[task] for one in controls], axis=0) for task in controls[0]}
+        mean = {task: np.mean(np.array([one[task] for one in controls]), axis=0) for task in controls[0]}
         scores[f"permuted-{arm}-mel"] = mean
     reference = probe(clips, "libre", text_vectors(context, clips.names, "minilm"), folds, sizes, context.seed)
     return scores | {"minilm-libre": reference}
