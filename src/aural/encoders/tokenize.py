@@ -38,23 +38,38 @@ class Tokenizer:
     """Encodes texts as the token ids that a text encoder was trained with.
 
     special: "bert" adds [CLS] text [SEP], "roberta" adds <s> text </s>, "none" adds nothing (GPT-2). A text longer than
-    `max_tokens` is cut before its closing special token or `suffix`, which always stays last.
+    `max_tokens` is cut before its closing special token or `suffix`, which always stays last. The ids of the first
+    `keep` texts are kept in memory, for training that sees the same captions in every epoch.
     """
 
     def __init__(
-        self, backend: RustTokenizer, *, special: SpecialTokens, max_tokens: int, pad_id: int, suffix: str = ""
+        self,
+        backend: RustTokenizer,
+        *,
+        special: SpecialTokens,
+        max_tokens: int,
+        pad_id: int,
+        suffix: str = "",
+        keep: int = 0,
     ) -> None:
         self.backend = backend
         self.special = special
         self.max_tokens = max_tokens
         self.pad_id = pad_id
         self.suffix = suffix
+        self.keep = keep
+        self._kept: dict[str, list[int]] = {}
         backend.no_padding()
         backend.no_truncation()
 
     def ids(self, text: str) -> list[int]:
         """Return all ids of one text with special tokens and suffix, without cutting it."""
-        return list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
+        ids = self._kept.get(text)
+        if ids is None:
+            ids = list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
+            if len(self._kept) < self.keep:
+                self._kept[text] = ids
+        return ids
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Return `padded` as torch tensors."""
