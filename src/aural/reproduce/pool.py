@@ -115,7 +115,7 @@ class _Workers:
 
 
 class _Here:
-    """A task that runs in this process when its result is asked for."""
+    """A task that runs in this process when its result is read."""
 
     handles: tuple[Any, ...] = ()
 
