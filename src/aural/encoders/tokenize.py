@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ class Tokens:
     cut: int
 
 
+@dataclass(kw_only=True)
 class Tokenizer:
     """Encodes texts as the token ids that a text encoder was trained with.
 
@@ -42,25 +43,17 @@ class Tokenizer:
     `keep` texts are kept in memory, for training that sees the same captions in every epoch.
     """
 
-    def __init__(
-        self,
-        backend: RustTokenizer,
-        *,
-        special: SpecialTokens,
-        max_tokens: int,
-        pad_id: int,
-        suffix: str = "",
-        keep: int = 0,
-    ) -> None:
-        self.backend = backend
-        self.special = special
-        self.max_tokens = max_tokens
-        self.pad_id = pad_id
-        self.suffix = suffix
-        self.keep = keep
-        self._kept: dict[str, list[int]] = {}
-        backend.no_padding()
-        backend.no_truncation()
+    backend: RustTokenizer = field(kw_only=False)
+    special: SpecialTokens
+    max_tokens: int
+    pad_id: int
+    suffix: str = ""
+    keep: int = 0
+    _kept: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.backend.no_padding()
+        self.backend.no_truncation()
 
     def ids(self, text: str) -> list[int]:
         """Return all ids of one text with special tokens and suffix, without cutting it."""
