@@ -34,9 +34,9 @@ def test_requests_of_other_sites_are_refused_on_every_route(
     client: TestClient, method: str, path: str, site: str
 ) -> None:
     headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "audio"}
-    check_problem(client.request(method, path, headers=headers), 403, "foreign-request")
+    check_problem(client.request(method, path, headers=headers), 403, "cross-origin")
     headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
-    check_problem(client.request(method, path, headers=headers), 403, "foreign-request")
+    check_problem(client.request(method, path, headers=headers), 403, "cross-origin")
 
 
 ORIGINS = ["https://evil.example", "null", "http://localhost:3000", "http://localhost.evil.example", "[", "http://[::1"]
@@ -45,13 +45,13 @@ ORIGINS = ["https://evil.example", "null", "http://localhost:3000", "http://loca
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_posts_of_other_origins_are_refused_without_fetch_metadata(client: TestClient, origin: str) -> None:
     for method, path in CALLS:
-        check_problem(client.request(method, path, headers={"Origin": origin}), 403, "foreign-request")
+        check_problem(client.request(method, path, headers={"Origin": origin}), 403, "cross-origin")
 
 
 def test_the_page_and_programs_are_answered(client: TestClient) -> None:
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert client.get("/", headers=link).status_code == 200  # a link on another site opens the page
-    check_problem(client.get("/v1/library", headers=link), 403, "foreign-request")
+    check_problem(client.get("/v1/library", headers=link), 403, "cross-origin")
     for headers in ({}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://localhost"}):
         answer = client.get("/v1/library", headers=headers)
         assert answer.status_code == 200

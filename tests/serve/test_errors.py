@@ -48,7 +48,7 @@ def check_problem(answer: Any, status: int, name: str) -> dict[str, Any]:
         ("POST", "/v1/embed/sound", {"files": {"sound": bytes(3 << 20)}}, 413, "too-large"),
         ("POST", "/v1/embed/sound", {"content": b"x", "headers": FORM}, 400, "malformed-request"),
         ("POST", "/v1/search", {"content": b" " * (1 << 21), "headers": JSON}, 413, "too-large"),
-        ("GET", "/health", {"headers": {"Host": "evil.example"}}, 403, "foreign-request"),
+        ("GET", "/health", {"headers": {"Host": "evil.example"}}, 403, "cross-origin"),
         ("GET", "/health", {"headers": {"Content-Length": "-1"}}, 400, "malformed-request"),
     ],
 )  # fmt: skip

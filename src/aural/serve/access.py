@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aural.serve.problems import (
-    FOREIGN,
+    CROSS_ORIGIN,
     LARGE_HEAD,
     MALFORMED,
     NEEDS_TOKEN,
@@ -121,7 +121,7 @@ class Access:
         path = scope["path"]
         if scope.get("http_version", "1.1") not in HTTP_VERSIONS:
             return kind_of_status(505), "this server speaks HTTP/1.1"
-        refused = self._foreign(scope, headers) or self._size(headers)
+        refused = self._cross_origin(scope, headers) or self._size(headers)
         if refused or not self._settings.token or path in OPEN_PATHS or path.startswith("/static/"):
             return refused
         return self._unauthorized(headers, client_of(scope))
@@ -151,12 +151,12 @@ class Access:
             return None
         return NEEDS_TOKEN, "a token is required; send it as `Authorization: Bearer TOKEN`"
 
-    def _foreign(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> Refusal | None:
+    def _cross_origin(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> Refusal | None:
         """Refuse other host names on a loopback address (DNS rebinding), and requests that other sites send."""
         host = headers.get("host", "")
         name = re.sub(r":\d*$", "", host).strip("[]").lower()
         if self._settings.token is None and self._settings.on_loopback and name not in LOOPBACK:
-            return FOREIGN, "this server answers requests to localhost only"
+            return CROSS_ORIGIN, "this server answers requests to localhost only"
         site = headers.get("sec-fetch-site", "").lower()
         if site in ("same-origin", "none"):
             return None
@@ -165,7 +165,7 @@ class Access:
             return None
         origin = headers.get("origin")  # of browsers that do not send Sec-Fetch-Site
         if site or (origin is not None and _origin_host(origin) != host.lower()):
-            return FOREIGN, "requests that other sites send are refused; open the page of this server"
+            return CROSS_ORIGIN, "requests that other sites send are refused; open the page of this server"
         return None
 
     def _size(self, headers: Mapping[str, str]) -> Refusal | None:

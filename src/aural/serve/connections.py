@@ -91,7 +91,7 @@ class LimitedProtocol(H11Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether the server has nothing to do: the head or the body is incomplete, or the client takes no data."""
+        """True if the server waits: the head or the body is incomplete, or the client takes no data."""
         answered = self.cycle is None or self.cycle.response_complete
         return bool(self._refused or answered or self.cycle.more_body or self.flow.write_paused)
 

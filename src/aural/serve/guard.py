@@ -115,7 +115,7 @@ class Guard:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return the type of an exception, those of its causes, and its stack; without messages, which may quote words."""
-    types = []
+    types: list[str] = []
     current: BaseException | None = error
     while current is not None and len(types) < 8:
         types.append(type(current).__qualname__)

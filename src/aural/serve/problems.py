@@ -29,7 +29,7 @@ class ProblemKind:
 
 MALFORMED: Final = ProblemKind(400, "malformed-request", "The request cannot be parsed")
 NEEDS_TOKEN: Final = ProblemKind(401, "token-required", "A token is required")
-FOREIGN: Final = ProblemKind(403, "foreign-request", "The request comes from another site or names another host")
+CROSS_ORIGIN: Final = ProblemKind(403, "cross-origin", "The request comes from another site or names another host")
 UNKNOWN: Final = ProblemKind(404, "not-found", "There is nothing at this address")
 SLOW_REQUEST: Final = ProblemKind(408, "slow-request", "The request arrived too slowly")
 CHANGED: Final = ProblemKind(410, "file-changed", "The file is missing or changed since it was added")
@@ -45,7 +45,7 @@ BUSY: Final = ProblemKind(503, "busy", "Too many requests are waiting", 1)
 LIBRARY_MISSING: Final = ProblemKind(503, "library-missing", "The library is missing or cannot be read", 30)
 DISK_FULL: Final = ProblemKind(507, "storage-full", "The server cannot store the upload", 30)
 
-_KINDS: Final = (MALFORMED, NEEDS_TOKEN, FOREIGN, UNKNOWN, TOO_LARGE, INVALID, INTERNAL)
+_KINDS: Final = (MALFORMED, NEEDS_TOKEN, CROSS_ORIGIN, UNKNOWN, TOO_LARGE, INVALID, INTERNAL)
 _BY_STATUS: Final = {kind.status: kind for kind in _KINDS}
 
 

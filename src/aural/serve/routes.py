@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
@@ -89,13 +89,13 @@ class _FormRequest(Request):
 
 
 class _Route(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handle_form(request: Request) -> Response:
             return await handle(_FormRequest(request.scope, request.receive))
 
-        return handle_form  # type: ignore[return-value]
+        return handle_form
 
 
 router = APIRouter(prefix="/v1", responses=ERRORS, route_class=_Route)
