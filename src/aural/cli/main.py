@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 import aural
-from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, reproduce, search, serve, train
+from aural.cli import (
+    classify,
+    corpus,
+    data,
+    demo,
+    embed,
+    evaluate,
+    library,
+    models,
+    reproduce,
+    search,
+    serve,
+    tag,
+    train,
+)
 from aural.core.errors import AuralError
 from aural.core.plugins import add_plugin, load_plugins
 
@@ -52,6 +66,7 @@ def _root(
 
 app.command()(classify.classify)
 app.command()(classify.similarity)
+app.command()(tag.tag)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)

