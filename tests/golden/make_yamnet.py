@@ -5,8 +5,8 @@
 
 yamnet.tflite is lite-model_yamnet_classification_tflite_1 (sha256 10c95ea3...317de). One window of 15,600 samples is
 taken from each bundled sound and the speech clip, in the middle. Stored are integers as the network has them: `input`
-(the quantized log-mel), `features` (1,024), `logits` and `scores` (521), all int8, and `scores` of the optimized kernels
-(XNNPACK), which differ from the reference kernels.
+(the quantized log-mel), `features` (1,024), `logits` and `scores` (521), all int8, and `scores` of the optimized
+kernels (XNNPACK), which differ from the reference kernels.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.config import read_mapping
 from aural.core.errors import ConfigError
 from aural.core.weights import weight_cards
-from aural.models.systems import CLAP, system_of
 
 FORMATS = ("transformers", "onnx", "onnx-int8")
 
@@ -38,6 +37,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the card of a model and, for a local one, its configuration and size."""
+    from aural.models.systems import CLAP, system_of
+
     card = weight_cards().get(name)
     values = card.model_dump(mode="json", exclude_none=True) if card else {"name": name}
     folder = card.bundled() if card and card.folder else Path(name)

@@ -27,7 +27,7 @@ RELU6 = Grid(6 / 255, -128)
 
 
 class MobilenetConfig(Config):
-    """How a log-mel is cut into patches, and the arithmetic."""
+    """Settings of the patches and the arithmetic."""
 
     n_mels: int = 64
     patch_frames: int = Field(default=96, ge=32)
