@@ -76,38 +76,18 @@ PRESETS.add("transformers-fused", PRESETS["laion-fused"])
 PRESETS.add(
     "aisfx",
     MelConfig(
-        sample_rate_hz=44100,
-        n_fft=2048,
-        hop=1024,
-        n_mels=96,
-        fmin_hz=0,
-        fmax_hz=22050,
-        scale="htk",
-        norm="sum",
-        log="log1p",
-        pad="constant",
-        peak_normalize=True,
-        divide=9.457798957824707,
+        sample_rate_hz=44100, n_fft=2048, hop=1024, n_mels=96, fmin_hz=0, fmax_hz=22050, scale="htk", norm="sum",
+        log="log1p", pad="constant", peak_normalize=True, divide=9.457798957824707,
     ),
-)
+)  # fmt: skip
 # tensorflow/models research/audioset/yamnet (params.py, features.py): frames of 25 ms every 10 ms
 PRESETS.add(
     "yamnet",
     MelConfig(
-        sample_rate_hz=16000,
-        n_fft=512,
-        hop=160,
-        fmin_hz=125,
-        fmax_hz=7500,
-        scale="htk",
-        norm=None,
-        log="ln",
-        pad="none",
-        window_length=400,
-        spectrum="magnitude",
-        triangles="mel",
+        sample_rate_hz=16000, n_fft=512, hop=160, fmin_hz=125, fmax_hz=7500, scale="htk", norm=None, log="ln",
+        pad="none", window_length=400, spectrum="magnitude", triangles="mel",
     ),
-)
+)  # fmt: skip
 # the same frames, bins (31.25 Hz) and filters of a sound at 24 kHz, without a second resampling: a window has 1.5 times
 # as many samples, so magnitudes are 1.5 times as large
 PRESETS.add(

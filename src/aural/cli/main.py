@@ -9,6 +9,7 @@ import typer
 
 import aural
 from aural.cli import (
+    audit,
     classify,
     corpus,
     data,
@@ -16,6 +17,7 @@ from aural.cli import (
     embed,
     evaluate,
     library,
+    locate,
     models,
     reproduce,
     search,
@@ -66,12 +68,14 @@ def _root(
 
 app.command()(classify.classify)
 app.command()(classify.similarity)
+app.command()(locate.locate)
 app.command()(tag.tag)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
+app.command()(audit.audit)
 app.command()(reproduce.reproduce)
 app.command()(search.search)
 app.command()(serve.serve)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ class Tokens:
     cut: int
 
 
+@dataclass(kw_only=True)
 class Tokenizer:
     """Encodes texts as the token ids that a text encoder was trained with.
 
@@ -41,16 +42,15 @@ class Tokenizer:
     `max_tokens` is cut before its closing special token or `suffix`, which always stays last.
     """
 
-    def __init__(
-        self, backend: RustTokenizer, *, special: SpecialTokens, max_tokens: int, pad_id: int, suffix: str = ""
-    ) -> None:
-        self.backend = backend
-        self.special = special
-        self.max_tokens = max_tokens
-        self.pad_id = pad_id
-        self.suffix = suffix
-        backend.no_padding()
-        backend.no_truncation()
+    backend: RustTokenizer = field(kw_only=False)
+    special: SpecialTokens
+    max_tokens: int
+    pad_id: int
+    suffix: str = ""
+
+    def __post_init__(self) -> None:
+        self.backend.no_padding()
+        self.backend.no_truncation()
 
     def ids(self, text: str) -> list[int]:
         """Return all ids of one text with special tokens and suffix, without cutting it."""
