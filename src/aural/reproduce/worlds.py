@@ -1,7 +1,7 @@
 """Materials: what cards train and score on, built once from a corpus and shared by all cards of a run.
 
-A world (`aural.data.worlds`) gives single items. A material is a folder of shards and test sets, built from a corpus and
-from worlds and registered in `MATERIALS`. Cards name it under their key `world`.
+A world (`aural.data.worlds`) gives single items. A material is a folder of shards and test sets, built from a corpus
+and from worlds and registered in `MATERIALS`. Cards name it under their key `world`.
 
 Material "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
 
