@@ -249,6 +249,7 @@ def _train(trial: Trial) -> str:
             _score(trial, model, device)
     finally:
         torch.set_num_threads(threads)
+        torch.cuda.empty_cache()  # the process may run another trial, and others share the device
     return _device_name(trial.options.device)
 
 
