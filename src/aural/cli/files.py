@@ -17,6 +17,7 @@ from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
+    from aural.models.tagger import TaggedSound
 
 __all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines"]
 
@@ -58,7 +59,7 @@ class Batch:
         """Record the reason why a file was skipped."""
         self.skipped.append(str(error))
 
-    def add(self, result: AudioEmbedding) -> bool:
+    def add(self, result: AudioEmbedding | TaggedSound) -> bool:
         """Count an embedded sound, or record its error; return whether it was embedded."""
         if result.error is not None:
             self.skip(result.error)

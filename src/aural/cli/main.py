@@ -23,6 +23,7 @@ from aural.cli import (
     reproduce,
     search,
     serve,
+    tag,
     train,
 )
 from aural.core.errors import AuralError, ConfigError
@@ -71,6 +72,7 @@ def _root(
 app.command()(classify.classify)
 app.command()(classify.similarity)
 app.command()(locate.locate)
+app.command()(tag.tag)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)
