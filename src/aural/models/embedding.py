@@ -21,7 +21,7 @@ from aural.core.errors import AuralError, ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import unit_vector
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
@@ -72,8 +72,8 @@ class EmbeddingModel(ABC):
 
     @property
     @abstractmethod
-    def shorter(self) -> Shorter:
-        """The policy that fills the window with a shorter sound."""
+    def shorter(self) -> Shorter | None:
+        """The policy that fills the window with a shorter sound; None keeps its length."""
 
     @property
     @abstractmethod
@@ -93,6 +93,10 @@ class EmbeddingModel(ABC):
     @abstractmethod
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
+
+    def embed_windows(self, windows: Sequence[FloatArray]) -> FloatArray:
+        """Embed windows (T,) to unit rows (N, E); a model that keeps the length of short sounds overrides this."""
+        return self.embed_waves(np.stack(windows))
 
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
@@ -160,7 +164,8 @@ class EmbeddingModel(ABC):
                 result = AudioEmbedding(index, silent=True)
                 waiting.append(result)
                 try:
-                    for window in windows(source, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
+                    sound = as_source(source)
+                    for window in windows(sound, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
                         yield result, window
                 except AuralError as error:
                     result.error = error
@@ -169,7 +174,7 @@ class EmbeddingModel(ABC):
         closed: set[int] = set()
         stream = tagged()
         while batch := list(islice(stream, size)):
-            vectors = self.embed_waves(np.stack([window.samples for _, window in batch]))
+            vectors = self.embed_windows([window.samples for _, window in batch])
             for (result, window), vector in zip(batch, vectors, strict=True):
                 total, kept = sums.setdefault(result.index, (np.zeros(self.embed_dim, np.float32), []))
                 total += vector * np.float32(window.fresh_s)

@@ -97,10 +97,19 @@ def load(
         return open_system(name_or_path, device, precision)
     if chosen != "torch" and not obstacle:
         return OnnxModel(_onnx_folder(name_or_path), name=str(name_or_path))
+    from aural.models.families.base import OpenOptions
+    from aural.models.families.find import open_family
+    from aural.models.open import locate
     from aural.models.pipeline import Model
 
+    place = locate(name_or_path, offline=offline)
+    options = OpenOptions(str(name_or_path), device, precision, tokenizer, offline)
+    other = open_family(place, options, compat=compat)
+    if other is not None:
+        return other
     return Model.from_pretrained(
-        name_or_path,
+        place,
+        name=str(name_or_path),
         device=device,
         precision=precision,
         compat=compat,

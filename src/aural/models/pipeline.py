@@ -20,7 +20,7 @@ from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
@@ -168,10 +168,11 @@ class Model(EmbeddingModel):
         offline: bool = False,
         **options: Any,
     ) -> Model:
-        """Load a model on torch; the options are those of `aural.load`."""
+        """Load a model on torch; the options are those of `aural.load`. `name`: what the model is called."""
         where = pick_device(device)
         checkpoint = open_checkpoint(name_or_path, offline=offline)
-        return Model(checkpoint, name=str(name_or_path), device=where, offline=offline, **options)
+        options.setdefault("name", str(name_or_path))
+        return Model(checkpoint, device=where, offline=offline, **options)
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
@@ -181,7 +182,7 @@ class Model(EmbeddingModel):
         With compat="peer" the options are ignored, because the reference package has none.
         """
         if self.compat == "peer":
-            return self._embed_peer(list(as_sources(clips)))
+            return self._embed_peer([as_source(clip) for clip in as_sources(clips)])
         return super().embed_audio(clips, **options)
 
     def embed_waves(self, waves: FloatArray | Tensor) -> FloatArray:
