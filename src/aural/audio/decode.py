@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from aural.core.errors import AudioError, MissingDependencyError
-from aural.core.types import FloatArray
+from aural.core.types import Clip, FloatArray
 
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 1_000, 1_000_000, 1_024
 # Formats that ffmpeg may open: sound and video files, never playlists, which name other files and addresses.
@@ -50,6 +50,8 @@ class Decoder(Protocol):
 
 def source_name(source: Any) -> str:
     """Return the name of a source for error messages."""
+    if isinstance(source, Clip | tuple):
+        return "array"
     if isinstance(source, str | PathLike):
         return str(fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):

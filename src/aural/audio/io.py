@@ -21,6 +21,8 @@ from aural.core.errors import AudioError
 from aural.core.types import AudioSource, Clip, FloatArray, Source
 
 READ_FRAMES = 1 << 18
+LARGEST_SAMPLE = 1e15
+"""Larger samples are refused: their power spectrum exceeds float32. Full scale is 1."""
 
 
 def info(source: AudioSource) -> AudioInfo:
@@ -42,12 +44,12 @@ def read(
 ) -> Clip:
     """Decode a sound, or the part from `start_s` for `duration_s`; resample and mix to mono (mean) on request.
 
-    Raises AudioError for a missing, empty, corrupt or truncated source, NaN or infinite samples, and rates outside
-    1 kHz to 1 MHz.
+    Raises AudioError for a missing, empty, corrupt or truncated source, samples that are NaN, infinite or above
+    `LARGEST_SAMPLE`, and rates outside 1 kHz to 1 MHz.
     """
     parts = list(_native_blocks(source, start_s, duration_s))
     if not parts:
-        raise AudioError(f"{_label(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))
+        raise AudioError(f"{source_name(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))
     rate = parts[0].sample_rate_hz
     samples = np.concatenate([part.samples for part in parts], axis=1) if len(parts) > 1 else parts[0].samples
     if mono:
@@ -55,7 +57,7 @@ def read(
     if sample_rate_hz is not None:
         samples, rate = resample(samples, rate, sample_rate_hz), sample_rate_hz
         if not samples.shape[1]:
-            raise AudioError(f"{_label(source)}: is shorter than one sample at {sample_rate_hz} Hz")
+            raise AudioError(f"{source_name(source)}: is shorter than one sample at {sample_rate_hz} Hz")
     return Clip(samples, rate)
 
 
@@ -73,7 +75,7 @@ def blocks(
     pieces = _native_blocks(source, 0.0, None)
     current = next(pieces, None)
     if current is None:
-        raise AudioError(f"{_label(source)}: holds no samples")
+        raise AudioError(f"{source_name(source)}: holds no samples")
     while current is not None:
         following = next(pieces, None)
         samples = to_mono(current.samples) if mono else current.samples
@@ -147,10 +149,6 @@ def _pair(source: tuple[Any, int]) -> tuple[Any, int]:
     return source
 
 
-def _label(source: AudioSource) -> str:
-    return "array" if isinstance(source, Clip | tuple) else source_name(source)
-
-
 @contextlib.contextmanager
 def _decoder(source: AudioSource) -> Iterator[Decoder]:
     """Open a decoder and close it, with the file of a stored `Source`, at the end."""
@@ -163,9 +161,10 @@ def _decoder(source: AudioSource) -> Iterator[Decoder]:
 
 
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
-    """Yield blocks at the native rate and channels of the source, each checked for NaN and infinity."""
+    """Yield blocks at the native rate and channels of the source, each checked for unusable samples."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise AudioError(f"{_label(source)}: start {start_s} s and duration {duration_s} s must not be negative or 0")
+        name = source_name(source)
+        raise AudioError(f"{name}: start {start_s} s and duration {duration_s} s must not be negative or 0")
     if isinstance(source, np.ndarray) or is_tensor(source):
         raise AudioError("array: its sample rate is not given; pass (samples, sample rate in Hz)")
     if isinstance(source, Clip | tuple):
@@ -174,7 +173,7 @@ def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None
         last = None if duration_s is None else first + round(duration_s * clip.sample_rate_hz)
         part = clip.samples[:, first:last]
         if part.shape[1]:
-            yield Clip(_finite(part, "array", first), clip.sample_rate_hz)
+            yield Clip(_usable(part, "array", first), clip.sample_rate_hz)
         return
     with _decoder(source) as decoder:
         rate = decoder.info.sample_rate_hz
@@ -187,13 +186,19 @@ def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None
             block = decoder.read(want)
             if not block.shape[1]:
                 return
-            yield Clip(_finite(block, decoder.info.name, at), rate)
+            yield Clip(_usable(block, decoder.info.name, at), rate)
             at += block.shape[1]
             left = None if left is None else left - block.shape[1]
 
 
-def _finite(samples: FloatArray, name: str, at: int) -> FloatArray:
-    if not np.isfinite(samples).all():
-        bad = int(np.argmax(~np.isfinite(samples).all(axis=0))) + at
-        raise AudioError(f"{name}: sample {bad} is NaN or infinite; repair the file or replace such samples by 0")
-    return samples
+def _usable(samples: FloatArray, name: str, at: int) -> FloatArray:
+    """Return the samples (C, T). Raises AudioError for NaN, infinity and values above `LARGEST_SAMPLE`."""
+    if -LARGEST_SAMPLE <= samples.min() and samples.max() <= LARGEST_SAMPLE:  # False for NaN
+        return samples
+    bad = np.flatnonzero(~(np.abs(samples) <= LARGEST_SAMPLE).all(axis=0))[0]
+    values = samples[:, bad]
+    if np.isfinite(values).all():
+        reason, fix = f"is {values[np.abs(values).argmax()]:.3g} where full scale is 1", "scale the sound down"
+    else:
+        reason, fix = "is NaN or infinite", "repair the file or replace such samples by 0"
+    raise AudioError(f"{name}: sample {bad + at} {reason}; {fix}")

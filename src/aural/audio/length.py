@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from aural.audio.decode import source_name
 from aural.audio.io import blocks, to_mono
 from aural.audio.resample import resample
 from aural.core.errors import AudioError
@@ -117,11 +118,8 @@ def _single(
 
 def _long_enough(samples: FloatArray, rate: int, source: AudioSource) -> None:
     if samples.shape[0] < MIN_DURATION_S * rate:
-        from aural.audio.decode import source_name
-
-        name = "array" if isinstance(source, Clip | tuple) else source_name(source)
         lasts_ms, least_ms = 1000 * samples.shape[0] / rate, 1000 * MIN_DURATION_S
-        raise AudioError(f"{name}: lasts {lasts_ms:.2f} ms; a sound needs at least {least_ms:g} ms")
+        raise AudioError(f"{source_name(source)}: lasts {lasts_ms:.2f} ms; a sound needs at least {least_ms:g} ms")
 
 
 def mono_at(clip: Clip, sample_rate_hz: int) -> FloatArray:

@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 import aural
-from aural.cli import classify, corpus, data, demo, embed, evaluate, library, models, reproduce, search, serve, train
+from aural.cli import (
+    audit,
+    classify,
+    corpus,
+    data,
+    demo,
+    embed,
+    evaluate,
+    library,
+    locate,
+    models,
+    reproduce,
+    search,
+    serve,
+    train,
+)
 from aural.core.errors import AuralError
 from aural.core.plugins import add_plugin, load_plugins
 
@@ -52,11 +67,13 @@ def _root(
 
 app.command()(classify.classify)
 app.command()(classify.similarity)
+app.command()(locate.locate)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
+app.command()(audit.audit)
 app.command()(reproduce.reproduce)
 app.command()(search.search)
 app.command()(serve.serve)

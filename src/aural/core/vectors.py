@@ -1,4 +1,4 @@
-"""Normalize embeddings to length 1 in numpy; `aural.nn.functional.unit` is the torch twin."""
+"""Normalize embeddings to length 1 in numpy (`aural.nn.functional.unit` is the torch twin), and check them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from aural.core.errors import AudioError
 from aural.core.types import FloatArray
 
 SMALLEST_NORM = 1e-12
 """Norms below this value are replaced by it, so that a zero vector stays zero."""
+
+LOUD = 1e4
+"""Samples above this value are the likely cause of an invalid vector; full scale is 1."""
 
 
 def unit_rows(x: Any) -> FloatArray:
@@ -36,3 +40,21 @@ def unit_vector(x: Any) -> FloatArray:
     vector = np.asarray(x)
     unit = vector / max(float(np.linalg.norm(vector)), SMALLEST_NORM)
     return unit.astype(np.float32, copy=False)
+
+
+def check_vector(vector: FloatArray, name: str, samples: FloatArray | None = None) -> None:
+    """Raise AudioError if a sound's vector (E,) is NaN, infinite or zero, so that nobody stores or ranks it.
+
+    Every model and every user of a third-party `Embedder` calls this. name: the sound in the error. samples: what the
+    vector was computed from, to name the cause.
+
+    >>> check_vector(unit_vector([3.0, 4.0]), "rain.wav")
+    """
+    if 0 < float(np.linalg.norm(vector)) < np.inf:
+        return
+    peak = 0.0 if samples is None else float(np.abs(samples).max(initial=0.0))
+    if peak <= LOUD:
+        reason = "; the sound may be too loud, or the weights of the model damaged"
+    else:
+        reason = f", because its samples reach {peak:.3g} where full scale is 1; scale the sound down"
+    raise AudioError(f"{name}: the model computes no valid vector for it{reason}")

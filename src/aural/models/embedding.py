@@ -16,11 +16,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from aural.audio.decode import source_name
 from aural.audio.length import Longer, Shorter, Window, windows
-from aural.core.errors import AuralError, ConfigError
+from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
-from aural.core.vectors import unit_vector
+from aural.core.vectors import check_vector, unit_vector
 from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.zeroshot import Classifier, Prediction
 
@@ -157,12 +158,14 @@ class EmbeddingModel(ABC):
         size = batch_size or self.windows_a_batch
         policy = {"longer": longer, "shorter": shorter or self.shorter, "generator": generator}
         waiting: list[AudioEmbedding] = []
+        names: dict[int, str] = {}
         sums: dict[int, tuple[FloatArray, list[FloatArray]]] = {}
 
         def tagged() -> Iterator[tuple[AudioEmbedding, Window]]:
             for index, source in enumerate(sources):
                 result = AudioEmbedding(index, silent=True)
                 waiting.append(result)
+                names[index] = source_name(source)
                 try:
                     sound = as_source(source)
                     for window in windows(sound, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
@@ -176,6 +179,11 @@ class EmbeddingModel(ABC):
         while batch := list(islice(stream, size)):
             vectors = self.embed_windows([window.samples for _, window in batch])
             for (result, window), vector in zip(batch, vectors, strict=True):
+                try:
+                    check_vector(vector, names[result.index], window.samples)
+                except AudioError as error:
+                    result.error = result.error or error
+                    continue
                 total, kept = sums.setdefault(result.index, (np.zeros(self.embed_dim, np.float32), []))
                 total += vector * np.float32(window.fresh_s)
                 result.times_s.append((window.start_s, window.end_s))
@@ -183,6 +191,7 @@ class EmbeddingModel(ABC):
                 if keep_windows:
                     kept.append(vector)
             while waiting and waiting[0].index in closed:
+                names.pop(waiting[0].index)
                 yield _finish(waiting.pop(0), sums)
         for result in waiting:
             yield _finish(result, sums)
@@ -202,7 +211,7 @@ class EmbeddingModel(ABC):
         for at in range(0, len(order), batch_size):
             chosen = order[at : at + batch_size]
             rows[chosen] = self.embed_texts([texts[i] for i in chosen])
-        return rows
+        return checked_texts(rows, self.name)
 
     # Both ----------------------------------------------------------------------------------------------------------
 
@@ -230,6 +239,13 @@ class EmbeddingModel(ABC):
     ) -> Classifier:
         """Embed the labels once and return a classifier for any number of sounds."""
         return Classifier(self, labels, template, multi_label)
+
+
+def checked_texts(rows: FloatArray, name: str) -> FloatArray:
+    """Return the vectors of texts (N, E). Raises CheckpointError if one is NaN or infinite."""
+    if not np.isfinite(rows).all():
+        raise CheckpointError(f"{name}: computes NaN for texts, so its weights are damaged; copy or train it again")
+    return rows
 
 
 def _finish(result: AudioEmbedding, sums: dict[int, tuple[FloatArray, list[FloatArray]]]) -> AudioEmbedding:

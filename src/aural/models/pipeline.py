@@ -15,16 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aural.audio.decode import source_name
 from aural.audio.length import Shorter
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
+from aural.core.vectors import check_vector
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
 from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
-from aural.models.embedding import EmbeddingModel, Precision
+from aural.models.embedding import EmbeddingModel, Precision, checked_texts
 from aural.models.open import open_checkpoint
 from aural.models.prefix import strip_prefix
 from aural.models.publish import push_to_hub, save_pretrained
@@ -203,7 +205,10 @@ class Model(EmbeddingModel):
             front_end = tower.front_end
             mel, longer = peers.audio_inputs(self._checkpoint.peer, self.config.audio, front_end, clips, self.seed)
             vectors = tower.embed_mel(mel.to(self.device), None if longer is None else longer.to(self.device)).float()
-        return unit(vectors).cpu().numpy()
+        rows: FloatArray = unit(vectors).cpu().numpy()
+        for clip, row in zip(clips, rows, strict=True):
+            check_vector(row, source_name(clip))
+        return rows
 
     # Text ----------------------------------------------------------------------------------------------------------
 
@@ -216,7 +221,7 @@ class Model(EmbeddingModel):
             return np.empty((0, self.embed_dim), np.float32)
         inputs = peers.text_inputs(self._checkpoint.peer, self.tokenizer, texts, self.config.text.max_tokens)
         self._check_positions(inputs.tokens.ids)
-        return self._embed_ids(inputs.tokens.ids, inputs.tokens.mask, inputs.last)
+        return checked_texts(self._embed_ids(inputs.tokens.ids, inputs.tokens.mask, inputs.last), self.name)
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         tokens = self.tokenizer(texts)

@@ -14,8 +14,9 @@ import numpy as np
 
 from aural.audio.io import info
 from aural.audio.length import Window
-from aural.core.errors import AuralError
+from aural.core.errors import AudioError, AuralError
 from aural.core.types import Clip, Embedder, FloatArray
+from aural.core.vectors import check_vector
 from aural.search.locations import FoundFile
 from aural.search.window_stream import FileEnd, window_stream
 
@@ -55,6 +56,7 @@ class _OpenFile:
 
     windows: list[dict[str, Any]] = field(default_factory=list)
     vectors: list[FloatArray] = field(default_factory=list)
+    error: AuralError | None = None
 
 
 def embed_files(
@@ -83,18 +85,35 @@ def _embed_group(
     group: list[tuple[int, Window] | FileEnd], jobs: Sequence[FileJob], embedder: Embedder, current: _OpenFile
 ) -> Iterator[EmbeddedFile]:
     """Embed the windows of a group in one call, yield the files that end in it, and empty the group."""
-    clips = [Clip(item[1].samples[None], embedder.sample_rate_hz) for item in group if isinstance(item, tuple)]
-    vectors = iter(embedder.embed_audio(clips) if clips else ())
+    vectors = iter(_embed_windows([item[1] for item in group if isinstance(item, tuple)], embedder))
     for item in group:
         if isinstance(item, FileEnd):
-            yield _close(jobs[item.number], current, item.error)
-            current.windows, current.vectors = [], []
+            yield _close(jobs[item.number], current, item.error or current.error)
+            current.windows, current.vectors, current.error = [], [], None
             continue
-        _, window = item
+        number, window = item
         columns = {"window": len(current.windows), "start": window.start_s, "end": window.end_s}
         current.windows.append(columns | {"silent": window.silent})
-        current.vectors.append(next(vectors))
+        vector = next(vectors)
+        try:
+            check_vector(vector, jobs[number].file.path, window.samples)
+        except AudioError as error:
+            current.error = current.error or error
+        current.vectors.append(vector)
     group.clear()
+
+
+def _embed_windows(windows: list[Window], embedder: Embedder) -> FloatArray:
+    """Return the vectors (W, E) of windows, with NaN for one that the embedder refuses: it must not cost the others."""
+    clips = [Clip(window.samples[None], embedder.sample_rate_hz) for window in windows]
+    if not clips:
+        return np.empty((0, embedder.embed_dim), np.float32)
+    try:
+        return embedder.embed_audio(clips)
+    except AudioError:
+        if len(clips) == 1:
+            return np.full((1, embedder.embed_dim), np.nan, np.float32)
+    return np.concatenate([_embed_windows([window], embedder) for window in windows])
 
 
 def _close(job: FileJob, current: _OpenFile, error: AuralError | None) -> EmbeddedFile:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from aural.core.errors import AuralError
 from aural.core.types import FloatArray
 from aural.serve.sandbox import OverloadedError
 
@@ -44,7 +45,8 @@ class Batcher(Generic[T]):
     async def embed(self, items: Sequence[T]) -> FloatArray:
         """Return unit rows (N, E).
 
-        Raises OverloadedError if too many items wait. An error of the embedder is raised for every item of its batch.
+        Raises OverloadedError if too many items wait. If the embedder refuses a batch (AuralError), its items are
+        embedded one by one, so that one bad item fails alone.
         """
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -95,6 +97,10 @@ class Batcher(Generic[T]):
                 if not future.done():
                     future.set_result(row)
         except Exception as error:
+            if isinstance(error, AuralError) and len(batch) > 1:
+                for one in batch:
+                    await self._embed_batch([one])
+                return
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -16,6 +16,7 @@ import numpy as np
 from aural.core.errors import AudioError, AuralError, DataError
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
+from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
@@ -102,7 +103,9 @@ class InferenceService:
         clip = await self.decoders.decode(
             upload, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
-        return (await self._sounds.embed([clip]))[0], clip.duration_s
+        vector = (await self._sounds.embed([clip]))[0]
+        check_vector(vector, "the upload", clip.samples)
+        return vector, clip.duration_s
 
     async def search(self, query: Query) -> list[Hit]:
         """Return the hits of a query, best first; see `aural.search.query.combine`."""
