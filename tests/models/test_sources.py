@@ -40,6 +40,10 @@ def test_all_forms_give_the_samples(form: str) -> None:
     assert list(as_sources(FORMS[form])) == [FORMS[form]]  # one sound, not an iterable of sounds
 
 
+def test_a_mapping_of_paths_is_an_iterable_of_sounds() -> None:
+    assert list(as_sources({"a.wav": "rain", "b.wav": "wind"})) == ["a.wav", "b.wav"]
+
+
 def test_undecoded_rows_give_bytes_before_the_path() -> None:
     assert as_source({"bytes": b"RIFF", "path": "a.wav"}) == b"RIFF"
     assert as_source({"bytes": None, "path": "a.wav"}) == "a.wav"

@@ -6,6 +6,7 @@ Each sound is embedded alone by the peer, because its padded batches change the 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,36 @@ def test_long_sounds_give_every_frame_once(pe: Path) -> None:
     assert np.all(np.diff(starts) > 0.02)
     assert starts[-1] > 2.4
     assert times[-1][1] == pytest.approx(2.5)
+
+
+def test_the_audio_part_of_an_audio_video_folder_is_the_same_model(pe: Path, tmp_path: Path) -> None:
+    """transformers ties the text model of the parts and saves it once, at the top."""
+    from safetensors.torch import load_file, save_file
+
+    state, values = load_file(pe / "model.safetensors"), json.loads((pe / "config.json").read_text())
+    moved = {name if name.startswith("text_model.") else f"audio_model.{name}": t for name, t in state.items()}
+    save_file(moved | {"video_model.x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    parts = {"text_config": values["text_config"], "audio_video_config": {"audio_config": values["audio_config"]}}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "pe_audio_video"} | parts))
+    (tmp_path / "tokenizer.json").write_bytes((pe / "tokenizer.json").read_bytes())
+    ours, part = aural.load(pe, device="cpu"), aural.load(tmp_path, device="cpu")
+    wave = (np.random.default_rng(0).standard_normal(30000).astype(np.float32), 48000)
+    assert np.array_equal(ours.embed_audio([wave]), part.embed_audio([wave]))
+    assert np.array_equal(ours.embed_text(["rain"]), part.embed_text(["rain"]))
+
+
+def test_locate_uses_the_models_frames(pe: Path) -> None:
+    from aural.models.locate import LocateConfig, Locator
+
+    ours = aural.load(pe, device="cpu")
+    wave = np.random.default_rng(0).standard_normal(48000).astype(np.float32) * np.linspace(0, 1, 48000, dtype="f4")
+    probabilities, times = ours.frame_probabilities((wave, 48000), ["rain"])
+    threshold = float(np.quantile(probabilities, 0.9))
+    located = Locator(ours, ["rain"], LocateConfig(template="{}", threshold=threshold)).locate((wave, 48000))
+    assert located.best["rain"][0] == pytest.approx(probabilities.max())
+    assert located.best["rain"][1] == pytest.approx(np.mean(times[int(probabilities.argmax())]))
+    assert located.spans
+    assert located.duration_s == pytest.approx(1.0)
 
 
 def test_embedding_gemma2_equals_transformers(tmp_path: Path) -> None:

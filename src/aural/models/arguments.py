@@ -12,12 +12,18 @@ from aural.audio.io import is_tensor
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.types import AudioSource, Clip, Source
 
+SOUND_KEYS = frozenset(("array", "audio", "bytes", "path"))
+"""Keys of which a mapping that is one sound has at least one."""
+
 
 def as_sources(clips: Any) -> Iterable[AudioSource]:
     """Return an iterable of sources; a single source becomes a list of one."""
     is_pair = isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int | float | np.number)
-    single = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray, Mapping)
-    if is_pair or isinstance(clips, single) or is_tensor(clips) or hasattr(clips, "read") or _is_decoder(clips):
+    single = (str, PathLike, bytes, bytearray, memoryview, Clip, Source, np.ndarray)
+    is_row = isinstance(clips, Mapping) and not SOUND_KEYS.isdisjoint(clips)
+    if is_pair or is_row or isinstance(clips, single) or is_tensor(clips) or hasattr(clips, "read"):
+        return [clips]
+    if _is_decoder(clips):
         return [clips]
     if not isinstance(clips, Iterable):
         raise DataError(f"{type(clips).__name__} is not a list of sounds; give paths, clips or (samples, rate in Hz)")

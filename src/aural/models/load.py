@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
-from aural.core.errors import ConfigError
+from aural.core.errors import ConfigError, DefectWarning
 from aural.core.names import DEFAULT_MODEL
-from aural.core.weights import weight_cards
+from aural.core.weights import card_for, weight_cards
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.onnx_model import OnnxModel, can_open
 from aural.models.systems import CLAP, open_system, system_of
@@ -87,6 +88,7 @@ def load(
         raise ConfigError(f'precision "{precision}" is not known; use fp32 or bf16')
     if compat not in (None, "peer"):
         raise ConfigError(f'compat "{compat}" is not known; use "peer" or leave it out')
+    _warn_of_defects(name_or_path)
     chosen = _checked_engine(engine)
     obstacle = _onnx_obstacle(name_or_path, device, precision, torch_only=compat is not None or tokenizer is not None)
     if chosen == "onnx" and obstacle:
@@ -117,6 +119,13 @@ def load(
         tokenizer=tokenizer,
         offline=offline,
     )
+
+
+def _warn_of_defects(name_or_path: str | Path) -> None:
+    """Warn when the published weights are known to be broken."""
+    card = card_for(name_or_path)
+    if card is not None and card.defects:
+        warnings.warn(f"{name_or_path}: {card.defects}", DefectWarning, stacklevel=3)
 
 
 def _checked_engine(engine: str | None) -> str:

@@ -1,7 +1,8 @@
 """PE-AV's audio-text model and PE-A-Frame through transformers' PeAudio classes (Meta, 2025; transformers 5).
 
-A folder holds the keys of `PeAudioModel`: `audio_encoder.*`, `audio_head.*`, `text_model.*` (ModernBERT),
-`text_audio_head.*` and the scale and bias. The same folder gives one vector per sound (the class token) and one per
+A folder of PeAudioModel (PE-A-Frame) holds the keys `audio_encoder.*`, `audio_head.*`, `text_model.*` (ModernBERT),
+`text_audio_head.*` and the scale and bias; one of PeAudioVideoModel (PE-AV) holds them below `audio_model.*`, with the
+text model at the top. The same folder gives one vector per sound (the class token) and one per
 40 ms (all other tokens); PE-A-Frame is trained for the second. Its logits are products of vectors that are not
 normalized, so `frame_probabilities` uses the lengths that unit rows lose.
 
@@ -23,12 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from aural.audio.length import windows
+from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.arguments import as_source
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
+from aural.models.prefix import strip_prefix
 from aural.models.weight_files import folder_tensors
 
 WINDOW_S = 30.0
@@ -50,9 +53,11 @@ class Head(nn.Module):
 class PeAudio(FamilyModel):
     """A model of the PE-AV family; each tower is built on first use."""
 
-    def __init__(self, folder: Path, values: Mapping[str, Any], options: OpenOptions) -> None:
+    def __init__(
+        self, folder: Path, values: Mapping[str, Any], state: Mapping[str, Tensor], options: OpenOptions
+    ) -> None:
         self.config = transformers_class("PeAudioConfig").from_dict(dict(values))
-        self.folder, self.state = folder, folder_tensors(folder)
+        self.folder, self.state = folder, state
         extractor = read_extractor_config(folder)
         self.hop = int(extractor.get("hop_length", 1920))
         scale, bias = (float(self.state[f"text_audio_logit_{name}"].float()) for name in ("scale", "bias"))
@@ -149,4 +154,21 @@ class PeAudio(FamilyModel):
 @FOLDERS.register("pe_audio")
 def open_pe_audio(folder: Path, values: Mapping[str, Any], options: OpenOptions) -> PeAudio:
     """Open a folder of PeAudioModel or PeAudioFrameLevelModel; `values` is the content of its config.json."""
-    return PeAudio(folder, values, options)
+    return PeAudio(folder, values, folder_tensors(folder), options)
+
+
+@FOLDERS.register("pe_audio_video")
+def open_pe_audio_video(folder: Path, values: Mapping[str, Any], options: OpenOptions) -> PeAudio:
+    """Open the audio-text part of a folder of PeAudioVideoModel; its video part is not read.
+
+    Raises CheckpointError when config.json states no audio encoder.
+    """
+    try:
+        parts = {"text_config": values["text_config"], "audio_config": values["audio_video_config"]["audio_config"]}
+    except (KeyError, TypeError):
+        raise CheckpointError(
+            f"{folder}/config.json: text_config or audio_config is missing; download it again"
+        ) from None
+    tensors = folder_tensors(folder)
+    shared = {name: tensor for name, tensor in tensors.items() if name.startswith("text_model.")}
+    return PeAudio(folder, parts, shared | strip_prefix(tensors, "audio_model."), options)
