@@ -60,20 +60,10 @@ PRESETS.add("transformers-fused", PRESETS["laion-fused"])
 PRESETS.add(
     "aisfx",
     MelConfig(
-        sample_rate_hz=44100,
-        n_fft=2048,
-        hop=1024,
-        n_mels=96,
-        fmin_hz=0,
-        fmax_hz=22050,
-        scale="htk",
-        norm="sum",
-        log="log1p",
-        pad="constant",
-        peak_normalize=True,
-        divide=9.457798957824707,
+        sample_rate_hz=44100, n_fft=2048, hop=1024, n_mels=96, fmin_hz=0, fmax_hz=22050, scale="htk", norm="sum",
+        log="log1p", pad="constant", peak_normalize=True, divide=9.457798957824707,
     ),
-)
+)  # fmt: skip
 
 
 def mel_filters(config: MelConfig) -> NDArray[np.float64]:

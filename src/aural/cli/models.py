@@ -12,6 +12,10 @@ from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.errors import ConfigError
 from aural.core.weights import weight_cards
 
+SourceArgument = Annotated[
+    str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
+]
+TargetArgument = Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")]
 FORMATS = ("transformers", "sentence-transformers", "onnx", "onnx-int8")
 
 app = typer.Typer(help="List, show, convert and export models.", no_args_is_help=True)
@@ -55,10 +59,8 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[
-        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
-    ],
-    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
+    source: SourceArgument,
+    target: TargetArgument,
     half: Annotated[bool, typer.Option("--half", help="Store matrices as float16.")] = False,
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
@@ -73,10 +75,8 @@ def convert(
 
 @app.command()
 def export(
-    source: Annotated[
-        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
-    ],
-    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
+    source: SourceArgument,
+    target: TargetArgument,
     layout: Annotated[
         str,
         typer.Option(

@@ -7,6 +7,7 @@ shaped as in the state dict of `Clap(config)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,14 @@ IN_FOLDERS = frozenset(("audio.front_end.window", "audio_model.audio_encoder.bat
 Reader = Callable[[Mapping[str, Tensor], str], tuple[ClapConfig, Publisher, Peer]]
 
 
-def _msclap_2022(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
+def _msclap(year: int, _state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
+    encoder, text, window_s = {2022: ("cnn14", "bert", 5.0), 2023: ("htsat", "gpt2", 7.0)}[year]
     audio = AudioConfig(
-        sample_rate_hz=44100, window_s=5.0, shorter="repeat", mel=PRESETS["msclap-2022"], encoder="cnn14",
+        sample_rate_hz=44100, window_s=window_s, shorter="repeat", mel=PRESETS[f"msclap-{year}"], encoder=encoder,
         projection="residual",
     )  # fmt: skip
-    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS["bert"], text_projection="residual")
-    return config, msclap.publisher(htsat=False), "msclap"
-
-
-def _msclap_2023(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
-    audio = AudioConfig(
-        sample_rate_hz=44100, window_s=7.0, shorter="repeat", mel=PRESETS["msclap-2023"], encoder="htsat",
-        projection="residual",
-    )  # fmt: skip
-    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS["gpt2"], text_projection="residual")
-    return config, msclap.publisher(htsat=True), "msclap"
+    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS[text], text_projection="residual")
+    return config, msclap.publisher(htsat=encoder == "htsat"), "msclap"
 
 
 def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
@@ -85,8 +78,8 @@ def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publish
 
 
 MARKERS: dict[str, Reader] = {
-    "audio_encoder.base.htsat.bn0.weight": _msclap_2023,
-    "audio_encoder.base.conv_block1.conv1.weight": _msclap_2022,
+    "audio_encoder.base.htsat.bn0.weight": partial(_msclap, 2023),
+    "audio_encoder.base.conv_block1.conv1.weight": partial(_msclap, 2022),
     "clap_project.prefix_const": _clapcap,
     "audio_branch.bn0.weight": _laion,
 }

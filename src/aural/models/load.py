@@ -7,7 +7,7 @@ import os
 import warnings
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
 
 from aural.core.errors import ConfigError, DefectWarning
 from aural.core.names import DEFAULT_MODEL
@@ -27,31 +27,24 @@ NVIDIA_DEVICE = Path("/dev/nvidiactl")
 """Exists where an NVIDIA driver is loaded; a check that needs no torch."""
 
 
+class LoadOptions(TypedDict, total=False):
+    """The types of the options that every engine accepts; `load` explains them and states their defaults."""
+
+    device: str | torch.device | None
+    precision: Precision
+    compat: Literal["peer"] | None
+    seed: int
+    tokenizer: str | Path | None
+    offline: bool
+
+
 @overload
-def load(
-    name_or_path: str | Path = ...,
-    *,
-    engine: Literal["torch"],
-    device: str | torch.device | None = ...,
-    precision: Precision = ...,
-    compat: Literal["peer"] | None = ...,
-    seed: int = ...,
-    tokenizer: str | Path | None = ...,
-    offline: bool = ...,
-) -> Model: ...
+def load(name_or_path: str | Path = ..., *, engine: Literal["torch"], **options: Unpack[LoadOptions]) -> Model: ...
 
 
 @overload
 def load(
-    name_or_path: str | Path = ...,
-    *,
-    engine: Engine | None = ...,
-    device: str | torch.device | None = ...,
-    precision: Precision = ...,
-    compat: Literal["peer"] | None = ...,
-    seed: int = ...,
-    tokenizer: str | Path | None = ...,
-    offline: bool = ...,
+    name_or_path: str | Path = ..., *, engine: Engine | None = ..., **options: Unpack[LoadOptions]
 ) -> EmbeddingModel: ...
 
 
@@ -110,14 +103,7 @@ def load(
     if other is not None:
         return other
     return Model.from_pretrained(
-        place,
-        name=str(name_or_path),
-        device=device,
-        precision=precision,
-        compat=compat,
-        seed=seed,
-        tokenizer=tokenizer,
-        offline=offline,
+        name_or_path, device=device, precision=precision, compat=compat, seed=seed, tokenizer=tokenizer, offline=offline
     )
 
 

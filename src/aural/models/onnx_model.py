@@ -95,6 +95,7 @@ class OnnxModel(EmbeddingModel):
         if importlib.util.find_spec("onnxruntime") is None:
             raise MissingDependencyError(f'{self.folder}: needs onnxruntime; pip install "aural[onnx]"')
         self.name = name or self.header.name
+        self.embed_dim = self.header.embed_dim
         self.device = "cpu"
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
 
@@ -105,20 +106,8 @@ class OnnxModel(EmbeddingModel):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
-    def sample_rate_hz(self) -> int:
-        return self.header.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.header.embed_dim
-
-    @property
-    def window_s(self) -> float:
-        return self.header.window_s
-
-    @property
-    def shorter(self) -> Shorter:
-        return self.header.shorter
+    def audio_input(self) -> OnnxHeader:
+        return self.header
 
     @property
     def logit_scale(self) -> float:

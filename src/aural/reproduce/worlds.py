@@ -33,11 +33,12 @@ from aural.core.files import atomic_write, write_text
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
 from aural.data.libre.mini import cache_folder
-from aural.data.manifest import Manifest, Row, read_manifest, write_manifest
+from aural.data.manifest import Manifest, Row, read_manifest
 from aural.data.simulate import Scene, SceneConfig, SceneSimulator
 from aural.data.simulate.caption import Negative
 from aural.data.simulate.corpus import clips_of
 from aural.evaluate.data_root import DataRoot
+from aural.evaluate.scenes import write_scene_set
 from aural.reproduce.toys import toy_corpus
 from aural.train.draw import ITEM, generator
 from aural.train.mels import add_mel, pack
@@ -66,16 +67,16 @@ SCENES: Final = SceneConfig(
 class Size:
     """Numbers of clips and scenes to build."""
 
-    versions: int = 3
+    versions: int
     """Versions of each training clip: the clip itself, then with drawn gain and noise."""
-    clips: int = 0
+    clips: int
     """Training clips; 0: all."""
-    mixed: int = 3000
-    scenes: int = 6000
-    test_scenes: int = 600
+    mixed: int
+    scenes: int
+    test_scenes: int
 
 
-FULL: Final = Size()
+FULL: Final = Size(versions=3, clips=0, mixed=3000, scenes=6000, test_scenes=600)
 SMOKE: Final = Size(versions=1, clips=48, mixed=32, scenes=32, test_scenes=16)
 Build = Callable[[Path, Path, Size, int], None]
 WORLDS: Registry[Build] = Registry("world")
@@ -261,39 +262,11 @@ def listed(scene: Scene, rng: np.random.Generator) -> str:
 
 def write_test_scenes(data: Path, folder: Path, count: int) -> None:
     """Write a manifest of scenes of held-out clips; false captions carry their kinds, see `kinds_of`."""
-    import soundfile
-
     clips = clips_of(read_manifest(data), RATE_HZ, split=HELD_OUT, longest_s=LONGEST_S)
     if len({clip.label for clip in clips}) < 4:
         raise DataError(f"{data}: its held-out splits have too few classes for scenes")
     simulator = SceneSimulator(clips, SCENES, seed=1)
-    with atomic_write(folder) as part:
-        (part / "clips").mkdir(parents=True)
-        rows = []
-        for number in range(count):
-            scene = simulator.scene(number)
-            path = f"clips/{number:04}.flac"
-            soundfile.write(part / path, scene.clip.samples.T, RATE_HZ, subtype="PCM_16")
-            rows.append(_scene_row(scene, path))
-        write_manifest(part / "manifest.parquet", rows)
-
-
-def _scene_row(scene: Scene, path: str) -> Row:
-    events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
-    negatives = [[kind, n.text] for n in scene.negatives for kind in kinds_of(n)]
-    return Row(
-        path=path,
-        source="libre-scenes",
-        source_version=str(VERSION),
-        split="test",
-        duration_s=scene.clip.duration_s,
-        sample_rate_hz=RATE_HZ,
-        channels=1,
-        license="of the clips it is made of",
-        tags=sorted({event.label for event in scene.truth.events}),
-        captions=[scene.caption, *scene.paraphrases],
-        meta=json.dumps({"negatives": negatives, "events": events}, ensure_ascii=False, sort_keys=True),
-    )
+    write_scene_set(simulator, folder, count, version=str(VERSION), kinds=kinds_of)
 
 
 def kinds_of(negative: Negative) -> tuple[str, ...]:

@@ -123,11 +123,8 @@ class _Call:
         self.status = 0
         self._receive = receive
         self._send = send
-        self._max_bytes = max_bytes
-        self._bytes_left = max_bytes
-        self._began = False
-        self._too_large = False
-        self._closed = False
+        self._max_bytes = self._bytes_left = max_bytes
+        self._began = self._too_large = self._closed = False
         self.started: Any = lambda: None
 
     async def receive(self) -> Any:

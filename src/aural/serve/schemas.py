@@ -53,18 +53,8 @@ class SoundHit(BaseModel):
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
         """Convert a hit of an index."""
-        return cls(
-            id=hit.file,
-            path=hit.path,
-            name=hit.path.rsplit("/", 1)[-1],
-            score=hit.score,
-            window=hit.window,
-            start_s=hit.start_s,
-            end_s=hit.end_s,
-            duration_s=hit.duration_s,
-            silent=hit.silent,
-            tags=list(hit.tags),
-        )
+        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name"}}
+        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], **same)
 
 
 class SearchResponse(BaseModel):

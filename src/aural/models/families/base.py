@@ -75,26 +75,14 @@ class FamilyModel(EmbeddingModel):
 
     def __init__(self, traits: Traits, options: OpenOptions) -> None:
         self.traits, self.options = traits, options
-        self.name = options.name
+        self.name, self.embed_dim = options.name, traits.embed_dim
         self.device = pick_device(options.device)
         self.precision = options.precision
         self.windows_a_batch = 4 if self.device.type == "cpu" else 16
 
     @property
-    def sample_rate_hz(self) -> int:
-        return self.traits.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.traits.embed_dim
-
-    @property
-    def window_s(self) -> float:
-        return self.traits.window_s
-
-    @property
-    def shorter(self) -> Shorter | None:
-        return self.traits.shorter
+    def audio_input(self) -> Traits:
+        return self.traits
 
     @property
     def logit_scale(self) -> float:
