@@ -14,6 +14,7 @@ from aural.core.errors import AuralError, DataError
 
 if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
+    from aural.models.tagger import TaggedSound
 
 __all__ = ["SOUND_SUFFIXES", "Batch", "find_sounds", "json_line", "progress", "read_lines"]
 
@@ -47,7 +48,7 @@ class Batch:
         """Record the reason why a file was skipped."""
         self.skipped.append(str(error))
 
-    def add(self, result: AudioEmbedding) -> bool:
+    def add(self, result: AudioEmbedding | TaggedSound) -> bool:
         """Count an embedded sound, or record its error; return whether it was embedded."""
         if result.error is not None:
             self.skip(result.error)

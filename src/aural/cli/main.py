@@ -22,6 +22,7 @@ from aural.cli import (
     reproduce,
     search,
     serve,
+    tag,
     train,
 )
 from aural.core.errors import AuralError
@@ -68,6 +69,7 @@ def _root(
 app.command()(classify.classify)
 app.command()(classify.similarity)
 app.command()(locate.locate)
+app.command()(tag.tag)
 app.command()(embed.embed)
 app.command()(demo.demo)
 app.command()(train.train)

@@ -26,7 +26,8 @@ class WeightCard(Config):
     sha256: str | None = None
     folder: str | None = None
     audio: str
-    text: str
+    text: str = ""
+    """Empty for a model without a text tower."""
     window_s: float
     sample_rate_hz: int
     embed_dim: int
@@ -46,7 +47,7 @@ class WeightCard(Config):
         return self
 
     def bundled(self) -> Path:
-        """Return the path of the folder inside the installed package."""
+        """Return the path of the folder inside the installed package; its weights have the checksum `sha256`."""
         return Path(str(resources.files("aural"))) / str(self.folder)
 
 

