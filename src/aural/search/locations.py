@@ -103,6 +103,19 @@ def find(address: str) -> FoundFile:
     return FoundFile(source_of(address), *_place(address).size_and_time())
 
 
+def local_part(address: str) -> tuple[str, int, int | None] | None:
+    """Return the file of this machine that contains a sound, and the sound's offset and size in it in bytes.
+
+    The size is None if the sound is the file. Returns None for objects of a store and for members of tars there. Raises
+    AudioError if the tar has no such member.
+    """
+    place = _place(address)
+    if isinstance(place, _TarMember) and isinstance(place.tar, _LocalFile):
+        (offset, size), _ = place.entry()
+        return place.tar.address, offset, size
+    return (place.address, 0, None) if isinstance(place, _LocalFile) else None
+
+
 def listing(location: str | Path) -> Listing:
     """List every sound of a location, sorted by address. Hidden files are left out.
 
@@ -177,7 +190,7 @@ class _StoredObject:
         system, inner = _filesystem(self.address)
         size, _ = _object_size_and_time(_ask(self.address, system.info, inner))
         with _ask(self.address, system.open, inner, "rb") as file:
-            yield _section(file, 0, size, self.address)
+            yield section(file, 0, size, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +203,16 @@ class _TarMember:
         return f"{self.tar.address}!/{self.member}"
 
     def size_and_time(self) -> tuple[int, int]:
-        (_, size), mtime_ns = self._entry()
+        (_, size), mtime_ns = self.entry()
         return size, mtime_ns
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        (offset, size), _ = self._entry()
+        (offset, size), _ = self.entry()
         with self.tar.open() as file:
-            yield _section(file, offset, size, self.address)
+            yield section(file, offset, size, self.address)
 
-    def _entry(self) -> tuple[tuple[int, int], int]:
+    def entry(self) -> tuple[tuple[int, int], int]:
         """Return the member's (offset, size) in bytes and the time of the tar, as the tar is now."""
         tar_size, mtime_ns = self.tar.size_and_time()
         members = _tar_index(self.tar, tar_size, mtime_ns)
@@ -333,7 +346,7 @@ def _object_size_and_time(info: Mapping[str, Any]) -> tuple[int, int]:
 # Sections of files -------------------------------------------------------------------------------------------------
 
 
-def _section(file: BinaryIO, offset: int, size: int, name: str) -> BinaryIO:
+def section(file: BinaryIO, offset: int, size: int, name: str) -> BinaryIO:
     """Return `size` bytes of an open file from `offset` on as a buffered file called `name`."""
     return io.BufferedReader(_Section(file, offset, size, name), BUFFER_BYTES)  # type: ignore[type-var,return-value]
 

@@ -128,7 +128,10 @@ class SessionRequest(Strict):
 
 
 class Problem(BaseModel):
-    """An error as one sentence."""
+    """An error (RFC 9457)."""
 
-    error: str
-    request_id: str
+    type: str = Field(description="Kind of the problem, for programs.", examples=["urn:aural:problem:invalid-input"])
+    title: str = Field(description="Kind of the problem, for people.")
+    status: int
+    detail: str = Field(description="What is wrong with this request and how to fix it, as one sentence.")
+    request_id: str = Field(description="Id of the request in the header X-Request-Id and in the server's log.")
