@@ -24,6 +24,13 @@ DEMUXERS = "aac,ac3,asf,avi,eac3,flv,g722,matroska,webm,mov,mp4,m4a,mpeg,mpegts,
 SILENT_HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
 """First bytes of formats whose decoders print nothing."""
 
+MP3_AHEAD_FRAMES = 20 * 1152
+"""Frames of an mp3 that are decoded again before each block, because its first ones need the bits of earlier ones.
+
+soundfile seeks after every read, and libsndfile then decodes up to 4,326 frames wrongly.
+"""
+
+LONG_SEEK_S = 10
 CONTAINERS = frozenset(
     {".aac", ".ac3", ".avi", ".eac3", ".flv", ".g722", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpeg"}
     | {".mpg", ".ts", ".webm", ".wma", ".wmv", ".3gp"}
@@ -166,9 +173,12 @@ class SndfileDecoder:
             raise AudioError(f"{self.info.name}: cannot be read from {frame} on ({error.error_string})") from None
 
     def read(self, frames: int) -> FloatArray:
+        ahead = min(self._at, MP3_AHEAD_FRAMES) if self.info.format == "mp3" else 0
         try:
             with self._quiet():
-                block = self._file.read(frames, dtype="float32", always_2d=True)
+                if ahead:
+                    self._file.seek(self._at - ahead)
+                block = self._file.read(ahead + frames, dtype="float32", always_2d=True)[ahead:]
         except soundfile.LibsndfileError as error:
             raise AudioError(
                 f"{self.info.name}: damaged at {self._at / self.info.sample_rate_hz:.2f} s or later "
@@ -267,12 +277,34 @@ class ContainerDecoder:
         self._ended, self._at = False, 0
 
     def seek(self, frame: int) -> None:
-        """Decode up to `frame`, which is exact for every codec; container seeks are not."""
+        """Decode up to `frame`, which is exact for every codec; container seeks are exact in mp4 files only."""
         if frame < self._at:
             self._container.close()
             self._start()
+        if frame - self._at > LONG_SEEK_S * self.info.sample_rate_hz:
+            self._skip(frame - self.info.sample_rate_hz)
         while frame > self._at and self.read(min(frame - self._at, 1 << 20)).shape[1]:
             pass
+
+    def _skip(self, frame: int) -> None:
+        """Continue before `frame`, where the container finds a packet, if its times count samples (m4a, mp4)."""
+        import av
+
+        base, start = self._stream.time_base, self._stream.start_time
+        if base is None or start is None or base * self.info.sample_rate_hz != 1:
+            return
+        try:
+            self._container.seek(start + frame, stream=self._stream)
+            first = next(self._packets, None)
+            if first is None or first.pts is None:
+                raise ValueError("no time")
+            pieces = self._resampler.resample(first)
+        except (av.FFmpegError, ValueError):  # decode from the start instead
+            self._container.close()
+            self._start()
+            return
+        self._left = np.concatenate([self._left[:, :0], *(piece.to_ndarray() for piece in pieces)], axis=1)
+        self._at = first.pts - start
 
     def read(self, frames: int) -> FloatArray:
         import av

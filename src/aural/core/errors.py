@@ -39,6 +39,10 @@ class PluginError(AuralError):
     """A plug-in cannot be imported, or registers a name that is taken."""
 
 
+class DefectWarning(UserWarning):
+    """A published checkpoint has a known defect that its card describes."""
+
+
 def near_miss(name: str, names: Iterable[str]) -> str:
     """Return a clause that names the closest known name, or lists the known names.
 

@@ -191,12 +191,7 @@ def _kind_problems(values: Mapping[str, Any]) -> list[str]:
 def _dimension_problems(values: Mapping[str, Any]) -> list[str]:
     dimension, aspect = values.get("dimension"), values.get("aspect")
     aspects: Mapping[str, Any] = ASPECTS
-    if (
-        not isinstance(dimension, str)
-        or dimension not in aspects
-        or not isinstance(aspect, str)
-        or aspect in aspects[dimension]
-    ):
+    if not isinstance(dimension, str) or not isinstance(aspect, str) or aspect in aspects.get(dimension, [aspect]):
         return []
     return [f'aspect "{aspect}" is none of dimension {dimension}; {near_miss(aspect, aspects[dimension])}']
 

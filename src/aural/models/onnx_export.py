@@ -116,7 +116,7 @@ def export_onnx(
         embed_dim=model.embed_dim,
         sample_rate_hz=model.sample_rate_hz,
         window_s=model.window_s,
-        shorter=model.shorter,
+        shorter=model.config.audio.shorter,
         logit_scale=None if bare else model.logit_scale,
         logit_bias=None if bare else model.logit_bias,
         tokenizer=text.tokenizer,
