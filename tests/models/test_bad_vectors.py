@@ -63,7 +63,7 @@ def test_damaged_weights_are_named_as_the_likely_cause(tiny_folder: Path) -> Non
     for tower in (model.audio_tower, model.text_tower):
         for weights in tower.projection.parameters():
             weights.fill_(float("nan"))
-    with pytest.raises(AudioError, match="array: the model computes no valid vector for it; .* weights of the model"):
+    with pytest.raises(AudioError, match=r"array: the model computes no valid vector for it; .* weights of the model"):
         model.embed_audio([(tone(1.0), RATE_HZ)])
     with pytest.raises(CheckpointError, match="computes NaN for texts, so its weights are damaged"):
         model.embed_text(["rain"])

@@ -14,7 +14,7 @@ from run_library import WideEmbedder
 
 from aural.core.errors import AuralError
 from aural.search.check import check
-from aural.search.checksums import read_record
+from aural.search.checksums import read_record, record_files
 from aural.search.library import Library
 from aural.search.repair import RepairReport, repair
 from aural.search.sound_map import sound_map
@@ -73,7 +73,8 @@ def build(folder: Path, *, keep_versions: bool) -> Path:
     (sounds / "07.wav").unlink()
     list(library.update(embedder))
     if not keep_versions:
-        library.store._table.cleanup_old_versions(timedelta(0), delete_unverified=True)
+        library.store._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        record_files(library.folder)
     return folder / "library"
 
 

@@ -62,20 +62,20 @@ def read(
 
 
 def blocks(
-    source: AudioSource, block_s: float, *, sample_rate_hz: int | None = None, mono: bool = True
+    source: AudioSource, block_s: float, *, sample_rate_hz: int | None = None, mono: bool = True, start_s: float = 0.0
 ) -> Iterator[Clip]:
-    """Yield the sound in successive blocks of `block_s` seconds, the last one shorter, in bounded memory.
+    """Yield the sound from `start_s` on in blocks of `block_s` seconds, the last one shorter, in bounded memory.
 
-    The concatenated blocks equal `read(source, sample_rate_hz=..., mono=...)`: the resampler keeps its state between
-    blocks.
+    The concatenated blocks equal `read(source, sample_rate_hz=..., mono=..., start_s=...)`: the resampler keeps its
+    state between blocks.
     """
     buffer: list[FloatArray] = []
     have = size = rate = 0
     stream: soxr.ResampleStream | None = None
-    pieces = _native_blocks(source, 0.0, None)
+    pieces = _native_blocks(source, start_s, None)
     current = next(pieces, None)
     if current is None:
-        raise AudioError(f"{source_name(source)}: holds no samples")
+        raise AudioError(f"{source_name(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))
     while current is not None:
         following = next(pieces, None)
         samples = to_mono(current.samples) if mono else current.samples
@@ -163,7 +163,8 @@ def _decoder(source: AudioSource) -> Iterator[Decoder]:
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
     """Yield blocks at the native rate and channels of the source, each checked for unusable samples."""
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise AudioError(f"{source_name(source)}: start {start_s} s and duration {duration_s} s must not be negative or 0")
+        name = source_name(source)
+        raise AudioError(f"{name}: start {start_s} s and duration {duration_s} s must not be negative or 0")
     if isinstance(source, np.ndarray) or is_tensor(source):
         raise AudioError("array: its sample rate is not given; pass (samples, sample rate in Hz)")
     if isinstance(source, Clip | tuple):
