@@ -124,7 +124,9 @@ def try_damage(source: Path, scratch: Path, name: str, damage: Callable[[Path], 
     problems = check(scratch).problems
     embedder = WideEmbedder()
     report = repair(scratch, lambda model: embedder)
-    return Outcome("refused" if refusal else "answers", problems, report, check(scratch).problems, rows_of(scratch).equals(want))
+    return Outcome(
+        "refused" if refusal else "answers", problems, report, check(scratch).problems, rows_of(scratch).equals(want)
+    )
 
 
 def refusal_of(folder: Path) -> str:

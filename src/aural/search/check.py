@@ -16,6 +16,7 @@ from aural.search.folder import (
     CARD_COPY,
     LOCK,
     SAFETY,
+    DamagedLibraryError,
     LibraryCard,
     parse_card,
     read_card,
@@ -75,7 +76,7 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
         _check_indexes(store, report)
         plan = plan_roots(card.roots, stored_files(store))
     except DataError as error:
-        report.problems.append(str(error).removeprefix(f"{folder}: "))
+        report.problems.append(error.reason if isinstance(error, DamagedLibraryError) else str(error))
         return report
     report.notes += [f"{file.path}: not in the library yet (or cannot be decoded)" for file in plan.new]
     report.notes += plan.notes
@@ -87,22 +88,16 @@ def _check_card(folder: Path, report: CheckReport) -> LibraryCard | None:
     card = copy = None
     try:
         card = stored_card(folder) or read_card(folder)
-    except DataError as error:
-        if not (folder / SAFETY).exists() and not (folder / CARD).exists():
-            raise
-        report.problems.append(f"{CARD}: is missing or damaged ({_reason(folder, error)})")
+    except DamagedLibraryError as error:
+        report.problems.append(f"{CARD}: is missing or damaged ({error.reason})")
     try:
         copy = parse_card(folder / CARD_COPY)
     except ConfigError as error:
         if card is None or card.digest:
-            report.problems.append(f"{CARD_COPY}: is missing or damaged ({_reason(folder, error)})")
+            report.problems.append(f"{CARD_COPY}: is missing or damaged ({error})")
     if card is not None and copy is not None and copy != card:
         report.problems.append(f"{CARD_COPY}: differs from {CARD}")
     return card or copy
-
-
-def _reason(folder: Path, error: AuralError) -> str:
-    return str(error).partition("; run")[0].removeprefix(f"{folder}: the library is damaged ").strip("()")
 
 
 def _check_other_files(folder: Path, report: CheckReport) -> None:
@@ -141,7 +136,7 @@ def _check_indexes(store: LanceStore, report: CheckReport) -> None:
     """Count the indexes, and compare searches through the approximate index and filters with exact ones."""
     stats = store.stats()
     report.fragments = stats["fragments"]
-    report.indexes = len(store.indexes())
+    report.indexes = stats["indexes"]
     report.index = stats["index"]
     report.unindexed_rows = stats["unindexed_rows"] or 0
     if report.indexes:

@@ -1,6 +1,6 @@
 """Record the size and checksum of every file of a library's table, and compare the files with the record.
 
-The table's files have no checksums of their own, so that a flipped bit would change results without an error. After
+The files of the table have no checksums, so that a flipped bit would change results without an error. After
 every commit the writer records the files of the newest version in `safety/checksums.json`, and copies the small ones
 that cannot be computed again (the version's manifest and the lists of deleted rows) to `safety/copies`. A writer that
 is killed between a commit and its record leaves files without a checksum; they are recorded after the next commit.
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from aural.core.errors import DataError
 from aural.core.files import atomic_write, write_text
-from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, damaged_library
+from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, DamagedLibraryError
 from aural.search.lance_files import VERSIONS, Version, read_version, version_names
 
 RECORD: Final = f"{SAFETY}/checksums.json"
@@ -121,7 +121,7 @@ def check_opened(folder: Path) -> None:
             return
         time.sleep(0.02 * attempt)
     if not _is_written(folder):
-        raise damaged_library(folder, str(differing[0]))
+        raise DamagedLibraryError(folder, str(differing[0]))
 
 
 def measure(path: Path) -> list[int]:

@@ -29,7 +29,7 @@ SAFETY: Final = "safety"
 """Folder with checksums and copies of what cannot be computed again; see `aural.search.checksums`."""
 
 FORMAT: Final = 2
-"""Version of the format: 1 has neither checksums nor digests of rows; it is read and extended as it is."""
+"""Version of the format: 1 has neither checksums nor digests of rows; it is still read and extended."""
 
 CARD_COPY: Final = f"{SAFETY}/{CARD}"
 TABLE_FOLDER: Final = "sounds.lance"
@@ -59,10 +59,13 @@ class LibraryCard(Config):
         return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def damaged_library(folder: Path, reason: str) -> DataError:
-    """Return the error that names a damaged library and proposes how to repair it."""
-    fix = f"run `aural library check --library {folder}`, then `aural library repair --library {folder}`"
-    return DataError(f"{folder}: the library is damaged ({reason}); {fix}")
+class DamagedLibraryError(DataError):
+    """A library is damaged; the sentence names it and proposes the repair. reason: what is wrong with it."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        fix = f"run `aural library check --library {folder}`, then `aural library repair --library {folder}`"
+        super().__init__(f"{folder}: the library is damaged ({reason}); {fix}")
+        self.reason = reason
 
 
 def read_card(folder: Path) -> LibraryCard:
@@ -78,19 +81,22 @@ def stored_card(folder: Path) -> LibraryCard | None:
     """Return the card of the library in `folder`, or None if there is no library. Raises DataError if it is damaged."""
     if not os.path.lexists(folder / CARD):
         if (folder / CARD_COPY).exists() or _has_rows(folder / TABLE_FOLDER):
-            raise damaged_library(folder, f"{CARD} is missing")
+            raise DamagedLibraryError(folder, f"{CARD} is missing")
         return None
     try:
         return parse_card(folder / CARD)
     except ConfigError as error:
-        raise damaged_library(folder, str(error).removeprefix(f"{folder}/")) from None
+        raise DamagedLibraryError(folder, str(error).removeprefix(f"{folder}/")) from None
 
 
 def parse_card(path: Path) -> LibraryCard:
-    """Read a card or its copy. Raises ConfigError if it cannot be read or a value changed since it was written."""
+    """Read a card or its copy.
+
+    Raises ConfigError if it cannot be read or a value changed since it was written, and DataError for a later format.
+    """
     card = LibraryCard.read(path)
     if card.aural > FORMAT:
-        raise ConfigError(f"{path}: has format {card.aural}, this version reads up to {FORMAT}; update aural")
+        raise DataError(f"{path}: has format {card.aural}, this version reads up to {FORMAT}; update aural")
     if card.digest and card.digest != card.expected_digest():
         raise ConfigError(f"{path}: a value changed since it was written")
     return card
@@ -125,7 +131,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
         file = lock.open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         if lock.is_dir():
-            raise damaged_library(folder, f"{LOCK} is a folder") from None
+            raise DamagedLibraryError(folder, f"{LOCK} is a folder") from None
         raise DataError(f"{lock}: cannot be written ({error.strerror}); check the folder and the free space") from None
     with file:
         try:

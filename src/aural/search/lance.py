@@ -23,7 +23,7 @@ from aural.core.errors import AuralError, ConfigError, DataError, MissingDepende
 from aural.core.types import FloatArray
 from aural.search.checksums import record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
-from aural.search.folder import damaged_library
+from aural.search.folder import DamagedLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
 from aural.search.row_digests import DIGEST, digests
 
@@ -117,7 +117,7 @@ def _sentence(folder: Path, error: BaseException) -> DataError:
     if code in _NOT_DAMAGE:
         reason = os.strerror(code)
         return DataError(f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space")
-    return damaged_library(folder, one_line(error, 160))
+    return DamagedLibraryError(folder, one_line(error, 160))
 
 
 class LanceStore:
@@ -145,7 +145,9 @@ class LanceStore:
                 self._table = self._database.open_table(TABLE)
             width = self._table.schema.field("vector").type.list_size
         if width != embed_dim:
-            raise damaged_library(self.folder, f"its card states vectors of {embed_dim} numbers, the table of {width}")
+            raise DamagedLibraryError(
+                self.folder, f"its card states vectors of {embed_dim} numbers, the table of {width}"
+            )
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -219,6 +221,7 @@ class LanceStore:
             "rows": int(self._table.count_rows()),
             "bytes": int(table["total_bytes"]),
             "fragments": int(table["fragment_stats"]["num_fragments"]),
+            "indexes": len(self._table.list_indices()),
             "index": None if index is None else str(index.index_type),
             "unindexed_rows": None if index is None else int(index.num_unindexed_rows or 0),
         }
@@ -316,13 +319,13 @@ class LanceStore:
         self._table = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
 
     @property
-    def has_digests(self) -> bool:
-        """Whether rows have a digest; those of a library of format 1 have none."""
-        return DIGEST in self._table.schema.names
+    def columns(self) -> list[str]:
+        """The names of all columns; a table of format 1 has no `digest`."""
+        return list(self._table.schema.names)
 
     def _stored_columns(self, rows: pa.Table) -> pa.Table:
         """Return the columns that the table has; a table of format 1 has no digests."""
-        return rows.select(self._table.schema.names)
+        return rows.select(self.columns)
 
     @_guarded
     def indexes(self) -> list[list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,12 +38,12 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A committed version of a table. indexes: the folder of each index below the table."""
+    """A committed version of a table. indexes: the folder of each index below the table, and its name."""
 
     number: int
     name: str
     fragments: tuple[Fragment, ...]
-    indexes: tuple[str, ...]
+    indexes: Mapping[str, str]
 
     def files(self, table: Path) -> list[str]:
         """Return every file that this version needs, relative to the folder `table`; index files as they are there."""
@@ -58,12 +58,12 @@ class Version:
 
 def version_names(table: Path) -> list[tuple[int, str]]:
     """Return the number and manifest of every version of a table, the newest first."""
-    found: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
     for path in (table / VERSIONS).glob(f"*{SUFFIX}"):
         if path.stem.isdecimal():
             number = int(path.stem)
-            found.append((_NEWEST - number if number > _NEWEST // 2 else number, f"{VERSIONS}/{path.name}"))
-    return sorted(found, reverse=True)
+            names.append((_NEWEST - number if number > _NEWEST // 2 else number, f"{VERSIONS}/{path.name}"))
+    return sorted(names, reverse=True)
 
 
 def read_version(table: Path, name: str) -> Version:
@@ -78,10 +78,10 @@ def read_version(table: Path, name: str) -> Version:
         number = next((value for key, value in values if key == 3), 0)
         section = next((value for key, value in values if key == 6), None)
         fragments = tuple(_fragment(_bytes(value)) for key, value in values if key == 2)
-        indexes: tuple[str, ...] = ()
+        indexes: dict[str, str] = {}
         if section is not None:
             entries = _fields(_message(content, int(section)))
-            indexes = tuple(_index_folder(_bytes(value)) for key, value in entries if key == 1)
+            indexes = dict(_index(_bytes(value)) for key, value in entries if key == 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, IndexError, struct.error) as error:
@@ -97,19 +97,20 @@ def _fragment(content: bytes) -> Fragment:
         if key == 1:
             number = int(value)
         elif key == 2:
-            data.append("data/" + next(_bytes(path) for inner, path in _fields(_bytes(value)) if inner == 1).decode())
+            data.append("data/" + _first(_bytes(value), 1).decode())
         elif key == 3:
             parts = dict(_fields(_bytes(value)))
             kind = "bin" if parts.get(1) else "arrow"
-            deletion = f"_deletions/{{}}-{parts.get(2, 0)}-{parts.get(3, 0)}.{kind}"
+            deletion = f"_deletions/{{}}-{parts.get(2, 0)!r}-{parts.get(3, 0)!r}.{kind}"
         elif key == 4:
             rows = int(value)
     return Fragment(number, rows, tuple(data), deletion.format(number) if deletion else None)
 
 
-def _index_folder(content: bytes) -> str:
-    identity = next(_bytes(value) for key, value in _fields(content) if key == 1)
-    return f"_indices/{uuid.UUID(bytes=next(_bytes(value) for key, value in _fields(identity) if key == 1))}"
+def _index(content: bytes) -> tuple[str, str]:
+    """Return the folder and the name of an index."""
+    identity = _first(_first(content, 1), 1)
+    return f"_indices/{uuid.UUID(bytes=identity)}", _first(content, 3).decode()
 
 
 # Protocol buffers --------------------------------------------------------------------------------------------------
@@ -156,6 +157,14 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
             return value, at
         if shift > 63:
             raise ValueError("a number is too long")
+
+
+def _first(content: bytes, wanted: int) -> bytes:
+    """Return the first field with this number of a message."""
+    for number, value in _fields(content):
+        if number == wanted:
+            return _bytes(value)
+    raise ValueError(f"field {wanted} is missing")
 
 
 def _bytes(value: int | bytes) -> bytes:

@@ -22,7 +22,7 @@ from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.checksums import check_opened
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
-from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
+from aural.search.filters import FIRST_WINDOWS, Filter, one_of
 from aural.search.folder import (
     FORMAT,
     LibraryCard,
@@ -136,7 +136,7 @@ class Library:
 
     def windows(self, file: str) -> pa.Table:
         """Return all columns of a file's windows, in order; no rows if the library does not contain the file."""
-        rows = self.store.rows([*COLUMNS, "mtime_ns", "vector"], one_of("file", [file]))
+        rows = self.store.rows(self.store.columns, one_of("file", [file]))
         return rows.sort_by("window")
 
     def vector(self, file: str) -> FloatArray:

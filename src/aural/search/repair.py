@@ -38,7 +38,7 @@ from aural.search.folder import (
     write_card,
     writer_lock,
 )
-from aural.search.lance import INDEX_FROM_ROWS, LanceStore
+from aural.search.lance import LanceStore
 from aural.search.lance_files import VERSIONS, Fragment, read_version, version_names
 from aural.search.library import Library, stored_files
 from aural.search.locations import find
@@ -53,12 +53,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE_FOLDERS: Final = (VERSIONS, "data", "_deletions", "_indices", "_transactions")
+VECTOR_INDEX: Final = "vector_idx"
 ROW_FOLDERS: Final = tuple(f"{TABLE_FOLDER}/{name}" for name in ("data", "_deletions", VERSIONS))
 
 
 @dataclass(slots=True)
 class RepairReport:
-    """What a repair did: one line per action, files and windows kept, and the paths embedded again or lost.
+    """The result of a repair: one line per action, files and windows kept, and the paths embedded again or lost.
 
     A file is lost if neither its vectors nor the sound can be read; the text after its path is the reason.
     """
@@ -71,7 +72,7 @@ class RepairReport:
 
 
 def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: str | None = None) -> RepairReport:
-    """Repair the library in `folder`. A library without damage is left as it is.
+    """Repair the library in `folder`. A library without damage is not changed.
 
     open_model: loads a model by name; it is called only if sounds must be embedded. model: name of the library's model,
     needed only if the card and its copy are both lost. Raises DataError if there is no library, if another process is
@@ -192,7 +193,7 @@ def _restore_rows(folder: Path, card: LibraryCard, report: RepairReport) -> tupl
     differing = [one for one in damages(folder) if not one.path.startswith(SAFETY)]
     store, problems = _open(folder, card, differing)
     rows_damaged = store is None or any(one.path.startswith(ROW_FOLDERS) for one in differing) or bool(problems)
-    had_index = bool(version_names(folder / TABLE_FOLDER)) and bool(newest_version(folder).indexes)
+    indexes = set(newest_version(folder).indexes.values()) if version_names(folder / TABLE_FOLDER) else set()
     lost: dict[str, str] = {}
     if rows_damaged:
         rows, lost = _salvaged(folder, card, differing)
@@ -201,9 +202,9 @@ def _restore_rows(folder: Path, card: LibraryCard, report: RepairReport) -> tupl
         report.files_kept = len(set(rows["path"].to_pylist()))
         report.actions.append(f"{TABLE_FOLDER}: {report.files_kept} files with {rows.num_rows} windows kept")
     assert store is not None
-    if had_index and (differing or rows_damaged):
+    if indexes and (differing or rows_damaged):
         store.drop_indexes()
-        if store.count() >= min(INDEX_FROM_ROWS, 256):
+        if VECTOR_INDEX in indexes and store.count():
             store.build_index()
         store.index_filters()
         report.actions.append(f"{TABLE_FOLDER}: indexes built again")

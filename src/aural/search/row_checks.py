@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aural.search.filters import COLUMNS
 from aural.search.lance import LanceStore, column_of, vectors_of
 from aural.search.locations import file_id
 from aural.search.row_digests import DIGEST, digests
@@ -21,8 +20,7 @@ ORDER: Final = [("file", "ascending"), ("window", "ascending")]
 
 def sorted_rows(store: LanceStore) -> pa.Table:
     """Return all rows with all columns, sorted by file and window."""
-    names = [*COLUMNS, "mtime_ns", "vector", *([DIGEST] if store.has_digests else [])]
-    return store.rows(names).sort_by(ORDER)
+    return store.rows(store.columns).sort_by(ORDER)
 
 
 def row_problems(table: pa.Table, embed_dim: int) -> dict[str, str]:
@@ -61,5 +59,5 @@ def first_rows(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 def bad_vectors(table: pa.Table, embed_dim: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return for every row (N,) whether its vector is not finite or not of length 1."""
-    norms = np.linalg.norm(vectors_of(table, embed_dim), axis=1)
+    norms = np.linalg.norm(vectors_of(table, embed_dim).astype(np.float64), axis=1)
     return np.asarray(~(np.abs(norms - 1) <= NORM_TOLERANCE))

@@ -1,4 +1,4 @@
-"""Compute a digest of every row, with which a repair tells intact rows from damaged ones.
+"""Compute a digest of every row, with which a repair distinguishes intact rows from damaged ones.
 
 A digest is the first 8 bytes of BLAKE2b over the values that only the model or the sound can give again: id, window,
 times, content hash, rate, channels, silence and vector. It does not cover the tags, or what follows from the path and
