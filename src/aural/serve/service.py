@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
+from aural.search.fuse import fused
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
@@ -51,6 +53,8 @@ class Query:
     top: int = 20
     weights: QueryWeights = field(default_factory=QueryWeights)
     sounds: Sequence[FloatArray] = ()
+    names: bool = True
+    """Whether the words also count in names, folders and tags; see `aural.search.fuse`."""
 
 
 class InferenceService:
@@ -118,13 +122,16 @@ class InferenceService:
             return np.stack([vectors[text] for text in wanted])
 
         vector = combine(query.words, sounds, query.minus, look_up, query.weights)
-        return await self.on_store(self._search, vector, query.top, condition)
+        words = query.words if query.names else ()
+        return await self.on_store(self._search, vector, query.top, condition, words)
 
-    def _search(self, vector: FloatArray, top: int, condition: Filter | None) -> list[Hit]:
+    def _search(self, vector: FloatArray, top: int, condition: Filter | None, words: Sequence[str]) -> list[Hit]:
         """Search in memory while the library is small enough for it, otherwise in the table."""
         index = self._index()
         if index is None:
-            return self.library.search(vector, top, condition)
+            return self.library.search(vector, top, condition, words=words)
+        if words:
+            return fused(index.search, vector, partial(self.library.words.search, words), top, condition)
         return best_per_file(lambda rows: index.search(vector, rows, condition), top)
 
     def _index(self) -> ExactIndex | None:
