@@ -32,7 +32,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file or directory"):
+    with pytest.raises(DataError, match=r"missing/a\.txt: the folder .*missing does not exist; create it first"):
         write_text(tmp_path / "missing" / "a.txt", "new")
 
 

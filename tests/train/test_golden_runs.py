@@ -29,7 +29,7 @@ def golden_runs() -> ModuleType:
 
 
 def processor() -> str:
-    """Return the processor's name with its family and model; virtual machines may hide all but "AMD EPYC" in the name."""
+    """Return the processor's name with its family and model; a virtual machine may call itself just "AMD EPYC"."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     facts = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))

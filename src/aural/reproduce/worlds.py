@@ -1,6 +1,9 @@
-"""Data that cards train and score on, built once from a corpus of named sounds and shared by all cards of a run.
+"""Materials: what cards train and score on, built once from a corpus and shared by all cards of a run.
 
-World "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
+A world (`aural.data.worlds`) gives single items. A material is a folder of shards and test sets, built from a corpus
+and from worlds and registered in `MATERIALS`. Cards name it under their key `world`.
+
+Material "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
 
     clips/*.tar      log-mels of the training clips, several versions per clip
     mixed/*.tar      log-mels of two training clips mixed into one, whose caption joins both
@@ -44,7 +47,7 @@ from aural.train.draw import ITEM, generator
 from aural.train.mels import add_mel, pack
 
 VERSION: Final = 1
-"""Counts up when the content of a world changes."""
+"""Counts up when the content of a material changes."""
 RATE_HZ: Final = 16_000
 MEL: Final = MelConfig(sample_rate_hz=RATE_HZ, n_fft=512, hop=320, n_mels=48, fmin_hz=50, fmax_hz=8000)
 """The front end of the base recipes `small_*`, whose log-mels the shards hold."""
@@ -79,11 +82,11 @@ class Size:
 FULL: Final = Size(versions=3, clips=0, mixed=3000, scenes=6000, test_scenes=600)
 SMOKE: Final = Size(versions=1, clips=48, mixed=32, scenes=32, test_scenes=16)
 Build = Callable[[Path, Path, Size, int], None]
-WORLDS: Registry[Build] = Registry("world")
+MATERIALS: Registry[Build] = Registry("material")
 
 
 def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, jobs: int = 1) -> Path | None:
-    """Build a world below `out/worlds` unless it is there already; return its folder (None for an empty name)."""
+    """Build a material below `out/worlds` unless it is there already; return its folder (None for an empty name)."""
     if not name:
         return None
     folder_of_data = corpus_folder(data, out)
@@ -95,7 +98,7 @@ def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, job
     folder = out / "worlds" / f"{name}-{digest[:12]}"
     if not (folder / "done.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        WORLDS[name](folder_of_data, folder, size, jobs)
+        MATERIALS[name](folder_of_data, folder, size, jobs)
         write_text(folder / "done.json", json.dumps({"data": str(folder_of_data), "size": repr(size)}) + "\n")
     return folder
 
@@ -120,7 +123,7 @@ def data_root(world: Path | None, data: Path | None) -> DataRoot:
     return DataRoot(world, {"libre": corpus, "libre-mini": corpus, "libre-scenes": world / "scenes-test"})
 
 
-@WORLDS.register("mini")
+@MATERIALS.register("mini")
 def build_mini(data: Path, folder: Path, size: Size, jobs: int) -> None:
     """Write clips, scenes and test scenes; see the top of this module."""
     manifest = read_manifest(data).filter(split="train")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aural.core.printable import printable
 from aural.search.index import Hit
 from aural.search.query import NOT_WEIGHT
 
@@ -42,6 +43,7 @@ class SoundHit(BaseModel):
     id: str = Field(description="Id of the file; see /v1/audio/{id}.")
     path: str
     name: str
+    shown: str = Field(description="The path with control characters and marks of direction as escapes, for display.")
     score: float = Field(description="Cosine of the vectors of the window and the query.")
     window: int
     start_s: float
@@ -53,8 +55,8 @@ class SoundHit(BaseModel):
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
         """Convert a hit of an index."""
-        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name"}}
-        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], **same)
+        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name", "shown"}}
+        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], shown=printable(hit.path), **same)
 
 
 class SearchResponse(BaseModel):
@@ -128,7 +130,10 @@ class SessionRequest(Strict):
 
 
 class Problem(BaseModel):
-    """An error as one sentence."""
+    """An error (RFC 9457)."""
 
-    error: str
-    request_id: str
+    type: str = Field(description="Kind of the problem, for programs.", examples=["urn:aural:problem:invalid-input"])
+    title: str = Field(description="Kind of the problem, for people.")
+    status: int
+    detail: str = Field(description="What is wrong with this request and how to fix it, as one sentence.")
+    request_id: str = Field(description="Id of the request in the header X-Request-Id and in the server's log.")
