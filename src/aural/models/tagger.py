@@ -75,6 +75,7 @@ class Tagger(EmbeddingModel):
     def __init__(self, network: TaggerNetwork, config: TaggerConfig, *, name: str, device: Any) -> None:
         self.name, self.config, self.device = name, config, torch.device(device)
         self.precision: Precision = "fp32"
+        self.embed_dim = network.network.encoder.dim
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.network = network.requires_grad_(False).eval().to(self.device)
 
@@ -83,20 +84,8 @@ class Tagger(EmbeddingModel):
         return self.config.classes
 
     @property
-    def sample_rate_hz(self) -> int:
-        return self.config.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.network.network.encoder.dim
-
-    @property
-    def window_s(self) -> float:
-        return self.config.window_s
-
-    @property
-    def shorter(self) -> Shorter:
-        return self.config.shorter
+    def audio_input(self) -> TaggerConfig:
+        return self.config
 
     @property
     def logit_scale(self) -> float:
@@ -137,10 +126,7 @@ class _Scores(Tagger):
 
     def __init__(self, tagger: Tagger) -> None:
         super().__init__(tagger.network, tagger.config, name=tagger.name, device=tagger.device)
-
-    @property
-    def embed_dim(self) -> int:
-        return len(self.classes)
+        self.embed_dim = len(self.classes)
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         scores: FloatArray = self._outputs(waves)[1].sigmoid().cpu().numpy()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aural.core.printable import printable
 from aural.search.index import Hit
 from aural.search.query import NOT_WEIGHT
 
@@ -42,6 +43,7 @@ class SoundHit(BaseModel):
     id: str = Field(description="Id of the file; see /v1/audio/{id}.")
     path: str
     name: str
+    shown: str = Field(description="The path with control characters and marks of direction as escapes, for display.")
     score: float = Field(description="Cosine of the vectors of the window and the query.")
     window: int
     start_s: float
@@ -53,8 +55,8 @@ class SoundHit(BaseModel):
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
         """Convert a hit of an index."""
-        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name"}}
-        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], **same)
+        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name", "shown"}}
+        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], shown=printable(hit.path), **same)
 
 
 class SearchResponse(BaseModel):

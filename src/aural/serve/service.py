@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
@@ -189,7 +190,7 @@ class InferenceService:
 
     def _draw_map(self) -> bytes:
         drawn = self._read(sound_map, self.library)
-        names = [path.rsplit("/", 1)[-1] for path in drawn.paths]
+        names = [printable(path.rsplit("/", 1)[-1]) for path in drawn.paths]
         ids = [self.ids.hide(file) for file in drawn.files]
         x, y = drawn.xy.round(4).T.tolist()
         return (
