@@ -1,4 +1,4 @@
-"""Judge the ranking of a library on bench/queries: by sound, by words, and by both.
+"""Evaluate the ranking of a library on bench/queries: by sound, by words, and by both.
 
 The clips of libre-mini are the library. A clip is relevant to a query if its class is one of those listed with the
 query. Half of the queries, chosen by a hash, was used to choose the weights of the fusion; the other half is held out.

@@ -18,49 +18,35 @@ import hashlib
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from aural.audio.io import write
 from aural.core.plugins import add_plugin
-from aural.core.types import Clip
-from aural.data.manifest import Row, write_manifest
+from aural.data.manifest import read_manifest, write_manifest
 from aural.encoders.tokenize import BUNDLED
 from aural.train.config import Recipe
 from aural.train.loop import train
 from aural.train.recipes import load_recipe, recipe_names
 
-RATE_HZ = 16000
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "train"))
+from sounds import make_sounds  # noqa: E402 - a module of the tests
+
 STEPS = 20
 
 
-def make_tones(folder: Path, count: int = 40) -> Path:
-    """Write `count` tones of 1 to 3 s and their manifest; return the manifest's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+def make_tones(folder: Path) -> Path:
+    """Write the tones of the training tests, with a label and answers for every task; return the manifest's path."""
+    manifest = make_sounds(folder)
     rows = []
-    for i in range(count):
-        rng = np.random.default_rng(i)
-        pitch_hz = 110.0 * 2 ** (i / 8)
-        time_s = np.arange(round(RATE_HZ * rng.uniform(1, 3))) / RATE_HZ
-        gate = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * (1 + i % 4) * time_s))
-        samples = 0.3 * gate * np.sin(2 * np.pi * pitch_hz * time_s) + 0.003 * rng.standard_normal(len(time_s))
-        name = f"tone-{i:03d}.wav"
-        write(folder / name, Clip(samples.astype(np.float32)[None], RATE_HZ))
-        register = ("low", "middle", "high")[min(2, i // 14)]
-        meta = {"pitch": i / 40, "number": 1 + i % 4, "speakers": i % 5, "velocity": str(i % 5),
-                "instrument_family": register}  # fmt: skip
-        rows.append(
-            Row(
-                path=name, source="tones", split="train", duration_s=len(time_s) / RATE_HZ,
-                captions=[f"tone number {i} of {pitch_hz:.0f} hertz", f"sound {i}, beeping"],
-                label=f"a {register} tone",
-                class_name=register, family=register, tags=[f"pulses {1 + i % 4}", "tone"], meta=json.dumps(meta),
-            )
-        )  # fmt: skip
-    return write_manifest(folder / "manifest.parquet", rows)
+    for i, row in enumerate(read_manifest(manifest).rows()):
+        meta = {"speakers": i % 5, "velocity": str(i % 5), "instrument_family": row.class_name}
+        label = f"a {row.class_name} tone"
+        rows.append(replace(row, label=label, family=row.class_name, meta=json.dumps(json.loads(row.meta) | meta)))
+    return write_manifest(manifest, rows)
 
 
 def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
@@ -69,7 +55,7 @@ def changes_for(name: str, manifest: Path, teacher: Path) -> list[str]:
     small = name.startswith(("tiny_", "libre_"))
     sources = []
     for source in recipe.data.sources:
-        values = source.model_dump(exclude_defaults=True)
+        values = source.model_dump(exclude_defaults=True, exclude={"shards"})
         key = "scenes" if source.scenes else "manifest"
         sources.append({**values, key: str(manifest)})
     changes = [
@@ -119,7 +105,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of recipes; default: all")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
+    add_plugin(str(ROOT / "tests" / "tiny_recipes"))
     with tempfile.TemporaryDirectory() as scratch:
         manifest = make_tones(Path(scratch) / "tones")
         # the teacher of the distilled recipe is trained first
@@ -128,7 +114,7 @@ def main() -> None:
         for name in names:
             results[name] = run(name, manifest, Path(scratch))
             print(name, float.fromhex(results[name]["losses"][-1]), results[name]["sha256"][:12], file=sys.stderr)  # type: ignore[index]
-    args.out.write_text(json.dumps({name: results[name] for name in sorted(results)}, indent=1) + "\n")
+            args.out.write_text(json.dumps({name: results[name] for name in sorted(results)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -40,10 +40,8 @@ class Margin(Objective):
     """
 
     config_type = MarginConfig
+    config: MarginConfig
     needs = frozenset({"audio_emb", "text_emb"})
-
-    def __init__(self, config: MarginConfig | None = None) -> None:
-        self.config = config or MarginConfig()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Return the loss, a scalar, from audio_emb (B, E) and text_emb (B, E)."""

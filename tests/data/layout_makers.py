@@ -25,6 +25,11 @@ def said(path: str, split: str, *captions: str) -> Expected:
     return path, split, (), captions
 
 
+def labeled(split: str, labels: dict[str, str]) -> Layout:
+    """A folder of sounds without tables, one label per path."""
+    return Layout({}, tuple(labels), tuple(clip(path, split, label) for path, label in labels.items()))
+
+
 def audiocaps(folder: str) -> Layout:
     head = "audiocap_id,youtube_id,start_time,caption\n"
     return Layout(

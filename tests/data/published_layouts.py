@@ -21,6 +21,7 @@ from layout_makers import (
     dcase2017,
     dcase2019,
     fma,
+    labeled,
     meld,
     nsynth,
     said,
@@ -51,13 +52,8 @@ LAYOUTS: dict[str, Layout] = {
             said("b/--bO6XwZ9HI.wav", "test", "Rain on a tin roof"),
         ),
     ),
-    "beijing-opera": Layout(
-        {},
-        ("205971__ajaysm__bangu-001.wav", "206100__ajaysm__xiaoluo-042.wav"),
-        (
-            clip("205971__ajaysm__bangu-001.wav", "train", "bangu"),
-            clip("206100__ajaysm__xiaoluo-042.wav", "train", "xiaoluo"),
-        ),
+    "beijing-opera": labeled(
+        "train", {"205971__ajaysm__bangu-001.wav": "bangu", "206100__ajaysm__xiaoluo-042.wav": "xiaoluo"}
     ),
     "clotho": clotho(),
     "common-voice": Layout(
@@ -133,19 +129,8 @@ LAYOUTS: dict[str, Layout] = {
             clip("FSDKaggle2018.audio_test/00326aa9.wav", "test", "Oboe"),
         ),
     ),
-    "gtzan": Layout(
-        {},
-        ("genres/blues/blues.00000.au", "genres/hiphop/hiphop.00099.au"),
-        (
-            clip("genres/blues/blues.00000.au", "train", "blues"),
-            clip("genres/hiphop/hiphop.00099.au", "train", "hiphop"),
-        ),
-    ),
-    "gtzan-music-speech": Layout(
-        {},
-        ("music_wav/bagpipe.wav", "speech_wav/allison.wav"),
-        (clip("music_wav/bagpipe.wav", "test", "music"), clip("speech_wav/allison.wav", "test", "speech")),
-    ),
+    "gtzan": labeled("train", {"genres/blues/blues.00000.au": "blues", "genres/hiphop/hiphop.00099.au": "hiphop"}),
+    "gtzan-music-speech": labeled("test", {"music_wav/bagpipe.wav": "music", "speech_wav/allison.wav": "speech"}),
     "iemocap": Layout(
         {
             "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt": IEMOCAP,
@@ -178,21 +163,11 @@ LAYOUTS: dict[str, Layout] = {
         (("audio/airport-barcelona-0-0-a.wav", "group", "airport-barcelona-0"),),
     ),
     "meld": meld(),
-    "mridangam-stroke": Layout(
-        {},
-        ("B/224030__akshaylaya__bheem-b-001.wav", "C#/225000__akshaylaya__tham-csh-012.wav"),
-        (
-            clip("B/224030__akshaylaya__bheem-b-001.wav", "train", "bheem"),
-            clip("C#/225000__akshaylaya__tham-csh-012.wav", "train", "tham"),
-        ),
+    "mridangam-stroke": labeled(
+        "train", {"B/224030__akshaylaya__bheem-b-001.wav": "bheem", "C#/225000__akshaylaya__tham-csh-012.wav": "tham"}
     ),
-    "mridangam-tonic": Layout(
-        {},
-        ("B/224030__akshaylaya__bheem-b-001.wav", "C#/225000__akshaylaya__tham-csh-012.wav"),
-        (
-            clip("B/224030__akshaylaya__bheem-b-001.wav", "train", "B"),
-            clip("C#/225000__akshaylaya__tham-csh-012.wav", "train", "C#"),
-        ),
+    "mridangam-tonic": labeled(
+        "train", {"B/224030__akshaylaya__bheem-b-001.wav": "B", "C#/225000__akshaylaya__tham-csh-012.wav": "C#"}
     ),
     "musiccaps": Layout(
         {
@@ -213,17 +188,8 @@ LAYOUTS: dict[str, Layout] = {
         ),
     ),
     "nsynth": nsynth(),
-    "ravdess": Layout(
-        {},
-        ("Actor_01/03-01-06-01-02-01-01.wav", "Actor_02/03-02-03-02-01-01-02.wav"),
-        (
-            clip("Actor_01/03-01-06-01-02-01-01.wav", "train", "fearful"),
-            clip("Actor_02/03-02-03-02-01-01-02.wav", "train", "happy"),
-        ),
-        (
-            ("Actor_01/03-01-06-01-02-01-01.wav", "transcript", "Dogs are sitting by the door."),
-            ("Actor_02/03-02-03-02-01-01-02.wav", "meta", (("channel", "song"), ("intensity", "strong"))),
-        ),
+    "ravdess": labeled(
+        "train", {"Actor_01/03-01-06-01-02-01-01.wav": "fearful", "Actor_02/03-02-03-02-01-01-02.wav": "happy"}
     ),
     "sesa": Layout(
         {},

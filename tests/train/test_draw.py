@@ -35,3 +35,10 @@ def test_a_draw_is_a_function_of_its_number() -> None:
     assert [b.draw(i) for i in reversed(range(500))] == forwards[::-1]
     assert sorted(permutation(100, 3, 0).tolist()) == list(range(100))
     assert not np.array_equal(permutation(100, 3, 0), permutation(100, 3, 1))
+
+
+def test_one_source_is_drawn_in_order_and_cycles_may_be_visited_in_any_order() -> None:
+    assert [Deck([5.0], 0).draw(i) for i in (0, 7, 3)] == [(0, 0), (0, 7), (0, 3)]
+    deck = Deck([2, 1], 3)
+    forward = [deck.draw(i) for i in range(12)]
+    assert [deck.draw(i) for i in reversed(range(12))] == forward[::-1]

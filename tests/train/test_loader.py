@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_an_item_of_scenes_keeps_its_truth_record(tones: Path) -> None:
     from aural.data.simulate import SceneTruth
 
     source = Batches(scene_recipe(tones)).sources[0]
-    item = source.item(3, np.random.default_rng(0))
+    item = source.item(3, partial(np.random.default_rng, 0))
     truth = source.simulator.scene(3).truth  # type: ignore[attr-defined]
     assert SceneTruth.from_facts(item.facts) == truth
     assert item.facts["classes"] == [event.label for event in truth.events]
@@ -140,7 +141,8 @@ def test_tasks_read_the_truth_of_scenes(tones: Path) -> None:
     assert batches.classes["t"] == ("high", "low", "middle")
     batch = batches[0]
     source = batches.sources[0]
-    wanted = [set(source.item(int(key.split()[1]), np.random.default_rng(0)).facts["classes"]) for key in batch["keys"]]
+    draw = partial(np.random.default_rng, 0)
+    wanted = [set(source.item(int(key.split()[1]), draw).facts["classes"]) for key in batch["keys"]]
     names = batches.classes["t"]
     assert [{names[i] for i in row.nonzero().flatten()} for row in batch["label.t"]] == wanted
     counts = Batches(task_recipe(tones, "{kind: count, column: event_count}"))[0]["label.t"]

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def test_the_first_version_is_what_the_loader_hears(make_recipe: MakeRecipe, ton
     plain = ManifestSource(source, recipe.data, recipe.model.clap.audio, recipe.seed)
     front_end = LogMel(recipe.model.clap.audio.mel)
     waves = {
-        str(item.facts["path"]): item.wave for item in (plain.item(n, np.random.default_rng(0)) for n in range(40))
+        str(item.facts["path"]): item.wave
+        for item in (plain.item(n, partial(np.random.default_rng, 0)) for n in range(40))
     }
     found = members(tmp_path / "m")
     for name in [key for key in found if key.endswith(".json")]:
@@ -104,10 +106,12 @@ def test_scenes_carry_their_words_and_wrong_words(make_recipe: MakeRecipe, tones
     more = [f"data.sources=[{{shards: [{tmp_path}/m/scenes]}}]", "loop.batch=4", "data.negatives=1"]
     from_shards = Batches(load_recipe("tiny_clap_2023", more))[0]
     from_scenes = SceneSource(recipe.data.sources[0], recipe.model.clap.audio)
-    items = [from_scenes.item(n, np.random.default_rng(0)) for n in range(6)]
+    items = [from_scenes.item(n, partial(np.random.default_rng, 0)) for n in range(6)]
     texts = {text for item in items for text in item.captions}
     stored = Batches(load_recipe("tiny_clap_2023", more)).sources[0]
-    by_name = {item.facts["name"]: item for item in (stored.item(n, np.random.default_rng(0)) for n in range(6))}
+    by_name = {
+        item.facts["name"]: item for item in (stored.item(n, partial(np.random.default_rng, 0)) for n in range(6))
+    }
     for item in items:  # the truth record and the kinds of the false captions are stored beside the log-mel
         same = by_name[item.key]
         assert {key: same.facts[key] for key in item.facts} == dict(item.facts)

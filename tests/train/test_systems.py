@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_parallel import run
-from test_step import no_dropout
+from test_step import assert_caching_equals_the_whole_batch
 
 from aural.core.errors import ConfigError
 from aural.train import checkpoint
@@ -67,11 +67,7 @@ def test_the_cases_cover_every_system(tones: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
 def test_gradient_caching_equals_the_whole_batch(case: Recipe) -> None:
-    (whole, loss), (parts, cached) = no_dropout(case, 0), no_dropout(case, 2)
-    torch.testing.assert_close(cached["loss"], loss["loss"], rtol=1e-5, atol=1e-6)
-    assert whole.keys() == parts.keys()
-    for key, grad in whole.items():
-        assert float((parts[key] - grad).norm()) <= 2e-5 * float(grad.norm()) + 1e-8, key
+    assert_caching_equals_the_whole_batch(case, 2, exact=True)
 
 
 @pytest.mark.parametrize("case", ["without negatives", "text twins with a queue", "frames"], indirect=True)

@@ -62,20 +62,20 @@ def read(
 
 
 def blocks(
-    source: AudioSource, block_s: float, *, sample_rate_hz: int | None = None, mono: bool = True
+    source: AudioSource, block_s: float, *, sample_rate_hz: int | None = None, mono: bool = True, start_s: float = 0.0
 ) -> Iterator[Clip]:
-    """Yield the sound in successive blocks of `block_s` seconds, the last one shorter, in bounded memory.
+    """Yield the sound from `start_s` on in blocks of `block_s` seconds, the last one shorter, in bounded memory.
 
-    The concatenated blocks equal `read(source, sample_rate_hz=..., mono=...)`: the resampler keeps its state between
-    blocks.
+    The concatenated blocks equal `read(source, sample_rate_hz=..., mono=..., start_s=...)`: the resampler keeps its
+    state between blocks.
     """
     buffer: list[FloatArray] = []
     have = size = rate = 0
     stream: soxr.ResampleStream | None = None
-    pieces = _native_blocks(source, 0.0, None)
+    pieces = _native_blocks(source, start_s, None)
     current = next(pieces, None)
     if current is None:
-        raise AudioError(f"{source_name(source)}: holds no samples")
+        raise AudioError(f"{source_name(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))
     while current is not None:
         following = next(pieces, None)
         samples = to_mono(current.samples) if mono else current.samples

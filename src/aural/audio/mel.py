@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aural.core.config import Config
@@ -33,14 +34,29 @@ class MelConfig(Config):
     """Mel formula: slaney is linear below 1 kHz (default of librosa), htk is 2595 log10(1 + f / 700)."""
     norm: Literal["slaney", "sum"] | None = "slaney"
     """slaney: each filter has unit area (2 / bandwidth in Hz); sum: its weights sum to 1; None: its peak is 1."""
-    log: Literal["db", "log1p"] = "db"
-    """db: 10 log10(max(x, 1e-10)); log1p: log10(1 + 10000 x)."""
-    pad: Literal["reflect", "constant"] = "reflect"
-    """Values beyond the ends of the clip in the first and last frames: the mirrored clip, or zeros."""
+    log: Literal["db", "log1p", "ln"] = "db"
+    """db: 10 log10(max(x, 1e-10)); log1p: log10(1 + 10000 x); ln: ln(x + 0.001)."""
+    pad: Literal["reflect", "constant", "none"] = "reflect"
+    """Values beyond the ends of the clip in the first and last frames: the mirrored clip, or zeros. none: frame n
+    starts at sample n * hop, so no frame reaches beyond the clip."""
+    window_length: int | None = Field(default=None, gt=0)
+    """Length of the Hann window in samples, at most n_fft; the rest of the transform is zeros. None: n_fft."""
+    spectrum: Literal["power", "magnitude"] = "power"
+    """Whether the filters sum |X|^2 or |X|."""
+    triangles: Literal["hz", "mel"] = "hz"
+    """Whether the sides of a filter are straight lines over frequency in Hz or in mel."""
+    gain: float = 1.0
+    """Factor of the waveform."""
     peak_normalize: bool = False
     """Scale each clip to a peak of 1.0 first; silence is unchanged."""
     divide: float = 1.0
     """Divisor of the log-mel."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> MelConfig:
+        if self.window_length is not None and (self.window_length > self.n_fft or self.pad != "none"):
+            raise ValueError('window_length is at most n_fft and needs pad: "none"')
+        return self
 
 
 PRESETS: Registry[MelConfig] = Registry("mel preset")
@@ -60,18 +76,24 @@ PRESETS.add("transformers-fused", PRESETS["laion-fused"])
 PRESETS.add(
     "aisfx",
     MelConfig(
-        sample_rate_hz=44100,
-        n_fft=2048,
-        hop=1024,
-        n_mels=96,
-        fmin_hz=0,
-        fmax_hz=22050,
-        scale="htk",
-        norm="sum",
-        log="log1p",
-        pad="constant",
-        peak_normalize=True,
-        divide=9.457798957824707,
+        sample_rate_hz=44100, n_fft=2048, hop=1024, n_mels=96, fmin_hz=0, fmax_hz=22050, scale="htk", norm="sum",
+        log="log1p", pad="constant", peak_normalize=True, divide=9.457798957824707,
+    ),
+)  # fmt: skip
+# tensorflow/models research/audioset/yamnet (params.py, features.py): frames of 25 ms every 10 ms
+PRESETS.add(
+    "yamnet",
+    MelConfig(
+        sample_rate_hz=16000, n_fft=512, hop=160, fmin_hz=125, fmax_hz=7500, scale="htk", norm=None, log="ln",
+        pad="none", window_length=400, spectrum="magnitude", triangles="mel",
+    ),
+)  # fmt: skip
+# the same frames, bins (31.25 Hz) and filters of a sound at 24 kHz, without a second resampling: a window has 1.5 times
+# as many samples, so magnitudes are 1.5 times as large
+PRESETS.add(
+    "yamnet-24k",
+    PRESETS["yamnet"].model_copy(
+        update={"sample_rate_hz": 24000, "n_fft": 768, "hop": 240, "window_length": 600, "gain": 2 / 3}
     ),
 )
 
@@ -80,9 +102,13 @@ def mel_filters(config: MelConfig) -> NDArray[np.float64]:
     """Return triangular filters (K, F). Slaney (1998) Auditory Toolbox; HTK book, section 5.4."""
     bins_hz = np.linspace(0.0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
     limits = hz_to_mel(np.array([config.fmin_hz, config.fmax_hz]), config.scale)
-    edges_hz = mel_to_hz(np.linspace(limits[0], limits[1], config.n_mels + 2), config.scale)  # (F + 2)
-    width = np.diff(edges_hz)
-    ramps = edges_hz[None] - bins_hz[:, None]  # (K, F + 2)
+    edges_mel = np.linspace(limits[0], limits[1], config.n_mels + 2)  # (F + 2)
+    edges_hz = mel_to_hz(edges_mel, config.scale)
+    edges, bins = edges_hz, bins_hz
+    if config.triangles == "mel":
+        edges, bins = edges_mel, hz_to_mel(bins_hz, config.scale)
+    width = np.diff(edges)
+    ramps = edges[None] - bins[:, None]  # (K, F + 2)
     rising, falling = -ramps[:, :-2] / width[:-1], ramps[:, 2:] / width[1:]
     filters = np.maximum(0.0, np.minimum(rising, falling))
     if config.norm == "slaney":
@@ -124,17 +150,19 @@ class LogMel(nn.Module):
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("window", hann(config.n_fft).float())
+        self.register_buffer("window", analysis_window(config).float())
         self.register_buffer("filters", torch.from_numpy(mel_filters(config)).float())
 
     def frames(self, samples: int) -> int:
         """Return N, the number of frames, for a clip of `samples` samples."""
+        if self.config.pad == "none":
+            return (samples - (self.config.window_length or self.config.n_fft)) // self.config.hop + 1
         return samples // self.config.hop + 1
 
     def _window(self, dtype: torch.dtype) -> Tensor:
         """Return the window in `dtype`; a Hann window that was rounded for storage is returned in full precision."""
         if dtype == torch.float64:
-            exact = hann(self.config.n_fft).to(self.window.device)
+            exact = analysis_window(self.config).to(self.window.device)
             return exact if torch.equal(exact.float(), self.window) else self.window.to(dtype)
         return self.window
 
@@ -145,12 +173,29 @@ class LogMel(nn.Module):
             if self.config.peak_normalize:
                 peak = wave.abs().amax(-1, keepdim=True)
                 wave = wave / torch.where(peak > 0, peak, 1.0)
-            pad = self.config.n_fft // 2
-            wave = nn.functional.pad(wave[:, None], (pad, pad), mode=self.config.pad)[:, 0]
-            mel = self.power(wave, window) @ filters  # (B, N, F)
+            if self.config.gain != 1.0:
+                wave = wave * self.config.gain
+            mel = self.spectrum(self._padded(wave), window) @ filters  # (B, N, F)
             if self.config.log == "db":
                 return 10.0 * torch.log10(mel.clamp_min(1e-10)) / self.config.divide
+            if self.config.log == "ln":
+                return (mel + 0.001).log() / self.config.divide
             return torch.log10(1.0 + 10000.0 * mel) / self.config.divide
+
+    def _padded(self, wave: Tensor) -> Tensor:
+        """Extend a waveform (B, T) so that every frame has n_fft samples."""
+        n = self.config.n_fft
+        if self.config.pad == "none":
+            return nn.functional.pad(wave, (0, n - (self.config.window_length or n)))
+        return nn.functional.pad(wave[:, None], (n // 2, n // 2), mode=self.config.pad)[:, 0]
+
+    def spectrum(self, wave: Tensor, window: Tensor) -> Tensor:
+        """Return what the filters sum, (B, N, K), of the frames of a padded waveform (B, T)."""
+        power = self.power(wave, window)
+        if self.config.spectrum == "power":
+            return power
+        positive = power > 0  # the slope of a square root at 0 is infinite
+        return torch.where(positive, torch.where(positive, power, 1.0).sqrt(), 0.0)
 
     def power(self, wave: Tensor, window: Tensor) -> Tensor:
         """Return the power spectrum (B, N, K) of the frames of a padded waveform (B, T)."""
@@ -181,9 +226,13 @@ class ProductLogMel(LogMel):
         return (even @ angle.cos()).square() + (odd @ angle.sin()[1:half]).square()
 
 
-def hann(n_fft: int) -> Tensor:
-    """Return the periodic Hann window in float64; numpy is used because torch's imports the compiler on meta."""
-    return torch.from_numpy(0.5 - 0.5 * np.cos(2.0 * np.pi / n_fft * np.arange(n_fft)))
+def analysis_window(config: MelConfig) -> Tensor:
+    """Return the periodic Hann window (n_fft,) in float64, filled with zeros where it is shorter than the transform.
+
+    numpy is used because torch's own window imports the compiler on the meta device.
+    """
+    n = config.window_length or config.n_fft
+    return torch.from_numpy(np.pad(0.5 - 0.5 * np.cos(2.0 * np.pi / n * np.arange(n)), (0, config.n_fft - n)))
 
 
 def window_from_kernels(real: Tensor, imag: Tensor) -> Tensor:

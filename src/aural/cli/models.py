@@ -9,10 +9,16 @@ import typer
 
 from aural.cli.files import json_line
 from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
+from aural.core.config import read_mapping
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
-FORMATS = ("transformers", "onnx", "onnx-int8")
+SourceArgument = Annotated[
+    str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
+]
+TargetArgument = Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")]
+FORMATS = ("transformers", "sentence-transformers", "onnx", "onnx-int8")
 
 app = typer.Typer(help="List, show, convert and export models.", no_args_is_help=True)
 
@@ -25,7 +31,8 @@ def list_models(as_json: JsonOption = False) -> None:
             print(json_line(card.model_dump(mode="json", exclude_none=True)))
         else:
             place = "bundled" if card.folder else f"hub: {card.repository}"
-            print(f"{card.name:<30} {card.audio:<18} {card.sample_rate_hz / 1000:g} kHz {card.window_s:>4g} s  {place}")
+            input_ = f"{card.sample_rate_hz / 1000:g} kHz {card.window_s:>5g} s"
+            print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; tagger, sounds only'}")
 
 
 @app.command()
@@ -35,9 +42,14 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the card of a model and, for a local one, its configuration and size."""
+    from aural.models.systems import CLAP, system_of
+
     card = weight_cards().get(name)
     values = card.model_dump(mode="json", exclude_none=True) if card else {"name": name}
-    if card is None or card.folder is not None:
+    folder = card.bundled() if card and card.folder else Path(name)
+    if system_of(folder) not in ("", CLAP):
+        values |= read_mapping(folder / "config.json")
+    elif card is None or card.folder is not None:
         from aural.models.open import open_checkpoint
 
         checkpoint = open_checkpoint(name, offline=offline)
@@ -55,10 +67,8 @@ def show(
 
 @app.command()
 def convert(
-    source: Annotated[
-        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
-    ],
-    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
+    source: SourceArgument,
+    target: TargetArgument,
     half: Annotated[bool, typer.Option("--half", help="Store matrices as float16.")] = False,
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
@@ -73,12 +83,15 @@ def convert(
 
 @app.command()
 def export(
-    source: Annotated[
-        str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
-    ],
-    target: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")],
+    source: SourceArgument,
+    target: TargetArgument,
     layout: Annotated[
-        str, typer.Option("--format", help="transformers: a ClapModel folder; onnx, onnx-int8: two ONNX graphs.")
+        str,
+        typer.Option(
+            "--format",
+            help="transformers: a ClapModel folder; sentence-transformers: a folder for SentenceTransformer; "
+            "onnx, onnx-int8: two ONNX graphs.",
+        ),
     ] = "transformers",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
@@ -90,6 +103,10 @@ def export(
         from aural.models.export import export_transformers
 
         folder = export_transformers(source, target, tokenizer=tokenizer, offline=offline)
+    elif layout == "sentence-transformers":
+        from aural.models.sentence_export import export_sentence_transformers
+
+        folder = export_sentence_transformers(source, target, tokenizer=tokenizer, offline=offline)
     else:
         from aural.models.onnx_export import export_onnx
 

@@ -16,6 +16,7 @@ from aural.cli.options import (
     with_model_options,
 )
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.core.types import FloatArray

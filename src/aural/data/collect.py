@@ -91,7 +91,7 @@ def row(card: DatasetCard, item: Item, prefix: str, facts: Facts) -> Row:
     if item.fold:
         meta["fold"] = item.fold
     if item.events:
-        meta["events"] = [[event.onset_s, event.offset_s, event.label] for event in item.events]
+        meta["events"] = [list(event) for event in item.events]
     return Row(
         path=prefix + item.path,
         source=card.name,

@@ -13,12 +13,12 @@ from aural.data.stream import ShardStream, StreamConfig
 class Inspection:
     """Counts over all samples of some shards."""
 
-    shards: int = 0
+    shards: int
+    by: dict[str, Counter[str]]  # split, source, codec, rate -> counts
     samples: int = 0
     size_bytes: int = 0
     seconds: float = 0.0
     captions: int = 0
-    by: dict[str, Counter[str]] = field(default_factory=dict)  # split, source, codec, rate -> counts
     first: list[str] = field(default_factory=list)
     damages: list[str] = field(default_factory=list)
     damage_count: int = 0

@@ -47,35 +47,23 @@ class TextConfig(Config):
 
 
 TEXT_TOWERS: Registry[TextConfig] = Registry("text encoder", ENCODER_AXES)
-TEXT_TOWERS.add(
-    "gpt2",
-    TextConfig(suffix=" <|endoftext|>"),
-    modality="text", architecture="causal transformer", input="token ids",
-)  # fmt: skip
-TEXT_TOWERS.add(
-    "bert",
-    TextConfig(
+for _name, _config in {
+    "gpt2": TextConfig(suffix=" <|endoftext|>"),
+    "bert": TextConfig(
         architecture="bert", vocab_size=30522, positions=512, layer_norm_eps=1e-12, pooling="cls",
         tokenizer="bert-base-uncased", special_tokens="bert", pad_id=0, max_tokens=100,
     ),
-    modality="text", architecture="transformer", input="token ids",
-)  # fmt: skip
-TEXT_TOWERS.add(
-    "roberta",
-    TextConfig(
+    "roberta": TextConfig(
         architecture="roberta", vocab_size=50265, positions=514, token_types=1, pooling="pooler",
         tokenizer="roberta-base", special_tokens="roberta", pad_id=1, max_tokens=77,
     ),
-    modality="text", architecture="transformer", input="token ids",
-)  # fmt: skip
-TEXT_TOWERS.add(
-    "minilm",
-    TextConfig(
+    "minilm": TextConfig(
         architecture="bert", dim=384, depth=6, hidden_dim=1536, vocab_size=30522, positions=512, layer_norm_eps=1e-12,
         pooling="mean", tokenizer="bert-base-uncased", special_tokens="bert", pad_id=0, max_tokens=128,
     ),
-    modality="text", architecture="transformer", input="token ids",
-)  # fmt: skip
+}.items():  # fmt: skip
+    _kind = "causal transformer" if _config.architecture == "gpt2" else "transformer"
+    TEXT_TOWERS.add(_name, _config, modality="text", architecture=_kind, input="token ids")
 
 
 class TextFeatures(NamedTuple):

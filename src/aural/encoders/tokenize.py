@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,27 +34,35 @@ class Tokens:
     cut: int
 
 
+@dataclass(kw_only=True)
 class Tokenizer:
     """Encodes texts as the token ids that a text encoder was trained with.
 
     special: "bert" adds [CLS] text [SEP], "roberta" adds <s> text </s>, "none" adds nothing (GPT-2). A text longer than
-    `max_tokens` is cut before its closing special token or `suffix`, which always stays last.
+    `max_tokens` is cut before its closing special token or `suffix`, which always stays last. The ids of the first
+    `keep` texts are kept in memory, for training that sees the same captions in every epoch.
     """
 
-    def __init__(
-        self, backend: RustTokenizer, *, special: SpecialTokens, max_tokens: int, pad_id: int, suffix: str = ""
-    ) -> None:
-        self.backend = backend
-        self.special = special
-        self.max_tokens = max_tokens
-        self.pad_id = pad_id
-        self.suffix = suffix
-        backend.no_padding()
-        backend.no_truncation()
+    backend: RustTokenizer = field(kw_only=False)
+    special: SpecialTokens
+    max_tokens: int
+    pad_id: int
+    suffix: str = ""
+    keep: int = 0
+    _kept: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.backend.no_padding()
+        self.backend.no_truncation()
 
     def ids(self, text: str) -> list[int]:
         """Return all ids of one text with special tokens and suffix, without cutting it."""
-        return list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
+        ids = self._kept.get(text)
+        if ids is None:
+            ids = list(self.backend.encode(text + self.suffix, add_special_tokens=self.special != "none").ids)
+            if len(self._kept) < self.keep:
+                self._kept[text] = ids
+        return ids
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Return `padded` as torch tensors."""
@@ -123,6 +131,8 @@ def _from_folder(folder: Path) -> RustTokenizer:
             return BertWordPieceTokenizer(str(folder / "vocab.txt"))._tokenizer
     except Exception as error:  # the tokenizers library raises bare Exception
         raise MissingDependencyError(f"{folder}: holds no tokenizer that can be read ({error})") from None
+    if not folder.exists():
+        raise MissingDependencyError(f"{folder}: no such folder; pass the folder of the text tower's tokenizer")
     raise MissingDependencyError(
         f"{folder}: holds neither tokenizer.json, vocab.json with merges.txt, nor vocab.txt; "
         "pass the folder of the text tower's tokenizer"

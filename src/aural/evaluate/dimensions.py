@@ -8,8 +8,7 @@ ability, and fairness, safety and trustworthiness. Aspects divide them further. 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 Dimension: TypeAlias = Literal["awareness", "reasoning", "dialogue", "trust"]
 
@@ -66,8 +65,7 @@ class Placed(Protocol):
     def aspect(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One aspect and the tasks that measure it."""
 
     dimension: str

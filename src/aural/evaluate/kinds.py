@@ -172,10 +172,6 @@ KINDS.add(
 KINDS.add(
     "captioning",  # the model writes
     TaskKind(
-        metrics=CAPTION_METRICS,
-        primary="SPIDEr",
-        needs=(Captioner,),
-        truth="captions",
-        fields=frozenset(["captions"]),
+        metrics=CAPTION_METRICS, primary="SPIDEr", needs=(Captioner,), truth="captions", fields=frozenset(["captions"])
     ),
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aural.core.errors import DataError
 from aural.core.files import atomic_write
 from aural.data.manifest import Manifest, Row, write_manifest
+
+if TYPE_CHECKING:
+    from aural.data.simulate import Negative, SceneSimulator
 
 SCENES: Final = 200
 RATE_HZ: Final = 32_000
@@ -32,8 +35,6 @@ def build_scenes(
     meta.events [[onset_s, offset_s, label], ...] of every occurrence; `tags` are the labels that sound.
     Raises DataError if the held-out splits have fewer than four classes.
     """
-    import soundfile
-
     from aural.data.simulate import SceneConfig, SceneSimulator
     from aural.data.simulate.corpus import clips_of
 
@@ -42,30 +43,44 @@ def build_scenes(
     if len({clip.label for clip in clips}) < 4:
         raise DataError(f"{manifest.folder}: its held-out splits have too few classes for scenes")
     simulator = SceneSimulator(clips, SceneConfig(sample_rate_hz=RATE_HZ, room_chance=0.0), seed=seed)
+    return write_scene_set(simulator, folder, count, version=VERSION, progress=progress)
+
+
+def write_scene_set(
+    simulator: SceneSimulator,
+    folder: Path,
+    count: int,
+    *,
+    version: str,
+    kinds: Callable[[Negative], Sequence[str]] = lambda negative: (negative.kind,),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write the first `count` scenes of a simulator as FLAC files with a manifest, complete or not at all.
+
+    kinds: returns the kinds under which a false caption is stored, once per kind.
+    """
+    import soundfile
+
+    rate_hz = simulator.config.sample_rate_hz
     with atomic_write(folder) as part:
         (part / "clips").mkdir(parents=True)
         rows = []
         for index in range(count):
             scene = simulator.scene(index)
             path = f"clips/{index:04}.flac"
-            soundfile.write(part / path, scene.clip.samples.T, RATE_HZ, subtype="PCM_16")
+            soundfile.write(part / path, scene.clip.samples.T, rate_hz, subtype="PCM_16")
             events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
-            facts = {"negatives": [[n.kind, n.text] for n in scene.negatives], "events": events}
+            facts = {"negatives": [[kind, n.text] for n in scene.negatives for kind in kinds(n)], "events": events}
             rows.append(
                 Row(
-                    path=path,
-                    source="libre-scenes",
-                    source_version=VERSION,
-                    split="test",
-                    duration_s=scene.clip.duration_s,
-                    sample_rate_hz=RATE_HZ,
-                    channels=1,
+                    path=path, source="libre-scenes", source_version=version, split="test",
+                    duration_s=scene.clip.duration_s, sample_rate_hz=rate_hz, channels=1,
                     license="of the clips it is made of",
                     tags=sorted({event.label for event in scene.truth.events}),
                     captions=[scene.caption, *scene.paraphrases],
                     meta=json.dumps(facts, ensure_ascii=False, sort_keys=True),
                 )
-            )
+            )  # fmt: skip
             progress(index + 1, count)
         write_manifest(part / "manifest.parquet", rows)
     return folder

@@ -48,20 +48,15 @@ def named(registry: Registry[N], value: Any) -> Any:
     return preset.model_dump() | changes if changes else preset
 
 
-class AudioConfig(Config):
-    """The audio tower: its input, front end, encoder (by registered name) and projection.
+class BranchConfig(Config):
+    """A front end and an encoder, by its registered name.
 
     `mel` may be the name of a preset (`aural.audio.mel.PRESETS`) or {preset: NAME, ...changes}.
     """
 
-    sample_rate_hz: int
-    window_s: float
-    """Length of one input; longer sounds are split into windows, shorter ones are filled as `shorter` says."""
-    shorter: Shorter = "repeat"
     mel: MelConfig
     encoder: str
     encoder_options: dict[str, Any] = Field(default_factory=dict)
-    projection: ProjectionKind = "mlp"
 
     @field_validator("mel", mode="before")
     @classmethod
@@ -74,6 +69,18 @@ class AudioConfig(Config):
         if name not in AUDIO_ENCODERS:
             raise ValueError(f"is not an audio encoder (known: {', '.join(AUDIO_ENCODERS)})")
         return name
+
+
+class AudioConfig(BranchConfig):
+    """The audio tower: its input, front end, encoder and projection."""
+
+    sample_rate_hz: int
+    window_s: float
+    """Length of one input; longer sounds are split into windows, shorter ones are filled as `shorter` says."""
+    shorter: Shorter = "repeat"
+    projection: ProjectionKind = "mlp"
+    branch: BranchConfig | None = None
+    """A second front end and encoder of the same waveform; the projection reads the features of both, joined."""
 
 
 class ClapConfig(Config):
@@ -95,6 +102,18 @@ class ClapConfig(Config):
         return named(TEXT_TOWERS, value)
 
 
+class Branch(nn.Module):
+    """A front end and an encoder: waveforms (B, T) to pooled features (B, D)."""
+
+    def __init__(self, config: BranchConfig) -> None:
+        super().__init__()
+        self.front_end = LogMel(config.mel)
+        self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return self.encoder(self.front_end(wave)).pooled
+
+
 class AudioTower(nn.Module):
     """The audio tower: waveforms (B, T) at the model's rate to embeddings (B, E), not normalized."""
 
@@ -103,16 +122,26 @@ class AudioTower(nn.Module):
         self.config = config
         self.front_end = LogMel(config.mel)
         self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
-        self.projection = projection(config.projection, self.encoder.dim, embed_dim)
+        self.branch = None if config.branch is None else Branch(config.branch)
+        width = self.encoder.dim + (0 if self.branch is None else self.branch.encoder.dim)
+        self.projection = projection(config.projection, width, embed_dim)
 
     def forward(self, wave: Tensor) -> Tensor:
-        return self.embed_mel(self.front_end(wave))
+        return self.projection(self.features(wave))
+
+    def features(self, wave: Tensor) -> Tensor:
+        """Return what the projection reads, (B, D): the pooled features, with those of the branch after them."""
+        pooled = self.encoder(self.front_end(wave)).pooled
+        return pooled if self.branch is None else torch.cat([pooled, self.branch(wave)], dim=1)
 
     def embed_mel(self, mel: Tensor, longer: Tensor | None = None) -> Tensor:
         """Return embeddings (B, E) of log-mel (B, N, F).
 
-        Fused encoders also take (B, 4, N, F) and `longer` (B,), which marks clips that exceed the window.
+        Fused encoders also take (B, 4, N, F) and `longer` (B,), which marks clips that exceed the window. A tower with
+        a second branch reads waveforms only.
         """
+        if self.branch is not None:
+            raise ValueError("this audio tower has two front ends; give it waveforms, not a log-mel")
         features = self.encoder(mel) if longer is None else self.encoder(mel, longer)
         return self.projection(features.pooled)
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigErr
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts, check_words
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
@@ -44,6 +44,28 @@ class AudioEmbedding:
         return self.times_s[-1][1] if self.times_s else 0.0
 
 
+class WindowOptions(TypedDict, total=False):
+    """The types of the options of `EmbeddingModel.embed_audio`, which explains them."""
+
+    batch_size: int | None
+    longer: Longer
+    shorter: Shorter | None
+    generator: random.Random | None
+
+
+class AudioInput(Protocol):
+    """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def window_s(self) -> float: ...
+
+    @property
+    def shorter(self) -> Shorter | None: ...
+
+
 class EmbeddingModel(ABC):
     """A model with an audio and a text tower, ready to use; an `Embedder`.
 
@@ -55,26 +77,28 @@ class EmbeddingModel(ABC):
     """Where the model is computed: a torch.device, or "cpu" for onnxruntime."""
     precision: Precision
     windows_a_batch: int
+    embed_dim: int
+    """E, the dimensions of the joint space."""
 
     @property
     @abstractmethod
+    def audio_input(self) -> AudioInput:
+        """The sounds that the audio tower reads."""
+
+    @property
     def sample_rate_hz(self) -> int:
         """The sample rate of the model's input in Hz."""
+        return self.audio_input.sample_rate_hz
 
     @property
-    @abstractmethod
-    def embed_dim(self) -> int:
-        """E, the dimensions of the joint space."""
-
-    @property
-    @abstractmethod
     def window_s(self) -> float:
         """The length of one input in seconds; longer sounds are split into windows."""
+        return self.audio_input.window_s
 
     @property
-    @abstractmethod
-    def shorter(self) -> Shorter:
-        """The policy that fills the window with a shorter sound."""
+    def shorter(self) -> Shorter | None:
+        """The policy that fills the window with a shorter sound; None keeps its length."""
+        return self.audio_input.shorter
 
     @property
     @abstractmethod
@@ -95,35 +119,31 @@ class EmbeddingModel(ABC):
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
 
+    def embed_windows(self, windows: Sequence[FloatArray]) -> FloatArray:
+        """Embed windows (T,) to unit rows (N, E); a model that keeps the length of short sounds overrides this."""
+        return self.embed_waves(np.stack(windows))
+
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
         """Embed one batch of texts of similar length to unit rows (N, E)."""
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
-    def embed_audio(
-        self,
-        clips: Iterable[AudioSource],
-        *,
-        batch_size: int | None = None,
-        longer: Longer = "windows",
-        shorter: Shorter | None = None,
-        generator: random.Random | None = None,
-    ) -> FloatArray:
+    def embed_audio(self, clips: Iterable[AudioSource], **options: Unpack[WindowOptions]) -> FloatArray:
         """Embed sounds to float32 unit rows (N, E).
 
+        batch_size: number of windows that are computed together; default: what suits the device.
         longer: "windows" (default) averages the unit vectors of all windows of a sound, weighted by the seconds of
         sound that no earlier window contains; "first", "center" and "random" (needs a generator) use one window.
         shorter: how a sound shorter than the window fills it; default: as in training. Digital silence is embedded like
         any sound.
+        generator: where longer="random" places the window.
 
         Raises AudioError on the first source that cannot be read; `stream_audio` continues after such sources.
         """
         clips = list(as_sources(clips))
         rows = np.empty((len(clips), self.embed_dim), np.float32)
-        for result in self.stream_audio(
-            clips, batch_size=batch_size, longer=longer, shorter=shorter, generator=generator
-        ):
+        for result in self.stream_audio(clips, **options):
             if result.error is not None:
                 raise result.error
             rows[result.index] = result.embedding
@@ -142,7 +162,8 @@ class EmbeddingModel(ABC):
         """Yield one AudioEmbedding per source, in order, as soon as all its windows are embedded.
 
         Errors of a source are stored in its result, not raised. Windows of successive sources share batches, and a long
-        sound is never completely in memory. keep_windows: also return the vectors of the windows.
+        sound is never completely in memory. The options are those of `embed_audio`; keep_windows: also return the
+        vectors of the windows.
         """
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
@@ -163,7 +184,8 @@ class EmbeddingModel(ABC):
                 waiting.append(result)
                 names[index] = source_name(source)
                 try:
-                    for window in windows(source, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
+                    sound = as_source(source)
+                    for window in windows(sound, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
                         yield result, window
                 except AuralError as error:
                     result.error = error
@@ -172,7 +194,7 @@ class EmbeddingModel(ABC):
         closed: set[int] = set()
         stream = tagged()
         while batch := list(islice(stream, size)):
-            vectors = self.embed_waves(np.stack([window.samples for _, window in batch]))
+            vectors = self.embed_windows([window.samples for _, window in batch])
             for (result, window), vector in zip(batch, vectors, strict=True):
                 try:
                     check_vector(vector, names[result.index], window.samples)
@@ -211,7 +233,8 @@ class EmbeddingModel(ABC):
     # Both ----------------------------------------------------------------------------------------------------------
 
     def similarity(self, clips: Iterable[AudioSource], texts: Sequence[str]) -> FloatArray:
-        """Return the cosine (N, M) of every sound with every text."""
+        """Return the cosine (N, M) of every sound with every text; ConfigError for a blank text."""
+        texts = check_words(texts)
         return self.embed_audio(clips) @ self.embed_text(texts).T
 
     def classify(

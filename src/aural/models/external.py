@@ -7,6 +7,7 @@ shaped as in the state dict of `Clap(config)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,14 @@ IN_FOLDERS = frozenset(("audio.front_end.window", "audio_model.audio_encoder.bat
 Reader = Callable[[Mapping[str, Tensor], str], tuple[ClapConfig, Publisher, Peer]]
 
 
-def _msclap_2022(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
+def _msclap(year: int, _state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
+    encoder, text, window_s = {2022: ("cnn14", "bert", 5.0), 2023: ("htsat", "gpt2", 7.0)}[year]
     audio = AudioConfig(
-        sample_rate_hz=44100, window_s=5.0, shorter="repeat", mel=PRESETS["msclap-2022"], encoder="cnn14",
+        sample_rate_hz=44100, window_s=window_s, shorter="repeat", mel=PRESETS[f"msclap-{year}"], encoder=encoder,
         projection="residual",
     )  # fmt: skip
-    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS["bert"], text_projection="residual")
-    return config, msclap.publisher(htsat=False), "msclap"
-
-
-def _msclap_2023(_state: Mapping[str, Tensor], _where: str) -> tuple[ClapConfig, Publisher, Peer]:
-    audio = AudioConfig(
-        sample_rate_hz=44100, window_s=7.0, shorter="repeat", mel=PRESETS["msclap-2023"], encoder="htsat",
-        projection="residual",
-    )  # fmt: skip
-    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS["gpt2"], text_projection="residual")
-    return config, msclap.publisher(htsat=True), "msclap"
+    config = ClapConfig(embed_dim=1024, audio=audio, text=TEXT_TOWERS[text], text_projection="residual")
+    return config, msclap.publisher(htsat=encoder == "htsat"), "msclap"
 
 
 def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
@@ -85,8 +78,8 @@ def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publish
 
 
 MARKERS: dict[str, Reader] = {
-    "audio_encoder.base.htsat.bn0.weight": _msclap_2023,
-    "audio_encoder.base.conv_block1.conv1.weight": _msclap_2022,
+    "audio_encoder.base.htsat.bn0.weight": partial(_msclap, 2023),
+    "audio_encoder.base.conv_block1.conv1.weight": partial(_msclap, 2022),
     "clap_project.prefix_const": _clapcap,
     "audio_branch.bn0.weight": _laion,
 }
@@ -95,8 +88,7 @@ MARKERS: dict[str, Reader] = {
 def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     """Open the folder of a ClapModel repository; `values` is the content of its config.json."""
     where = str(folder)
-    processor_file = folder / "preprocessor_config.json"
-    processor = read_mapping(processor_file) if processor_file.is_file() else {}
+    processor = read_extractor_config(folder)
     if not isinstance(values.get("audio_config"), Mapping) or not isinstance(values.get("text_config"), Mapping):
         raise CheckpointError(f"{where}/config.json: audio_config and text_config are missing; download it again")
     fused = processor.get("truncation", "fusion" if values["audio_config"].get("enable_fusion") else "rand_trunc")
@@ -114,6 +106,20 @@ def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         raise CheckpointError(f"{where}: holds neither model.safetensors nor pytorch_model.bin")
     publisher = transformers.publisher(htsat, front_end.__getitem__)
     return Checkpoint(config, translate(state, layout(config), publisher, where), "transformers", where, folder)
+
+
+def read_extractor_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of a folder's feature extractor, {} if it has none.
+
+    transformers before 5 writes preprocessor_config.json, later versions "feature_extractor" in processor_config.json.
+    """
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if old.is_file():
+        return read_mapping(old)
+    settings = read_mapping(new).get("feature_extractor", {}) if new.is_file() else {}
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f'{new}: "feature_extractor" holds a {type(settings).__name__}; download it again')
+    return dict(settings)
 
 
 _SHORTER: dict[str, Shorter] = {"repeatpad": "repeat-pad", "repeat": "repeat", "pad": "pad"}

@@ -17,13 +17,13 @@ from torch import Tensor
 import aural
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, make_folder, write_text
 from aural.encoders.convert.base import check_keys
 from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import ClapConfig, layout
 from aural.models.low_rank import check_updates, is_update, with_updates
-from aural.models.packaged import PackagedText
-from aural.models.rounding import in_8_bits, is_matrix
+from aural.models.packaged import PackagedBranch, PackagedText
+from aural.models.rounding import in_8_bits, is_matrix, with_steps
 from aural.models.weight_files import read_safetensors
 
 FORMAT = 1
@@ -40,6 +40,7 @@ class Header(Config):
     source: str = ""
     peer: Peer = "none"
     text_from: PackagedText | None = None
+    branch_from: PackagedBranch | None = None
     int8: bool = False
     """Round matrices to 8 bits per row when the model is opened, so that it equals its int8 ONNX form."""
     clap: ClapConfig
@@ -76,6 +77,9 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     tensors = read_safetensors(file)
     if header.text_from is not None:
         tensors |= header.text_from.tensors(header.clap)
+    if header.branch_from is not None:
+        tensors |= header.branch_from.tensors()
+    tensors = with_steps(tensors)
     check_updates(tensors)
     check_keys({name: t for name, t in tensors.items() if not is_update(name)}, layout(header.clap), str(file))
     return Checkpoint(header.clap, LazyTensors(tensors, header.int8), header.peer, str(folder), folder)
@@ -105,18 +109,6 @@ class LazyTensors(Mapping[str, Tensor]):
         return sum(1 for _ in self)
 
 
-def make_folder(folder: str | Path) -> Path:
-    """Create the folder to write a model to, if it does not exist, and return its path."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; give the path of a folder for the model")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); give another folder") from None
-    return folder
-
-
 def save_own(
     folder: str | Path,
     config: ClapConfig,
@@ -128,6 +120,7 @@ def save_own(
     tokenizer_json: str | None = None,
     dtype: torch.dtype | None = None,
     text_from: PackagedText | None = None,
+    branch_from: PackagedBranch | None = None,
     int8: bool = False,
 ) -> Path:
     """Write a model to a folder in aural's own format and return the folder.
@@ -135,21 +128,35 @@ def save_own(
     peer, source: see `Checkpoint`. card: text of README.md. tokenizer_json: content of tokenizer.json, if written.
     dtype: data type of stored matrices; float16 halves the file. text_from: the package that holds the text tower's
     weights; they are then left out of the folder, and only their low-rank updates are stored. Without it, updates are
-    added to the matrices. int8: round matrices to 8 bits when the model is opened.
+    added to the matrices. branch_from: the file that holds the encoder of the second branch; it is then left out of the
+    folder. int8: round matrices to 8 bits when the model is opened.
     """
     from safetensors.torch import save_file
 
-    folder = make_folder(folder)
+    folder = make_folder(folder, ConfigError)
     check_keys(with_updates(tensors), layout(config), str(folder))
     if text_from is None:
         tensors = with_updates(tensors)
+    elsewhere = tuple(
+        prefix
+        for prefix, place in (("text.encoder.", text_from), ("audio.branch.encoder.", branch_from))
+        if place is not None
+    )
     packed = {
         name: (t.to(dtype) if dtype and t.is_floating_point() and t.ndim > 1 else t).detach().cpu().contiguous()
         for name, t in tensors.items()
-        if text_from is None or not name.startswith("text.encoder.") or is_update(name)
+        if not name.startswith(elsewhere) or is_update(name)
     }
-    by = f"aural {aural.__version__}"
-    header = Header(aural=FORMAT, written_by=by, source=source, peer=peer, text_from=text_from, int8=int8, clap=config)
+    header = Header(
+        aural=FORMAT,
+        written_by=f"aural {aural.__version__}",
+        source=source,
+        peer=peer,
+        text_from=text_from,
+        branch_from=branch_from,
+        int8=int8,
+        clap=config,
+    )
     with atomic_write(folder / WEIGHTS, ConfigError) as part:
         save_file(packed, part, metadata={"format": "pt"})
     texts = {"config.json": json.dumps(header.model_dump(mode="json"), indent=2) + "\n", "README.md": card}

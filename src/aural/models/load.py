@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
 
-from aural.core.errors import ConfigError
+from aural.core.errors import ConfigError, DefectWarning
+from aural.core.hub import verify
 from aural.core.names import DEFAULT_MODEL
-from aural.core.weights import weight_cards
+from aural.core.weights import card_for, weight_cards
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.onnx_model import OnnxModel, can_open
-from aural.models.systems import CLAP, open_system, system_of
+from aural.models.systems import CLAP, WEIGHTS, open_system, system_of
 
 if TYPE_CHECKING:
     import torch
@@ -26,31 +28,24 @@ NVIDIA_DEVICE = Path("/dev/nvidiactl")
 """Exists where an NVIDIA driver is loaded; a check that needs no torch."""
 
 
+class LoadOptions(TypedDict, total=False):
+    """The types of the options that every engine accepts; `load` explains them and states their defaults."""
+
+    device: str | torch.device | None
+    precision: Precision
+    compat: Literal["peer"] | None
+    seed: int
+    tokenizer: str | Path | None
+    offline: bool
+
+
 @overload
-def load(
-    name_or_path: str | Path = ...,
-    *,
-    engine: Literal["torch"],
-    device: str | torch.device | None = ...,
-    precision: Precision = ...,
-    compat: Literal["peer"] | None = ...,
-    seed: int = ...,
-    tokenizer: str | Path | None = ...,
-    offline: bool = ...,
-) -> Model: ...
+def load(name_or_path: str | Path = ..., *, engine: Literal["torch"], **options: Unpack[LoadOptions]) -> Model: ...
 
 
 @overload
 def load(
-    name_or_path: str | Path = ...,
-    *,
-    engine: Engine | None = ...,
-    device: str | torch.device | None = ...,
-    precision: Precision = ...,
-    compat: Literal["peer"] | None = ...,
-    seed: int = ...,
-    tokenizer: str | Path | None = ...,
-    offline: bool = ...,
+    name_or_path: str | Path = ..., *, engine: Engine | None = ..., **options: Unpack[LoadOptions]
 ) -> EmbeddingModel: ...
 
 
@@ -87,27 +82,43 @@ def load(
         raise ConfigError(f'precision "{precision}" is not known; use fp32 or bf16')
     if compat not in (None, "peer"):
         raise ConfigError(f'compat "{compat}" is not known; use "peer" or leave it out')
+    _warn_of_defects(name_or_path)
     chosen = _checked_engine(engine)
     obstacle = _onnx_obstacle(name_or_path, device, precision, torch_only=compat is not None or tokenizer is not None)
     if chosen == "onnx" and obstacle:
         raise ConfigError(f'"{name_or_path}" cannot be computed by engine "onnx": {obstacle}')
-    if system_of(name_or_path) not in ("", CLAP):
-        import aural.models.pair  # noqa: F401 - registers its opener; not in systems, which it imports
+    place = _folder(name_or_path)
+    if place is not None and system_of(place) not in ("", CLAP):
+        from aural.models import pair, tagger  # noqa: F401 - they register openers; systems cannot, they import it
 
-        return open_system(name_or_path, device, precision)
+        card = weight_cards().get(str(name_or_path))
+        if card is not None:
+            verify(place / WEIGHTS, card.sha256)
+        model = open_system(place, device, precision)
+        model.name = str(name_or_path)
+        return model
     if chosen != "torch" and not obstacle:
-        return OnnxModel(_onnx_folder(name_or_path), name=str(name_or_path))
+        assert place is not None
+        return OnnxModel(place, name=str(name_or_path))
+    from aural.models.families.base import OpenOptions
+    from aural.models.families.find import open_family
+    from aural.models.open import locate
     from aural.models.pipeline import Model
 
+    options = OpenOptions(str(name_or_path), device, precision, tokenizer, offline)
+    other = open_family(locate(name_or_path, offline=offline), options, compat=compat)
+    if other is not None:
+        return other
     return Model.from_pretrained(
-        name_or_path,
-        device=device,
-        precision=precision,
-        compat=compat,
-        seed=seed,
-        tokenizer=tokenizer,
-        offline=offline,
+        name_or_path, device=device, precision=precision, compat=compat, seed=seed, tokenizer=tokenizer, offline=offline
     )
+
+
+def _warn_of_defects(name_or_path: str | Path) -> None:
+    """Warn when the published weights are known to be broken."""
+    card = card_for(name_or_path)
+    if card is not None and card.defects:
+        warnings.warn(f"{name_or_path}: {card.defects}", DefectWarning, stacklevel=3)
 
 
 def _checked_engine(engine: str | None) -> str:
@@ -128,15 +139,17 @@ def _onnx_obstacle(
         return f"precision {precision} needs torch"
     if str(device) != "cpu" and not (device in (None, "auto") and not NVIDIA_DEVICE.exists()):
         return f"it runs on the CPU only, not on device {device or 'auto'}; use device cpu"
-    named = isinstance(name_or_path, str | PathLike) and str(name_or_path).strip()
-    if not named or not can_open(_onnx_folder(name_or_path)):
+    place = _folder(name_or_path)
+    if place is None or not can_open(place):
         if importlib.util.find_spec("onnxruntime") is None:
             return 'onnxruntime is not installed; pip install "aural[onnx]"'
         return "it has no ONNX form; `aural models export --format onnx` writes one"
     return ""
 
 
-def _onnx_folder(name_or_path: str | Path) -> Path:
-    """Return the folder that would hold the ONNX form of a model."""
+def _folder(name_or_path: str | Path) -> Path | None:
+    """Return the folder that a model's name or path stands for, whether it exists or not; None for no name."""
+    if not isinstance(name_or_path, str | PathLike) or not str(name_or_path).strip():
+        return None
     card = weight_cards().get(name_or_path) if isinstance(name_or_path, str) else None
     return card.bundled() if card is not None and card.folder is not None else Path(os.path.expanduser(name_or_path))

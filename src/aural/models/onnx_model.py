@@ -23,8 +23,8 @@ from aural.core.types import FloatArray
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import EmbeddingModel
 from aural.models.low_rank import with_updates
-from aural.models.packaged import PackagedText
-from aural.models.rounding import in_8_bits, is_matrix
+from aural.models.packaged import PackagedBranch, PackagedText
+from aural.models.rounding import in_8_bits, is_matrix, with_steps
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
@@ -95,6 +95,7 @@ class OnnxModel(EmbeddingModel):
         if importlib.util.find_spec("onnxruntime") is None:
             raise MissingDependencyError(f'{self.folder}: needs onnxruntime; pip install "aural[onnx]"')
         self.name = name or self.header.name
+        self.embed_dim = self.header.embed_dim
         self.device = "cpu"
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
 
@@ -105,20 +106,8 @@ class OnnxModel(EmbeddingModel):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
-    def sample_rate_hz(self) -> int:
-        return self.header.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.header.embed_dim
-
-    @property
-    def window_s(self) -> float:
-        return self.header.window_s
-
-    @property
-    def shorter(self) -> Shorter:
-        return self.header.shorter
+    def audio_input(self) -> OnnxHeader:
+        return self.header
 
     @property
     def logit_scale(self) -> float:
@@ -161,14 +150,26 @@ class OnnxModel(EmbeddingModel):
 
     @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, self._rounded(self._stored) if self.header.form == "bare" else {})
+        weights: dict[str, Any] = {}
+        if self.header.form == "bare":
+            weights = {name: value for name, value in self._stored.items() if name.startswith("audio.")}
+            packaged = self._config.get("branch_from")
+            if packaged is not None:
+                path = PackagedBranch.parse(packaged, str(self.folder / "config.json")).path()
+                weights |= {f"audio.branch.{name}": value for name, value in _tensors(path).items()}
+            weights = self._rounded(weights)
+        return self._session(AUDIO, weights)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return read_mapping(self.folder / "config.json")
 
     @cached_property
     def _text(self) -> Any:
         weights: dict[str, Any] = {}
         if self.header.form == "bare":
             weights = {name: value for name, value in self._stored.items() if name.startswith("text.")}
-            packaged = read_mapping(self.folder / "config.json").get("text_from")
+            packaged = self._config.get("text_from")
             if packaged is not None:
                 path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
                 weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
@@ -177,7 +178,7 @@ class OnnxModel(EmbeddingModel):
 
     def _rounded(self, weights: dict[str, Any]) -> dict[str, Any]:
         """Round matrices to 8 bits if config.json says so."""
-        if not read_mapping(self.folder / "config.json").get("int8"):
+        if not self._config.get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
@@ -209,4 +210,4 @@ def _tensors(path: Path) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy the folder again") from None
-    return {name: t.astype(np.float32, copy=False) if t.dtype.kind == "f" else t for name, t in tensors.items()}
+    return with_steps({k: t.astype(np.float32, copy=False) if t.dtype.kind == "f" else t for k, t in tensors.items()})

@@ -13,7 +13,6 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from aural.audio.length import Shorter
 from aural.core.config import Config
 from aural.core.errors import CheckpointError, ConfigError
 from aural.core.types import FloatArray
@@ -38,8 +37,7 @@ class TowerShape(Config):
 
     @model_validator(mode="after")
     def _one_kind(self) -> TowerShape:
-        if (self.audio is None) == (self.text is None):
-            raise ValueError("a tower is either audio or text")
+        self.require_one_of("audio", "text")
         return self
 
 
@@ -97,6 +95,7 @@ class PairModel(EmbeddingModel):
         self, shape: PairShape, tensors: Mapping[str, torch.Tensor], *, name: str, device: Any, precision: Precision
     ) -> None:
         self.shape, self.name, self.device, self.precision = shape, name, torch.device(device), precision
+        self.embed_dim = shape.embed_dim
         self.windows_a_batch = 4 if self.device.type == "cpu" else 64
         towers = nn.ModuleDict({key: build_tower(tower, shape.embed_dim) for key, tower in shape.towers.items()})
         weights = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] in shape.towers}
@@ -119,29 +118,13 @@ class PairModel(EmbeddingModel):
         return self.shape.towers[names[0]].text if names else None
 
     @property
-    def audio_config(self) -> AudioConfig:
+    def audio_input(self) -> AudioConfig:
         """The config of the first sound tower; ConfigError if there is none."""
         names = self.shape.of_kind("audio")
         config = self.shape.towers[names[0]].audio if names else None
         if config is None:
             raise ConfigError(f"{self.name}: has no sound tower; it embeds texts only")
         return config
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return self.audio_config.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.shape.embed_dim
-
-    @property
-    def window_s(self) -> float:
-        return self.audio_config.window_s
-
-    @property
-    def shorter(self) -> Shorter:
-        return self.audio_config.shorter
 
     @property
     def logit_scale(self) -> float:
@@ -153,7 +136,7 @@ class PairModel(EmbeddingModel):
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
-        self.audio_config  # noqa: B018 - refuses a model without a sound tower
+        self.audio_input  # noqa: B018 - refuses a model without a sound tower
         return self._rows(self.shape.of_kind("audio")[0], torch.as_tensor(waves, device=self.device))
 
     def embed_texts(self, texts: list[str]) -> FloatArray:

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aural.audio.decode import source_name
-from aural.audio.length import Shorter
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.checkpoint import Checkpoint
-from aural.models.clap import AudioTower, Clap, TextTower
+from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
-from aural.models.embedding import EmbeddingModel, Precision, checked_texts
+from aural.models.embedding import EmbeddingModel, Precision, WindowOptions, checked_texts
 from aural.models.open import open_checkpoint
 from aural.models.prefix import strip_prefix
 from aural.models.publish import push_to_hub, save_pretrained
@@ -36,10 +36,22 @@ from aural.nn.functional import unit
 CPU_BATCH, GPU_BATCH = 4, 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The options of a torch model; `aural.load` explains them."""
+
+    precision: Precision = "fp32"
+    compat: Literal["peer"] | None = None
+    seed: int = 0
+    tokenizer: str | Path | None = None
+    offline: bool = False
+
+
 class Model(EmbeddingModel):
     """A model computed by torch; `aural.load(name, engine="torch")` returns one.
 
-    Attributes: `config`, `checkpoint`, `device`, `precision`, `compat`, and `source`, the path of its weights.
+    Attributes: `checkpoint`, the opened weights and configuration; `config`, the configuration; `source`, the path of
+    the weights; `device`, `precision` and `compat`.
     """
 
     def __init__(
@@ -48,55 +60,34 @@ class Model(EmbeddingModel):
         *,
         name: str = "",
         device: str | torch.device = "cpu",
-        precision: Precision = "fp32",
-        compat: Literal["peer"] | None = None,
-        seed: int = 0,
-        tokenizer: str | Path | None = None,
-        offline: bool = False,
+        options: ModelOptions | None = None,
     ) -> None:
-        if compat == "peer" and checkpoint.peer == "none":
+        self._options = options or ModelOptions()
+        self.precision, self.compat = self._options.precision, self._options.compat
+        if self.compat == "peer" and checkpoint.peer == "none":
             raise ConfigError(f'{checkpoint.source}: compat="peer" needs a published checkpoint of another package')
         self.name = name or checkpoint.source
         self.config = checkpoint.config
+        self.embed_dim = self.config.embed_dim
         self.source = checkpoint.source
         self.device = torch.device(device)
-        self.precision = precision
-        self.compat = compat
-        self.seed = seed
-        self._checkpoint = checkpoint
-        self._tokenizer_path = tokenizer
-        self._offline = offline
+        self.checkpoint = checkpoint
+        if self._options.tokenizer is not None:
+            self.tokenizer  # noqa: B018 - refuses a folder without a tokenizer now, not at the first text
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @property
-    def sample_rate_hz(self) -> int:
-        return self.config.audio.sample_rate_hz
-
-    @property
-    def embed_dim(self) -> int:
-        return self.config.embed_dim
-
-    @property
-    def window_s(self) -> float:
-        return self.config.audio.window_s
-
-    @property
-    def shorter(self) -> Shorter:
-        return self.config.audio.shorter
+    def audio_input(self) -> AudioConfig:
+        return self.config.audio
 
     @property
     def logit_scale(self) -> float:
-        return float(self._checkpoint.tensors["logit_scale"].float().exp())
+        return float(self.checkpoint.tensors["logit_scale"].float().exp())
 
     @property
     def logit_bias(self) -> float | None:
-        bias = self._checkpoint.tensors.get("logit_bias")
+        bias = self.checkpoint.tensors.get("logit_bias")
         return None if bias is None else float(bias)
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The opened weights and configuration."""
-        return self._checkpoint
 
     # Towers are built from the mapped tensors on first use: a program that embeds only sounds does not read the text
     # tower's weights and does not import transformers.
@@ -120,13 +111,13 @@ class Model(EmbeddingModel):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        text, folder = self.config.text, self._tokenizer_path
-        if folder is None and self._checkpoint.folder is not None:
+        text, folder = self.config.text, self._options.tokenizer
+        if folder is None and self.checkpoint.folder is not None:
             names = ("tokenizer.json", "vocab.json")
-            if any((self._checkpoint.folder / name).is_file() for name in names):
-                folder = self._checkpoint.folder
+            if any((self.checkpoint.folder / name).is_file() for name in names):
+                folder = self.checkpoint.folder
         return Tokenizer(
-            load_backend(text.tokenizer, folder, offline=self._offline),
+            load_backend(text.tokenizer, folder, offline=self._options.offline),
             special=text.special_tokens,
             max_tokens=text.max_tokens,
             pad_id=text.pad_id,
@@ -134,7 +125,7 @@ class Model(EmbeddingModel):
         )
 
     def _fill(self, tower: Any, prefix: str) -> Any:
-        state = strip_prefix(self._checkpoint.tensors, prefix)
+        state = strip_prefix(self.checkpoint.tensors, prefix)
         if prefix == "text.":
             state = {name: tensor.float() for name, tensor in state.items()}
         tower.load_state_dict(state, strict=True, assign=True)
@@ -143,7 +134,7 @@ class Model(EmbeddingModel):
     def clap(self) -> Clap:
         """Return a trainable copy of the whole model in float32."""
         clap = Clap(self.config)
-        clap.load_state_dict(self._checkpoint.tensors, strict=True)
+        clap.load_state_dict(self.checkpoint.tensors, strict=True)
         return clap.to(self.device)
 
     @property
@@ -173,17 +164,17 @@ class Model(EmbeddingModel):
         """Load a model on torch; the options are those of `aural.load`."""
         where = pick_device(device)
         checkpoint = open_checkpoint(name_or_path, offline=offline)
-        return Model(checkpoint, name=str(name_or_path), device=where, offline=offline, **options)
+        return Model(checkpoint, name=str(name_or_path), device=where, options=ModelOptions(offline=offline, **options))
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
-    def embed_audio(self, clips: Iterable[AudioSource], **options: Any) -> FloatArray:
+    def embed_audio(self, clips: Iterable[AudioSource], **options: Unpack[WindowOptions]) -> FloatArray:
         """Embed sounds as `EmbeddingModel.embed_audio` does, or with compat="peer" as the reference package does.
 
         With compat="peer" the options are ignored, because the reference package has none.
         """
         if self.compat == "peer":
-            return self._embed_peer(list(as_sources(clips)))
+            return self._embed_peer([as_source(clip) for clip in as_sources(clips)])
         return super().embed_audio(clips, **options)
 
     def embed_waves(self, waves: FloatArray | Tensor) -> FloatArray:
@@ -202,7 +193,9 @@ class Model(EmbeddingModel):
         tower = self.audio_tower
         with torch.inference_mode(), self._autocast():
             front_end = tower.front_end
-            mel, longer = peers.audio_inputs(self._checkpoint.peer, self.config.audio, front_end, clips, self.seed)
+            mel, longer = peers.audio_inputs(
+                self.checkpoint.peer, self.config.audio, front_end, clips, self._options.seed
+            )
             vectors = tower.embed_mel(mel.to(self.device), None if longer is None else longer.to(self.device)).float()
         rows: FloatArray = unit(vectors).cpu().numpy()
         for clip, row in zip(clips, rows, strict=True):
@@ -218,7 +211,7 @@ class Model(EmbeddingModel):
         texts = check_texts(texts)
         if not texts:
             return np.empty((0, self.embed_dim), np.float32)
-        inputs = peers.text_inputs(self._checkpoint.peer, self.tokenizer, texts, self.config.text.max_tokens)
+        inputs = peers.text_inputs(self.checkpoint.peer, self.tokenizer, texts, self.config.text.max_tokens)
         self._check_positions(inputs.tokens.ids)
         return checked_texts(self._embed_ids(inputs.tokens.ids, inputs.tokens.mask, inputs.last), self.name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,3 +32,20 @@ def in_8_bits(values: FloatArray) -> FloatArray:
 def is_matrix(name: str, shape: Sequence[int]) -> bool:
     """Return whether a tensor is stored in 8 bits: weights of layers and embedding tables, not the mel filters."""
     return len(shape) > 1 and ".front_end." not in name
+
+
+STEP_OF = ".steps"
+"""`x.steps` (rows,) or (1,) stored with an int8 tensor `x`: the size of one step per row."""
+
+
+def with_steps(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors with each stored int8 tensor in float32, its integers times its steps.
+
+    It takes torch tensors and numpy arrays alike.
+    """
+    real = {name: tensor for name, tensor in tensors.items() if not name.endswith(STEP_OF)}
+    for name, steps in tensors.items():
+        if name.endswith(STEP_OF):
+            matrix = name.removesuffix(STEP_OF)
+            real[matrix] = real[matrix] * steps.reshape((-1, *[1] * (real[matrix].ndim - 1)))
+    return real

@@ -4,8 +4,8 @@ from aural.objectives.base import OBJECTIVE_AXES, OBJECTIVES, Objective, build_o
 from aural.objectives.byol import Byol, ByolConfig
 from aural.objectives.exchange import gather_with_gradient
 from aural.objectives.f_divergence import FDivergence, FDivergenceConfig, divergence_bound
-from aural.objectives.frame_binary import FrameBinary, FrameBinaryConfig
-from aural.objectives.frame_contrast import FrameContrast, FrameContrastConfig
+from aural.objectives.frame_binary import FrameBinary, FrameConfig
+from aural.objectives.frame_contrast import FrameContrast
 from aural.objectives.hard_negatives import HardNegatives, HardNegativesConfig
 from aural.objectives.info_nce import InfoNCE, InfoNCEConfig
 from aural.objectives.multi_positive import MultiPositive, MultiPositiveConfig
@@ -25,9 +25,8 @@ __all__ = [
     "FDivergence",
     "FDivergenceConfig",
     "FrameBinary",
-    "FrameBinaryConfig",
+    "FrameConfig",
     "FrameContrast",
-    "FrameContrastConfig",
     "HardNegatives",
     "HardNegativesConfig",
     "InfoNCE",

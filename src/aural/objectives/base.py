@@ -48,12 +48,23 @@ class Objective(ABC):
     """A loss over named tensors.
 
     Call it with a mapping that holds at least `needs`. It returns a dict of scalars: "loss" (differentiable) and its
-    parts (detached). Arithmetic is float32 or wider, also under autocast. Subclasses set `config_type`, take one
-    config in the constructor, and register with `@OBJECTIVES.register(name, **axes)`.
+    parts (detached). Arithmetic is float32 or wider, also under autocast. Subclasses set `config_type` and register
+    with `@OBJECTIVES.register(name, **axes)`.
     """
 
     config_type: ClassVar[type[Config]] = Config
     needs: frozenset[str] = frozenset({"audio_emb", "text_emb", "logit_scale"})
+
+    config: Any
+    """An instance of `config_type`."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config if config is not None else self.config_type()
+        self.needs = self.needs | self.extra_needs()
+
+    def extra_needs(self) -> set[str]:
+        """Return the names that the config adds to the `needs` of the class."""
+        return set()
 
     @abstractmethod
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
@@ -96,6 +107,18 @@ def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
     return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def pair_logits(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return logit_scale * <audio_i, text_j> + logit_bias (B, B), in float32 or wider.
+
+    Raises:
+        ConfigError: the embeddings are not two (B, E) with B >= 1.
+    """
+    names = ("audio_emb", "text_emb", "logit_scale", "logit_bias")
+    audio, text, scale, bias = widen(*(tensors[name] for name in names))
+    require_pairs(audio, text)
+    return scale * audio @ text.T + bias
 
 
 def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:

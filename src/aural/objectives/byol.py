@@ -45,11 +45,11 @@ class Byol(Objective):
     """
 
     config_type = ByolConfig
+    config: ByolConfig
+    needs = frozenset({"predicted_a", "target_b"})
 
-    def __init__(self, config: ByolConfig | None = None) -> None:
-        self.config = config or ByolConfig()
-        second = {"predicted_b", "target_a"} if self.config.symmetric else set()
-        self.needs = frozenset({"predicted_a", "target_b"} | second)
+    def extra_needs(self) -> set[str]:
+        return {"predicted_b", "target_a"} if self.config.symmetric else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         target = normalize(widen(tensors["target_b"].detach())[0], dim=1)

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError
-from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
+from aural.objectives.base import OBJECTIVES, Objective, pair_logits
 
 Divergence: TypeAlias = Literal["kl", "chi2", "hellinger", "js"]
 
@@ -60,19 +60,14 @@ class FDivergence(Objective):
     """
 
     config_type = FDivergenceConfig
+    config: FDivergenceConfig
     needs = frozenset({"audio_emb", "text_emb", "logit_scale", "logit_bias"})
 
-    def __init__(self, config: FDivergenceConfig | None = None) -> None:
-        self.config = config or FDivergenceConfig()
-
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
-        names = ("audio_emb", "text_emb", "logit_scale", "logit_bias")
-        audio, text, scale, bias = widen(*(tensors[name] for name in names))
-        require_pairs(audio, text)
-        if len(audio) < 2:
+        log_ratio = pair_logits(tensors)  # (B, B)
+        if len(log_ratio) < 2:
             raise ConfigError("f_divergence needs batches of at least 2 pairs: unpaired items come from the batch")
-        log_ratio = scale * audio @ text.T + bias  # (B, B)
-        matching = torch.eye(len(audio), dtype=torch.bool, device=audio.device)
+        matching = torch.eye(len(log_ratio), dtype=torch.bool, device=log_ratio.device)
         bound = divergence_bound(log_ratio[matching], log_ratio[~matching], self.config.divergence)
         return {"loss": -bound, "bound": bound}
 

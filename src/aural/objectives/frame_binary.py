@@ -11,8 +11,8 @@ from aural.core.errors import ConfigError
 from aural.objectives.base import OBJECTIVES, Objective, widen
 
 
-class FrameBinaryConfig(Config):
-    """Weight of active frames, and whether clips are padded."""
+class FrameConfig(Config):
+    """Options of `frame_binary` and `frame_contrast`: weight of active frames, and whether clips are padded."""
 
     positive_weight: float = Field(default=1.0, gt=0)
     """Factor on the loss of active frames; above 1 for classes that are active in few frames."""
@@ -45,12 +45,12 @@ class FrameBinary(Objective):
     {'loss': 0.6931, 'positive': 0.3466, 'negative': 0.3466}
     """
 
-    config_type = FrameBinaryConfig
+    config_type = FrameConfig
+    config: FrameConfig
+    needs = frozenset({"frame_logits", "frame_labels"})
 
-    def __init__(self, config: FrameBinaryConfig | None = None) -> None:
-        self.config = config or FrameBinaryConfig()
-        mask = {"frame_mask"} if self.config.masked else set()
-        self.needs = frozenset({"frame_logits", "frame_labels"} | mask)
+    def extra_needs(self) -> set[str]:
+        return {"frame_mask"} if self.config.masked else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         return frame_loss(tensors["frame_logits"], tensors, self.config.positive_weight)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
-from aural.core.config import Config
 from aural.core.errors import ConfigError
 from aural.objectives.base import OBJECTIVES, Objective, widen
-from aural.objectives.frame_binary import frame_loss
-
-
-class FrameContrastConfig(Config):
-    """Weight of active frames, and whether clips are padded."""
-
-    positive_weight: float = Field(default=1.0, gt=0)
-    """Factor on the loss of active frames."""
-    masked: bool = False
-    """Whether clips may have fewer than T frames; then `frame_mask` is needed."""
+from aural.objectives.frame_binary import FrameConfig, frame_loss
 
 
 @OBJECTIVES.register(
@@ -46,12 +35,12 @@ class FrameContrast(Objective):
     0.3133
     """
 
-    config_type = FrameContrastConfig
+    config_type = FrameConfig
+    config: FrameConfig
+    needs = frozenset({"frame_emb", "class_emb", "frame_labels", "logit_scale", "logit_bias"})
 
-    def __init__(self, config: FrameContrastConfig | None = None) -> None:
-        self.config = config or FrameContrastConfig()
-        mask = {"frame_mask"} if self.config.masked else set()
-        self.needs = frozenset({"frame_emb", "class_emb", "frame_labels", "logit_scale", "logit_bias"} | mask)
+    def extra_needs(self) -> set[str]:
+        return {"frame_mask"} if self.config.masked else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         names = ("frame_emb", "class_emb", "logit_scale", "logit_bias")

@@ -56,11 +56,11 @@ class HardNegatives(Objective):
     """
 
     config_type = HardNegativesConfig
+    config: HardNegativesConfig
+    needs = frozenset({"audio_emb", "text_emb", "logit_scale", "hard_text_emb"})
 
-    def __init__(self, config: HardNegativesConfig | None = None) -> None:
-        self.config = config or HardNegativesConfig()
-        mask = {"hard_text_mask"} if self.config.masked else set()
-        self.needs = frozenset({"audio_emb", "text_emb", "logit_scale", "hard_text_emb"} | mask)
+    def extra_needs(self) -> set[str]:
+        return {"hard_text_mask"} if self.config.masked else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         names = ("audio_emb", "text_emb", "hard_text_emb", "logit_scale")

@@ -44,9 +44,7 @@ class InfoNCE(Objective):
     """
 
     config_type = InfoNCEConfig
-
-    def __init__(self, config: InfoNCEConfig | None = None) -> None:
-        self.config = config or InfoNCEConfig()
+    config: InfoNCEConfig
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         audio, text, scale = widen(tensors["audio_emb"], tensors["text_emb"], tensors["logit_scale"])

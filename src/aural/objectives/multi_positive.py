@@ -54,10 +54,8 @@ class MultiPositive(Objective):
     """
 
     config_type = MultiPositiveConfig
+    config: MultiPositiveConfig
     needs = frozenset({"audio_emb", "text_emb", "audio_group", "text_group", "logit_scale"})
-
-    def __init__(self, config: MultiPositiveConfig | None = None) -> None:
-        self.config = config or MultiPositiveConfig()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         audio, text, scale = widen(tensors["audio_emb"], tensors["text_emb"], tensors["logit_scale"])

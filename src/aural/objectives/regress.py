@@ -46,10 +46,8 @@ class Regress(Objective):
     """
 
     config_type = RegressConfig
+    config: RegressConfig
     needs = frozenset({"audio_emb", "teacher_audio_emb"})
-
-    def __init__(self, config: RegressConfig | None = None) -> None:
-        self.config = config or RegressConfig()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         student, teacher = widen(tensors["audio_emb"], tensors["teacher_audio_emb"].detach())

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aural.core.config import Config
-from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
+from aural.objectives.base import OBJECTIVES, Objective, pair_logits
 
 
 class SigmoidConfig(Config):
@@ -43,17 +43,12 @@ class Sigmoid(Objective):
     """
 
     config_type = SigmoidConfig
+    config: SigmoidConfig
     needs = frozenset({"audio_emb", "text_emb", "logit_scale", "logit_bias"})
 
-    def __init__(self, config: SigmoidConfig | None = None) -> None:
-        self.config = config or SigmoidConfig()
-
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
-        names = ("audio_emb", "text_emb", "logit_scale", "logit_bias")
-        audio, text, scale, bias = widen(*(tensors[name] for name in names))
-        require_pairs(audio, text)
-        logits = scale * audio @ text.T + bias  # (B, B)
-        positive = -logsigmoid(logits.diagonal()).sum() / len(audio)
-        match = torch.eye(len(audio), dtype=torch.bool, device=audio.device)
-        negative = -logsigmoid((-logits).masked_fill(match, torch.inf)).sum() / len(audio)
+        logits = pair_logits(tensors)  # (B, B)
+        positive = -logsigmoid(logits.diagonal()).sum() / len(logits)
+        match = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        negative = -logsigmoid((-logits).masked_fill(match, torch.inf)).sum() / len(logits)
         return {"loss": positive + negative, "positive": positive, "negative": negative}

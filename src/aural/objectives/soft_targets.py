@@ -70,12 +70,11 @@ class SoftTargets(Objective):
     """
 
     config_type = SoftTargetsConfig
+    config: SoftTargetsConfig
 
-    def __init__(self, config: SoftTargetsConfig | None = None) -> None:
-        self.config = config or SoftTargetsConfig()
+    def extra_needs(self) -> set[str]:
         targets = {"targets"} if self.config.source == "given" else set()
-        weights = {"weights"} if self.config.negatives == "weighted" else set()
-        self.needs = frozenset({"audio_emb", "text_emb", "logit_scale"} | targets | weights)
+        return targets | ({"weights"} if self.config.negatives == "weighted" else set())
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         audio, text, scale = widen(tensors["audio_emb"], tensors["text_emb"], tensors["logit_scale"])

@@ -53,10 +53,8 @@ class SupCon(Objective):
     """
 
     config_type = SupConConfig
+    config: SupConConfig
     needs = frozenset({"audio_emb", "audio_group", "logit_scale"})
-
-    def __init__(self, config: SupConConfig | None = None) -> None:
-        self.config = config or SupConConfig()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
         emb, scale = widen(tensors["audio_emb"], tensors["logit_scale"])

@@ -219,6 +219,12 @@ class TargetProducer(ABC):
         return self.compute(**{name: given[name] for name in self.needs})
 
 
+class WeightProducer(TargetProducer):
+    """A producer of `weights`."""
+
+    gives = "weights"
+
+
 TARGETS: Registry[type[TargetProducer]] = Registry(
     "target producer", {"gives": ("targets", "weights"), "takes": ("labels", "label sets", "embeddings", "counts")}
 )
@@ -255,6 +261,16 @@ class OverlapTargets(TargetProducer):
         return overlap_targets(tensors["label_sets"])
 
 
+@TARGETS.register("frozen", gives="targets", takes="embeddings")
+class FrozenTargets(TargetProducer):
+    """`frozen_targets` of `frozen_emb` (B, E). With a locked text tower, rename the input to `text_emb`."""
+
+    needs = frozenset({"frozen_emb"})
+
+    def compute(self, **tensors: Tensor) -> Tensor:
+        return frozen_targets(tensors["frozen_emb"])
+
+
 class TreeConfig(Config):
     """The hierarchy of the labels."""
 
@@ -277,16 +293,6 @@ class TreeTargets(TargetProducer):
         return tree_targets(tensors["label"], self.similarity)
 
 
-@TARGETS.register("frozen", gives="targets", takes="embeddings")
-class FrozenTargets(TargetProducer):
-    """`frozen_targets` of `frozen_emb` (B, E). With a locked text tower, rename the input to `text_emb`."""
-
-    needs = frozenset({"frozen_emb"})
-
-    def compute(self, **tensors: Tensor) -> Tensor:
-        return frozen_targets(tensors["frozen_emb"])
-
-
 class PropensityConfig(Config):
     """Strength of the correction."""
 
@@ -294,12 +300,11 @@ class PropensityConfig(Config):
 
 
 @TARGETS.register("propensity", gives="weights", takes="counts")
-class PropensityWeights(TargetProducer):
+class PropensityWeights(WeightProducer):
     """`propensity_weights` of `count` (B,): how often each row's caption occurs in the training data."""
 
     config_type = PropensityConfig
     needs = frozenset({"count"})
-    gives = "weights"
 
     def compute(self, **tensors: Tensor) -> Tensor:
         return propensity_weights(tensors["count"], power=self.config.power)
@@ -313,12 +318,11 @@ class FalseNegativesConfig(Config):
 
 
 @TARGETS.register("false_negatives", gives="weights", takes="embeddings")
-class FalseNegativeWeights(TargetProducer):
+class FalseNegativeWeights(WeightProducer):
     """`false_negative_weights` of `frozen_emb` (B, E)."""
 
     config_type = FalseNegativesConfig
     needs = frozenset({"frozen_emb"})
-    gives = "weights"
 
     def compute(self, **tensors: Tensor) -> Tensor:
         return false_negative_weights(tensors["frozen_emb"], self.config.threshold)

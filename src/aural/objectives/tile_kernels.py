@@ -19,43 +19,27 @@ class TritonTiles:
     def slots(self, length: int) -> int:
         return -(-length // BLOCK)
 
+    def _grid(self, dots: Tensor) -> tuple[int, int]:
+        """Return the numbers of programs that share the rows and columns of a tile."""
+        return self.slots(dots.shape[0]), self.slots(dots.shape[1])
+
     def log_sums(self, dots: Tensor, scale: Tensor, rows: Tensor, columns: Tensor) -> None:
-        height, width = dots.shape
-        grid = (self.slots(height), self.slots(width))
         strides = rows.stride(0), rows.stride(1), columns.stride(0), columns.stride(1)
-        _log_sums[grid](dots, scale, rows, columns, height, width, *strides, BLOCK, num_warps=4)
+        _log_sums[self._grid(dots)](dots, scale, rows, columns, *dots.shape, *strides, BLOCK, num_warps=4)
 
     def softmax_weights(
         self, dots: Tensor, scale: Tensor, rows: Tensor, columns: Tensor, diagonal: int, out: tuple[Tensor, ...]
     ) -> None:
-        height, width = dots.shape
-        grid = (self.slots(height), self.slots(width))
         o1, o2, parts = _targets(dots, out)
-        _softmax_weights[grid](
-            dots,
-            scale,
-            rows[0],
-            rows[1],
-            columns[0],
-            columns[1],
-            o1,
-            o2,
-            height,
-            width,
-            diagonal,
-            parts,
-            BLOCK,
-            num_warps=8,
-        )
+        sums = rows[0], rows[1], columns[0], columns[1]
+        _softmax_weights[self._grid(dots)](dots, scale, *sums, o1, o2, *dots.shape, diagonal, parts, BLOCK, num_warps=8)
 
     def sigmoid(
         self, dots: Tensor, scale: Tensor, bias: Tensor, diagonal: int, sums: Tensor, out: tuple[Tensor, ...]
     ) -> None:
-        height, width = dots.shape
-        grid = (self.slots(height), self.slots(width))
         o1, o2, parts = _targets(dots, out)
-        _sigmoid[grid](
-            dots, scale, bias, sums, o1, o2, height, width, diagonal, sums.stride(0), parts, BLOCK, num_warps=8
+        _sigmoid[self._grid(dots)](
+            dots, scale, bias, sums, o1, o2, *dots.shape, diagonal, sums.stride(0), parts, BLOCK, num_warps=8
         )
 
 
@@ -64,6 +48,18 @@ def _targets(dots: Tensor, out: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, int
     if not out:
         return dots, dots, -1
     return out[0], out[-1], 0 if out[0] is dots else len(out)
+
+
+@triton.jit
+def _part(
+    dots: tl.tensor, scale: tl.tensor, height: tl.tensor, width: tl.tensor, BLOCK: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """Return this program's part of a tile: its rows, columns, which pairs exist, their offsets and scaled dots."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = (i < height)[:, None] & (j < width)[None, :]
+    at = i[:, None] * width + j[None, :]
+    return i, j, inside, at, tl.load(dots + at, mask=inside, other=0.0) * tl.load(scale)
 
 
 @triton.jit(do_not_specialize=["height", "row_part", "row_slot", "col_part", "col_slot"])
@@ -80,10 +76,7 @@ def _log_sums(
     col_slot: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = (i < height)[:, None] & (j < width)[None, :]
-    x = tl.load(dots + i[:, None] * width + j[None, :], mask=inside, other=0.0) * tl.load(scale)
+    i, j, inside, _, x = _part(dots, scale, height, width, BLOCK)
     x = tl.where(inside, x, -float("inf"))
     top = tl.max(x, 1)
     top = tl.where(i < height, top, 0.0)  # rows outside hold only -inf
@@ -122,11 +115,7 @@ def _softmax_weights(
     PARTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = (i < height)[:, None] & (j < width)[None, :]
-    at = i[:, None] * width + j[None, :]
-    x = tl.load(dots + at, mask=inside, other=0.0) * tl.load(scale)
+    i, j, inside, at, x = _part(dots, scale, height, width, BLOCK)
     by_row = (x - tl.load(row_top + i, mask=i < height)[:, None]) - tl.load(row_log + i, mask=i < height)[:, None]
     by_col = (x - tl.load(col_top + j, mask=j < width)[None, :]) - tl.load(col_log + j, mask=j < width)[None, :]
     weights = tl.exp(by_row) + tl.exp(by_col)
@@ -149,11 +138,8 @@ def _sigmoid(
     PARTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = (i < height)[:, None] & (j < width)[None, :]
-    at = i[:, None] * width + j[None, :]
-    x = tl.load(dots + at, mask=inside, other=0.0) * tl.load(scale) + tl.load(bias)
+    i, j, inside, at, x = _part(dots, scale, height, width, BLOCK)
+    x += tl.load(bias)
     match = j[None, :] - i[:, None] == diagonal
     y = tl.where(match, -x, x)  # loss = softplus(y)
     e = tl.exp(-tl.abs(y))

@@ -300,9 +300,10 @@ class _Tiled(Objective):
     """An objective with the options of the tiled losses and a process group."""
 
     config_type = TiledConfig
+    config: TiledConfig
 
     def __init__(self, config: TiledConfig | None = None, group: Group = None) -> None:
-        self.config = config or TiledConfig()
+        super().__init__(config)
         self.group = group
 
 

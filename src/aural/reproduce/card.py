@@ -110,7 +110,8 @@ class ClaimCard(Config):
     common: tuple[str, ...] = ()
     """Changes of every arm and stage."""
     world: str = ""
-    """What is built from the data before training (see `aural.reproduce.worlds`); empty: nothing."""
+    """Name of the material that is built from the data before training (`aural.reproduce.worlds.MATERIALS`), a folder
+    that changes write as {world}; empty: nothing."""
     study: str = ""
     """ "package.module:function" for a card without training runs (see `aural.reproduce.study`)."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Self
 
 from aural.core.errors import AuralError
 
@@ -35,59 +36,138 @@ def run_all(
 ) -> dict[str, str]:
     """Run all tasks, `jobs` at a time, in the given order where their needs allow it; return key -> reason of failures.
 
-    With one job everything runs in this process. Tasks whose needs failed are not started. After `until` (a value of
-    time.monotonic(); 0: never) no task starts. `done` is called with the key of every task that succeeds.
+    With one job everything runs in this process. Otherwise each of `jobs` processes runs many tasks, one after another,
+    so that libraries are imported and data are read once per process. Tasks whose needs failed are not started. After
+    `until` (a value of time.monotonic(); 0: never) no task starts. `done` is called with the key of every task that
+    succeeds.
     """
     waiting = {task.key: task for task in tasks}
     failed: dict[str, str] = {}
-    running: dict[str, _Child] = {}
-    while waiting or running:
-        _drop_hopeless(waiting, failed)
-        late = bool(until) and time.monotonic() > until
-        for task in [] if late else list(waiting.values()):
-            if len(running) >= jobs:
-                break
-            if any(need in waiting or need in running for need in task.needs):
-                continue
-            del waiting[task.key]
-            began = time.monotonic()
-            if jobs == 1:
-                _note(task.key, _call(task), began, failed, say)
-                if task.key not in failed:
-                    done(task.key)
-                break
-            running[task.key] = _Child(task)
-        for key, child in _finished(running).items():
-            del running[key]
-            _note(key, child.reason(), child.began, failed, say)
-            if key not in failed:
+    succeeded: list[str] = []
+    with _Workers(jobs) as workers:
+        while waiting or workers.busy or succeeded:
+            _drop_hopeless(waiting, failed)
+            late = bool(until) and time.monotonic() > until
+            while not late and workers.free and (task := _next(waiting, workers.keys)) is not None:
+                workers.start(waiting.pop(task.key))
+            for key in succeeded:  # after the next tasks have started, because it may take seconds
                 done(key)
-        if late and not running:
-            return failed
+            succeeded = []
+            for key, reason, seconds in workers.ended():
+                if reason:
+                    failed[key] = reason
+                else:
+                    succeeded.append(key)
+                say(f"{key}: {'failed' if reason else 'done'} after {seconds:.0f} s")
+            if late and not workers.busy and not succeeded:
+                break
     return failed
 
 
-class _Child:
-    """A process that runs one task and sends back why it failed ("" if it did not)."""
+def _next(waiting: Mapping[str, Task], running: Collection[str]) -> Task | None:
+    """Return the first task whose needs are finished."""
+    ready = (t for t in waiting.values() if not any(need in waiting or need in running for need in t.needs))
+    return next(ready, None)
+
+
+class _Workers:
+    """At most `jobs` processes that run tasks; with one job, this process."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.busy: list[_Worker | _Here] = []
+        self.idle: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self.idle:
+            worker.stop()
+
+    @property
+    def free(self) -> bool:
+        return len(self.busy) < self.jobs
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the tasks that run."""
+        return {worker.task.key for worker in self.busy}
+
+    def start(self, task: Task) -> None:
+        if self.jobs == 1:
+            self.busy.append(_Here(task))
+            return
+        worker = self.idle.pop() if self.idle else _Worker()
+        worker.give(task)
+        self.busy.append(worker)
+
+    def ended(self) -> Iterator[tuple[str, str, float]]:
+        """Yield key, reason ("" if it succeeded) and seconds of tasks that ended; wait up to a second for the first."""
+        wait([handle for worker in self.busy for handle in worker.handles], timeout=1.0)
+        ended = [worker for worker in self.busy if worker.has_ended()]
+        self.busy = [worker for worker in self.busy if worker not in ended]
+        for worker in ended:
+            reason = worker.reason()
+            if isinstance(worker, _Worker) and worker.process.is_alive():
+                self.idle.append(worker)
+            yield worker.task.key, reason, time.monotonic() - worker.began
+
+
+class _Here:
+    """A task that runs in this process when its result is read."""
+
+    handles: tuple[Any, ...] = ()
 
     def __init__(self, task: Task) -> None:
+        self.task, self.began = task, time.monotonic()
+
+    def has_ended(self) -> bool:
+        return True
+
+    def reason(self) -> str:
+        return _call(self.task)
+
+
+class _Worker:
+    """A process that runs one task after another and sends back why each failed ("" if it did not)."""
+
+    task: Task
+    began: float
+
+    def __init__(self) -> None:
         context = _context()
-        self.began = time.monotonic()
-        self.pipe, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_child, args=(task, sender))
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other,))
         self.process.start()
-        sender.close()
+        other.close()
+
+    @property
+    def handles(self) -> tuple[Any, ...]:
+        """What becomes ready when the task ends or the process dies."""
+        return self.pipe, self.process.sentinel
+
+    def give(self, task: Task) -> None:
+        self.task, self.began = task, time.monotonic()
+        self.pipe.send(task)
+
+    def has_ended(self) -> bool:
+        return bool(self.pipe.poll()) or not self.process.is_alive()
 
     def reason(self) -> str:
         try:
-            text = str(self.pipe.recv()) if self.pipe.poll() else ""
-            sent = True
-        except EOFError:
-            text, sent = "", False
+            return str(self.pipe.recv()) if self.pipe.poll() else self._died()
+        except (EOFError, OSError):
+            return self._died()
+
+    def _died(self) -> str:
         self.process.join()
-        if not sent or self.process.exitcode:
-            return text or f"the process died with exit code {self.process.exitcode} (out of memory?)"
-        return text
+        return f"the process died with exit code {self.process.exitcode} (out of memory?)"
+
+    def stop(self) -> None:
+        """End the process, which waits for its next task."""
+        self.pipe.close()
+        self.process.join()
 
 
 def _context() -> Any:
@@ -99,10 +179,12 @@ def _context() -> Any:
     return context
 
 
-def _child(task: Task, sender: Any) -> None:
+def _serve(pipe: Any) -> None:
+    """Run the tasks that arrive until the other end closes."""
     _die_with_parent()
-    sender.send(_call(task))
-    sender.close()
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(_call(pipe.recv()))
 
 
 def _call(task: Task) -> str:
@@ -125,14 +207,6 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _finished(running: dict[str, _Child]) -> dict[str, _Child]:
-    """Return the children that ended; wait up to a second for the first one."""
-    if not running:
-        return {}
-    wait([child.process.sentinel for child in running.values()], timeout=1.0)
-    return {key: child for key, child in running.items() if not child.process.is_alive()}
-
-
 def _drop_hopeless(waiting: dict[str, Task], failed: dict[str, str]) -> None:
     """Fail the tasks that need a failed one."""
     again = True
@@ -142,9 +216,3 @@ def _drop_hopeless(waiting: dict[str, Task], failed: dict[str, str]) -> None:
             del waiting[key]
             failed[key] = f"not started, because {need} failed"
         again = bool(hopeless)
-
-
-def _note(key: str, reason: str, began: float, failed: dict[str, str], say: Callable[[str], None]) -> None:
-    if reason:
-        failed[key] = reason
-    say(f"{key}: {'failed' if reason else 'done'} after {time.monotonic() - began:.0f} s")

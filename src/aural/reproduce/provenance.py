@@ -47,7 +47,9 @@ def code_of(card: ClaimCard) -> dict[str, str]:
     if card.study:
         module = card.study.partition(":")[0]
         file = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return hashes | {"function": _tree_hash(file) if file.is_file() else ""}
+        if not file.is_file():
+            return hashes | {"function": ""}
+        return hashes | {"function": _tree_hash(file)} | {one: _tree_hash(root / one) for one in _shared_parts(file)}
     for base in sorted({card.base, *(stage.base for stage in card.stages.values() if stage.base)}):
         file = root / "recipes" / f"{base}.yaml"
         hashes[f"recipe {base}"] = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
@@ -58,6 +60,16 @@ def changed_code(card: ClaimCard, run: Mapping[str, Any]) -> list[str]:
     """Return which parts of the code differ from those that a stored effect was computed with."""
     now, before = code_of(card), dict(run.get("code", {}))
     return [name for name in now if before.get(name) != now[name]]
+
+
+def _shared_parts(file: Path) -> list[str]:
+    """Return the other modules of `reproduce/studies` that a study imports, as paths in the package."""
+    prefix = "aural.reproduce.studies."
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return [
+        name.removeprefix("aural.").replace(".", "/") + ".py" for name in sorted(modules) if name.startswith(prefix)
+    ]
 
 
 @cache

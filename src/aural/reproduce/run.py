@@ -14,13 +14,12 @@ byte: training resumes from its checkpoints bit for bit, and finished trials are
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +31,7 @@ from aural.core.files import atomic_write, write_text
 from aural.reproduce import effect
 from aural.reproduce.card import PLACEHOLDER, RESERVED, ClaimCard
 from aural.reproduce.pool import Task, run_all
+from aural.reproduce.shared import locked
 
 SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0", "loop.save_every=1000")
 SMOKE_SEEDS: Final = 2
@@ -200,7 +200,7 @@ def work(trial: Trial) -> None:
     """Do one run in this process, unless another process finished it meanwhile. Errors are written to error.txt."""
     folder = trial.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "lock"):
+    with locked(folder / "lock"):
         if trial.is_done():
             return
         began = time.perf_counter()
@@ -249,6 +249,7 @@ def _train(trial: Trial) -> str:
             _score(trial, model, device)
     finally:
         torch.set_num_threads(threads)
+        torch.cuda.empty_cache()  # the process may run another trial, and others share the device
     return _device_name(trial.options.device)
 
 
@@ -279,19 +280,6 @@ def _device_name(device: str) -> str:
     if device == "cpu" or not torch.cuda.is_available():
         return "cpu"
     return torch.cuda.get_device_name(torch.device("cuda" if device == "auto" else device))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, so that two commands never write one trial at the same time."""
-    with path.open("a") as stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except ImportError:  # not on Windows: there, do not run one card twice at the same time
-            pass
-        yield
 
 
 def read_trials(card: ClaimCard, trials: Sequence[Trial]) -> dict[str, dict[int, dict[str, effect.Measured]]]:
@@ -341,9 +329,12 @@ def parse_budget(text: str) -> float:
         return 0.0
     number, unit = text[:-1], text[-1]
     try:
-        return float(number) * units[unit]
+        seconds = float(number) * units[unit]
     except (ValueError, KeyError):
         raise ConfigError(f'--budget "{text}": write a number with s, m or h, for example 10m') from None
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f'--budget "{text}": must be above 0; leave it out for no limit')
+    return seconds
 
 
 def cpu_count() -> int:

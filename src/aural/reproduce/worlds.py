@@ -1,6 +1,9 @@
-"""Data that cards train and score on, built once from a corpus of named sounds and shared by all cards of a run.
+"""Materials: what cards train and score on, built once from a corpus and shared by all cards of a run.
 
-World "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
+A world (`aural.data.worlds`) gives single items. A material is a folder of shards and test sets, built from a corpus
+and from worlds and registered in `MATERIALS`. Cards name it under their key `world`.
+
+Material "mini", from the corpus `libre-mini` (or any manifest with captions, class names and a held-out split):
 
     clips/*.tar      log-mels of the training clips, several versions per clip
     mixed/*.tar      log-mels of two training clips mixed into one, whose caption joins both
@@ -33,17 +36,18 @@ from aural.core.files import atomic_write, write_text
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
 from aural.data.libre.mini import cache_folder
-from aural.data.manifest import Manifest, Row, read_manifest, write_manifest
+from aural.data.manifest import Manifest, Row, read_manifest
 from aural.data.simulate import Scene, SceneConfig, SceneSimulator
 from aural.data.simulate.caption import Negative
 from aural.data.simulate.corpus import clips_of
 from aural.evaluate.data_root import DataRoot
+from aural.evaluate.scenes import write_scene_set
 from aural.reproduce.toys import toy_corpus
 from aural.train.draw import ITEM, generator
 from aural.train.mels import add_mel, pack
 
 VERSION: Final = 1
-"""Counts up when the content of a world changes."""
+"""Counts up when the content of a material changes."""
 RATE_HZ: Final = 16_000
 MEL: Final = MelConfig(sample_rate_hz=RATE_HZ, n_fft=512, hop=320, n_mels=48, fmin_hz=50, fmax_hz=8000)
 """The front end of the base recipes `small_*`, whose log-mels the shards hold."""
@@ -66,23 +70,23 @@ SCENES: Final = SceneConfig(
 class Size:
     """Numbers of clips and scenes to build."""
 
-    versions: int = 3
+    versions: int
     """Versions of each training clip: the clip itself, then with drawn gain and noise."""
-    clips: int = 0
+    clips: int
     """Training clips; 0: all."""
-    mixed: int = 3000
-    scenes: int = 6000
-    test_scenes: int = 600
+    mixed: int
+    scenes: int
+    test_scenes: int
 
 
-FULL: Final = Size()
+FULL: Final = Size(versions=3, clips=0, mixed=3000, scenes=6000, test_scenes=600)
 SMOKE: Final = Size(versions=1, clips=48, mixed=32, scenes=32, test_scenes=16)
 Build = Callable[[Path, Path, Size, int], None]
-WORLDS: Registry[Build] = Registry("world")
+MATERIALS: Registry[Build] = Registry("material")
 
 
 def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, jobs: int = 1) -> Path | None:
-    """Build a world below `out/worlds` unless it is there already; return its folder (None for an empty name)."""
+    """Build a material below `out/worlds` unless it is there already; return its folder (None for an empty name)."""
     if not name:
         return None
     folder_of_data = corpus_folder(data, out)
@@ -94,7 +98,7 @@ def prepare(name: str, data: Path | None, out: Path, *, smoke: bool = False, job
     folder = out / "worlds" / f"{name}-{digest[:12]}"
     if not (folder / "done.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        WORLDS[name](folder_of_data, folder, size, jobs)
+        MATERIALS[name](folder_of_data, folder, size, jobs)
         write_text(folder / "done.json", json.dumps({"data": str(folder_of_data), "size": repr(size)}) + "\n")
     return folder
 
@@ -119,7 +123,7 @@ def data_root(world: Path | None, data: Path | None) -> DataRoot:
     return DataRoot(world, {"libre": corpus, "libre-mini": corpus, "libre-scenes": world / "scenes-test"})
 
 
-@WORLDS.register("mini")
+@MATERIALS.register("mini")
 def build_mini(data: Path, folder: Path, size: Size, jobs: int) -> None:
     """Write clips, scenes and test scenes; see the top of this module."""
     manifest = read_manifest(data).filter(split="train")
@@ -261,39 +265,11 @@ def listed(scene: Scene, rng: np.random.Generator) -> str:
 
 def write_test_scenes(data: Path, folder: Path, count: int) -> None:
     """Write a manifest of scenes of held-out clips; false captions carry their kinds, see `kinds_of`."""
-    import soundfile
-
     clips = clips_of(read_manifest(data), RATE_HZ, split=HELD_OUT, longest_s=LONGEST_S)
     if len({clip.label for clip in clips}) < 4:
         raise DataError(f"{data}: its held-out splits have too few classes for scenes")
     simulator = SceneSimulator(clips, SCENES, seed=1)
-    with atomic_write(folder) as part:
-        (part / "clips").mkdir(parents=True)
-        rows = []
-        for number in range(count):
-            scene = simulator.scene(number)
-            path = f"clips/{number:04}.flac"
-            soundfile.write(part / path, scene.clip.samples.T, RATE_HZ, subtype="PCM_16")
-            rows.append(_scene_row(scene, path))
-        write_manifest(part / "manifest.parquet", rows)
-
-
-def _scene_row(scene: Scene, path: str) -> Row:
-    events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
-    negatives = [[kind, n.text] for n in scene.negatives for kind in kinds_of(n)]
-    return Row(
-        path=path,
-        source="libre-scenes",
-        source_version=str(VERSION),
-        split="test",
-        duration_s=scene.clip.duration_s,
-        sample_rate_hz=RATE_HZ,
-        channels=1,
-        license="of the clips it is made of",
-        tags=sorted({event.label for event in scene.truth.events}),
-        captions=[scene.caption, *scene.paraphrases],
-        meta=json.dumps({"negatives": negatives, "events": events}, ensure_ascii=False, sort_keys=True),
-    )
+    write_scene_set(simulator, folder, count, version=str(VERSION), kinds=kinds_of)
 
 
 def kinds_of(negative: Negative) -> tuple[str, ...]:

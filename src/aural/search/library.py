@@ -6,6 +6,8 @@ loses no file that was reported. The library works with any `aural.core.types.Em
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
+from aural.core.files import make_folder
 from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
@@ -37,6 +40,8 @@ CHUNK_FILES: Final = 1024
 COMMIT_FILES: Final = 256
 COMMIT_S: Final = 5.0
 """A commit follows after this many files or seconds, whichever comes first."""
+
+DEFAULT_WINDOW_S: Final = 10.0
 
 Status = Literal["added", "changed", "touched", "copied", "removed", "skipped"]
 
@@ -78,17 +83,24 @@ class Library:
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
-    def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float = 10.0) -> Library:
+    def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float | None = None) -> Library:
         """Open the library in `folder`, or create it for this embedder.
 
-        model: the name that loads the model again. Raises ConfigError if the folder cannot be created or its library
-        belongs to another model.
+        model: the name that loads the model again. window_s: seconds per window of a new library, default 10. Raises
+        ConfigError if the folder cannot be created, or its library has another model or other windows.
         """
         folder = Path(folder)
-        created = not (folder / CARD).is_file() and _create(folder, embedder, model, window_s)
+        created = not (folder / CARD).is_file() and _create(
+            folder, embedder, model, DEFAULT_WINDOW_S if window_s is None else window_s
+        )
         library = cls(folder)
         if created:
             library._checked = embedder
+        if window_s is not None and abs(window_s - library.card.window_s) > 1e-6:
+            raise ConfigError(
+                f"{folder}: has windows of {library.card.window_s:g} s, not {window_s:g} s; leave the window out, or "
+                "create another library"
+            )
         library._check_model(embedder)
         return library
 
@@ -190,6 +202,12 @@ class Library:
         with writer_lock(self.folder):
             return self.store.optimize(**options)
 
+    def delete_if_empty(self) -> None:
+        """Delete the library and its folder if no file was ever added and no other process is writing to it."""
+        with contextlib.suppress(DataError), writer_lock(self.folder):
+            if not self.store.count():
+                shutil.rmtree(self.folder, ignore_errors=True)
+
     def _store_roots(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
         merged = tuple(dict.fromkeys([*self.card.roots, *(address_of(root) for root in roots)]))
@@ -271,12 +289,7 @@ def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bo
     """Create the table and card of a new library; returns False if another process did so first."""
     if not 0.1 <= window_s <= 600:
         raise ConfigError(f"window_s is {window_s}; it must be between 0.1 and 600 seconds")
-    if folder.is_file():
-        raise ConfigError(f"{folder}: is a file; name a folder for the library")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
+    make_folder(folder, ConfigError)
     with writer_lock(folder):
         if (folder / CARD).is_file():
             return False

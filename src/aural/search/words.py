@@ -1,4 +1,4 @@
-"""Full-text search over file names, folders and tags of a library, beside its vectors.
+"""Full-text search over file names, folders and tags of a library, next to its vectors.
 
 The index is an SQLite database with an FTS5 table (BM25 with the Porter stemmer). It is derived from the library's
 table and brought up to date when it is older; a damaged or missing one is built again. Where the folder cannot be

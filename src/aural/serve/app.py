@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -20,13 +21,33 @@ from aural.core.types import Embedder
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
-from aural.serve.guard import COOKIE, Guard, Metrics
+from aural.serve.access import COOKIE, SESSION_S, Access, client_of
+from aural.serve.guard import LOG, Guard, describe
+from aural.serve.metrics import Metrics
+from aural.serve.problems import (
+    BUSY,
+    CHANGED,
+    DISK_FULL,
+    INVALID,
+    LIBRARY_MISSING,
+    MEDIA_TYPE,
+    UNKNOWN,
+    ProblemKind,
+    kind_of_status,
+    problem_response,
+)
 from aural.serve.routes import ERRORS, router
-from aural.serve.sandbox import OverloadedError
-from aural.serve.schemas import Health, Problem, SessionRequest
-from aural.serve.service import ChangedError, InferenceService, UnknownFileError
+from aural.serve.schemas import Health, SessionRequest
+from aural.serve.service import ChangedError, InferenceService, MissingLibraryError, UnknownFileError
 from aural.serve.settings import Settings
+from aural.serve.turns import OverloadedError
 
+MAX_DETAIL: Final = 2000
+_KINDS: Final[Mapping[type[AuralError], ProblemKind]] = {
+    UnknownFileError: UNKNOWN,
+    ChangedError: CHANGED,
+    MissingLibraryError: LIBRARY_MISSING,
+}
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
@@ -60,14 +81,16 @@ def create_app(library: Library, embedder: Embedder, settings: Settings | None =
         redoc_url=None,
     )
     app.include_router(router)
-    _server_routes(app, settings, metrics)
+    access = Access(settings)
+    _server_routes(app, settings, access, metrics)
     _error_handlers(app)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    _describe_problems(app)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, access=access)
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
     return app
 
 
-def _server_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def _server_routes(app: FastAPI, settings: Settings, access: Access, metrics: Metrics) -> None:
     @app.get("/health", summary="Check that the server runs", tags=["server"])
     async def health() -> Health:
         """Return the version. Needs no token and uses neither the model nor the library."""
@@ -79,16 +102,16 @@ def _server_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         metrics.decoders_ended.set(request.app.state.service.decoders.ended)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/v1/session", summary="Store the token as a cookie", tags=["server"], status_code=204, responses=ERRORS)
+    @app.post("/v1/session", summary="Start a session", tags=["server"], status_code=204, responses=ERRORS)
     async def session(credentials: SessionRequest, request: Request) -> Response:
-        """Set a cookie for the page, because audio elements cannot send headers. Other sites cannot send the cookie."""
-        if settings.token and not hmac.compare_digest(
-            credentials.token.encode("utf-8", "replace"), settings.token.encode()
-        ):
-            return _problem(request, 401, "the token is wrong")
+        """Set a cookie for the page, because audio elements cannot send headers. It is a random id, not the token."""
+        refused = access.check_token(credentials.token, client_of(request.scope))
+        if refused is not None:
+            return _problem(request, *refused)
         answer = Response(status_code=204)
         if settings.token:
-            answer.set_cookie(COOKIE, settings.token, httponly=True, samesite="strict", path="/")
+            options: dict[str, Any] = {"httponly": True, "samesite": "strict", "path": "/", "max_age": SESSION_S}
+            answer.set_cookie(COOKIE, access.sessions.start(), secure=request.url.scheme == "https", **options)
         return answer
 
     @app.get("/", include_in_schema=False)
@@ -99,32 +122,45 @@ def _server_routes(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(AuralError)
     async def refused(request: Request, error: AuralError) -> Response:
-        status = 422
-        if isinstance(error, UnknownFileError):
-            status = 404
-        elif isinstance(error, ChangedError):
-            status = 410
-        return _problem(request, status, str(error))
+        return _problem(request, _KINDS.get(type(error), INVALID), str(error))
 
     @app.exception_handler(OverloadedError)
     async def overloaded(request: Request, error: OverloadedError) -> Response:
-        answer = _problem(request, 503, "too many requests are waiting; try again in a moment")
-        answer.headers["Retry-After"] = "1"
-        return answer
+        return _problem(request, BUSY, "too many requests are waiting; try again in a moment")
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "request"
-        return _problem(request, 422, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")
+        return _problem(request, INVALID, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        answer = _problem(request, error.status_code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
+        cause = error.__cause__
+        if isinstance(cause, OSError):  # the temporary file of an upload
+            LOG.error(json.dumps({"event": "failure", "request_id": request.state.request_id} | describe(cause)))
+            detail = f"the upload cannot be stored ({cause.strerror or type(cause).__name__}); try again later"
+            return _problem(request, DISK_FULL, detail)
+        return _problem(request, kind_of_status(error.status_code), str(error.detail), error.headers)
 
 
-def _problem(request: Request, status: int, error: str) -> Response:
-    problem = Problem(error=error.encode("utf-8", "replace").decode(), request_id=request.state.request_id)
-    return JSONResponse(problem.model_dump(), status)
+def _problem(request: Request, kind: ProblemKind, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    request.state.problem = kind.name
+    text = detail.encode("utf-8", "replace").decode()[:MAX_DETAIL]
+    return problem_response(kind, text, request.state.request_id, headers)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """State in the OpenAPI description that errors are problem documents; FastAPI describes them as plain JSON."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for path in described()["paths"].values():
+                for operation in path.values():
+                    for status, response in operation["responses"].items():
+                        if not status.startswith(("2", "3")):
+                            response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ import numpy as np
 
 from aural.core.errors import AuralError
 from aural.core.types import FloatArray
-from aural.serve.sandbox import OverloadedError
+from aural.serve.turns import OverloadedError
 
 T = TypeVar("T")
 
@@ -21,7 +21,8 @@ T = TypeVar("T")
 class Batcher(Generic[T]):
     """A queue that collects items for up to `wait_s` or until `size`, embeds them in one call and returns the rows.
 
-    max_waiting: number of items that may wait. on_batch: receives the size of every batch.
+    A request with more than `size` items puts them into the queue in parts, so that others are embedded in between.
+    max_waiting: number of requests that may wait. on_batch: receives the size of every batch.
     """
 
     def __init__(
@@ -38,21 +39,31 @@ class Batcher(Generic[T]):
         self._executor = executor
         self._size = size
         self._wait_s = wait_s
+        self._max_waiting = max_waiting
         self._on_batch = on_batch
-        self._queue: asyncio.Queue[tuple[T, asyncio.Future[FloatArray]]] = asyncio.Queue(max_waiting)
+        self._waiting = 0
+        self._queue: asyncio.Queue[tuple[T, asyncio.Future[FloatArray]]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     async def embed(self, items: Sequence[T]) -> FloatArray:
         """Return unit rows (N, E).
 
-        Raises OverloadedError if too many items wait. If the embedder refuses a batch (AuralError), its items are
+        Raises OverloadedError if too many requests wait. If the embedder refuses a batch (AuralError), its items are
         embedded one by one, so that one bad item fails alone.
         """
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        loop = asyncio.get_running_loop()
-        if self._queue.maxsize - self._queue.qsize() < len(items):
+        if self._waiting >= self._max_waiting:
             raise OverloadedError
+        self._waiting += 1
+        try:
+            parts = [items[start : start + self._size] for start in range(0, len(items), self._size)]
+            return np.concatenate([await self._embed_part(part) for part in parts])
+        finally:
+            self._waiting -= 1
+
+    async def _embed_part(self, items: Sequence[T]) -> FloatArray:
+        loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[FloatArray]] = [loop.create_future() for _ in items]
         for item, future in zip(items, futures, strict=True):
             self._queue.put_nowait((item, future))

@@ -17,8 +17,8 @@ import numpy as np
 
 from aural.audio.io import blocks
 from aural.core.errors import AudioError, AuralError
-from aural.core.types import AudioSource
-from aural.search.locations import source_of
+from aural.core.types import AudioSource, FloatArray
+from aural.serve.held import source_of_job
 
 BLOCK_S = 10.0
 
@@ -40,28 +40,21 @@ def confine(memory_mib: int) -> None:
 def decode(job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
     """Decode the sound of a job to mono float32 bytes and its rate.
 
-    The job has the address of a stored sound (`path`), or its bytes are the payload.
+    The job describes a stored sound (see `aural.serve.held.HeldFile.job`), or its bytes are the payload.
     """
-    source: AudioSource = payload if job["path"] is None else source_of(job["path"])
+    source: AudioSource = payload if job["path"] is None else source_of_job(job)
     start_s, max_s = job["start_s"], job["max_s"]
-    parts = []
+    parts: list[FloatArray] = []
     decoded_s = 0.0
-    for block in blocks(source, BLOCK_S, sample_rate_hz=job["sample_rate_hz"]):
-        decoded_s += block.duration_s
-        if decoded_s <= start_s:
-            continue
+    for block in blocks(source, min(BLOCK_S, max_s), sample_rate_hz=job["sample_rate_hz"], start_s=start_s):
         parts.append(block.samples[0])
-        skipped_s = decoded_s - sum(part.size for part in parts) / block.sample_rate_hz
-        if decoded_s - max(start_s, skipped_s) > max_s:
-            if not job["cut"]:
-                raise AudioError(f"the sound is longer than {max_s:g} s; shorten it")
+        decoded_s += block.duration_s
+        if decoded_s > max_s + 1e-6 and not job["cut"]:
+            raise AudioError(f"the sound is longer than {max_s:g} s; shorten it")
+        if decoded_s >= max_s and job["cut"]:
             break
-    if not parts:
-        raise AudioError(f"the sound contains no samples after {start_s:g} s")
     rate = block.sample_rate_hz
-    samples = np.concatenate(parts)
-    first = round((start_s - (decoded_s - samples.size / rate)) * rate) if start_s else 0
-    samples = samples[max(first, 0) :][: round(max_s * rate)]
+    samples = np.concatenate(parts)[: round(max_s * rate)]
     return {"sample_rate_hz": rate}, np.ascontiguousarray(samples, np.float32).tobytes()
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, File, Form, Path, Request, UploadFile
 from fastapi import Query as QueryParameter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.search.filters import COLUMNS, FIRST_WINDOWS
 from aural.search.query import NOT_WEIGHT, QueryWeights
-from aural.search.sound_map import sound_map
-from aural.serve.byte_ranges import range_response
+from aural.serve.access import client_of
+from aural.serve.byte_ranges import FileHead, file_response
 from aural.serve.schemas import (
     FILE_ID,
     MAX_LABELS,
@@ -57,22 +59,46 @@ MEDIA_TYPES: Final = {
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Problem, "description": "The request cannot be parsed."},
     401: {"model": Problem, "description": "A token is required."},
-    403: {"model": Problem, "description": "The request has another host name than the server."},
+    403: {"model": Problem, "description": "The request comes from another site or names another host."},
+    413: {"model": Problem, "description": "The request is too large."},
     422: {"model": Problem, "description": "The request or the sound is invalid; the message says how to fix it."},
-    503: {"model": Problem, "description": "There are too many requests, or this one took too long; try again later."},
+    429: {"model": Problem, "description": "Too many wrong tokens were sent."},
+    503: {
+        "model": Problem,
+        "description": "The server is busy, the request took too long, or the library is missing.",
+    },
+    "default": {"model": Problem, "description": "Every other error."},
 }
 UNKNOWN_FILE: Final[dict[int | str, dict[str, Any]]] = {
     404: {"model": Problem, "description": "The library contains no such file."},
     410: {"model": Problem, "description": "The file is missing or changed since it was added."},
 }
-TOO_LARGE: Final[dict[int | str, dict[str, Any]]] = {413: {"model": Problem, "description": "The upload is too large."}}
-SOUND: Final = {"200": {"content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}}}
+
+MAX_FILES, MAX_FIELDS = 4, MAX_LABELS + 16
 
 Upload = Annotated[UploadFile, File(description="A sound file in any supported format.")]
 FileParameter = Annotated[str, Path(pattern=FILE_ID, description="Id of a file, from a search.")]
 FormTexts = Annotated[list[Text], Form(max_length=MAX_TEXTS)]
 
-router = APIRouter(prefix="/v1", responses=ERRORS | TOO_LARGE)
+
+class _FormRequest(Request):
+    """A request whose form may have the largest number of labels; the framework stops at 1,000 fields of any name."""
+
+    def form(self, **_: Any) -> Any:
+        return super().form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
+
+
+class _Route(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_form(request: Request) -> Response:
+            return await handle(_FormRequest(request.scope, request.receive))
+
+        return handle_form
+
+
+router = APIRouter(prefix="/v1", responses=ERRORS, route_class=_Route)
 
 
 def service_of(request: Request) -> InferenceService:
@@ -95,7 +121,7 @@ async def library(request: Request) -> LibraryResponse:
         files=files,
         windows=windows,
         window_s=card.window_s,
-        tags=await service.on_store(service.tags),
+        tags=await service.tags(),
         columns=dict(COLUMNS),
     )
 
@@ -126,7 +152,7 @@ async def similar(
     began = time.perf_counter()
     service = service_of(request)
     weights = QueryWeights(words_weight, like_weight, minus_weight)
-    vector, _ = await service.sound(sound)
+    vector, _ = await service.sound(sound, client_of(request.scope))
     return _answer(await service.search(Query(words, like, minus, where, top, weights, [vector])), began)
 
 
@@ -148,7 +174,7 @@ async def classify(
     if not labels:
         raise ConfigError("labels: all of them are blank; write words")
     service = service_of(request)
-    vector, duration_s = await service.sound(sound)
+    vector, duration_s = await service.sound(sound, client_of(request.scope))
     ranked = await service.classify(vector, labels, template, multi_label)
     best = [Label(label=label, score=score, cosine=cosine) for label, score, cosine in ranked[:top]]
     return ClassifyResponse(labels=best, duration_s=duration_s)
@@ -166,18 +192,14 @@ async def embed(request: Request, texts: TextsRequest) -> VectorsResponse:
 async def embed_sound(request: Request, sound: Upload) -> VectorsResponse:
     """Return the unit vector of a complete sound."""
     service = service_of(request)
-    vector, _ = await service.sound(sound)
+    vector, _ = await service.sound(sound, client_of(request.scope))
     return VectorsResponse(model=service.library.card.model, vectors=[vector.tolist()])
 
 
-@router.get("/map", summary="Show all files in the plane", tags=["library"], responses=UNKNOWN_FILE)
-async def library_map(request: Request) -> MapResponse:
+@router.get("/map", summary="Show all files in the plane", tags=["library"], responses={200: {"model": MapResponse}})
+async def library_map(request: Request) -> Response:
     """Return positions with similar sounds close together; computed again after files were added or removed."""
-    service = service_of(request)
-    drawn = await service.on_store(sound_map, service.library)
-    names = [path.rsplit("/", 1)[-1] for path in drawn.paths]
-    x, y = drawn.xy.round(4).T.tolist()
-    return MapResponse(method=drawn.method, ids=drawn.files, names=names, x=x, y=y, tags=drawn.tags)
+    return Response(await service_of(request).map(), media_type="application/json")
 
 
 @router.get(
@@ -189,19 +211,19 @@ async def library_map(request: Request) -> MapResponse:
     | {
         200: {"description": "The file.", "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},
         206: {"description": "The requested range.", "content": {"audio/*": {}}},
-        400: {"description": "The range cannot be parsed.", "content": {"text/plain": {}, "application/json": {}}},
-        416: {"description": "The range is outside the file.", "content": {"text/plain": {}}},
+        304: {"description": "The client has this file already."},
+        412: {"model": Problem, "description": "The file is not the one that If-Match names."},
+        416: {"model": Problem, "description": "The range is outside the file."},
     },
 )
 async def audio(request: Request, id: FileParameter) -> Response:
     """Return the bytes of a file, or the part that a Range header requests."""
-    file = await service_of(request).find(id)
-    path = FilePath(file.path)
+    service = service_of(request)
+    held = await service.open(id)
+    path = FilePath(held.name)
     kind = MEDIA_TYPES.get(path.suffix[1:].lower(), "application/octet-stream")
-    headers = {"Cache-Control": "private, max-age=3600", "Content-Security-Policy": "sandbox; default-src 'none'"}
-    if file.source.path is None:
-        return range_response(file, request.headers.get("range"), kind, headers)
-    return FileResponse(path, media_type=kind, headers=headers, content_disposition_type="inline", filename=path.name)
+    tag = service.ids.tag(f"{id} {held.size} {held.mtime_ns}")
+    return file_response(held, request, FileHead(kind, path.name, f'"{tag}"'))
 
 
 @router.get(
@@ -225,7 +247,7 @@ async def excerpt(
     end_s = start_s + max_s if end_s is None else end_s
     if not start_s < end_s <= start_s + max_s:
         raise ConfigError(f"end_s must be greater than start_s, by at most {max_s:g} s")
-    clip = await service.excerpt(id, start_s, end_s)
+    clip = await service.excerpt(id, start_s, end_s, client_of(request.scope))
     out = io.BytesIO()
     soundfile.write(out, clip.samples[0], clip.sample_rate_hz, format="WAV", subtype="PCM_16")
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})

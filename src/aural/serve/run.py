@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import socket
 import sys
+from typing import Any
 
 from aural.core.errors import ConfigError
 from aural.core.types import Embedder
 from aural.search.library import Library
+from aural.serve.access import MAX_HEAD_BYTES
+from aural.serve.guard import LOG, describe
 from aural.serve.settings import Settings
 
 GRACE_S = 10
+BACKLOG = 128
+"""Connections that wait to be accepted; the event loop accepts as many at once."""
 
 
 def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
@@ -26,24 +33,37 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
     if not settings.on_loopback and not settings.token:
         raise ConfigError(f"host {settings.host} can be reached from other machines; set --token or use 127.0.0.1")
     app = create_app(library, embedder, settings)
+    _raise_file_limit()
     _log_to_stderr()
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
     print(f"serving {library.folder} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    config = uvicorn.Config(
+    try:
+        uvicorn.Server(server_config(app, settings)).run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def server_config(app: Any, settings: Settings) -> Any:
+    """Return the configuration of uvicorn: every limit of the connections, and no text that is not from aural."""
+    import uvicorn
+
+    from aural.serve.connections import limited_protocol
+
+    return uvicorn.Config(
         app,
+        http=limited_protocol(settings),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 << 10,
-        limit_concurrency=1000,
+        timeout_keep_alive=settings.idle_timeout_s,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        backlog=BACKLOG,
     )
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        listener.close()
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -61,25 +81,35 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system permits; every connection is one."""
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _log_to_stderr() -> None:
-    """Log one JSON object per line; other loggers are not changed."""
-    logger = logging.getLogger("aural.serve")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Json())
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    """Log one JSON object per line; other loggers are not changed, except those of the web server and event loop."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json())
+    for name, level in (("aural.serve", logging.INFO), ("uvicorn.error", logging.ERROR), ("asyncio", logging.ERROR)):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = False
 
 
 class _Json(logging.Formatter):
-    """A formatter that adds time and level to a message that is already JSON."""
+    """A formatter that adds time and level to a message that is already JSON, and makes JSON of other messages."""
 
     def format(self, record: logging.LogRecord) -> str:
-        import json
-
         line = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"), "level": record.levelname.lower()}
-        line |= json.loads(record.getMessage())
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+        if record.name == LOG.name:
+            return json.dumps(line | json.loads(record.getMessage()))
+        line |= {"event": record.name, "message": str(record.msg)[:200]}  # without its arguments, which may quote words
+        if record.exc_info and record.exc_info[1]:
+            line |= describe(record.exc_info[1])
         return json.dumps(line)

@@ -13,94 +13,116 @@ import numpy as np
 
 from aural.core.errors import AudioError
 from aural.core.types import Clip
+from aural.serve.turns import Turns
 
 JOBS_PER_WORKER = 500
+ATTEMPTS = 2
 STREAM_LIMIT = 1 << 20
 
 
-class OverloadedError(Exception):
-    """Too many requests wait already."""
+class _EndedError(Exception):
+    """A decoder ended before its answer."""
 
 
 class DecodePool:
-    """Up to `workers` processes that decode sounds; `decode` waits for an idle one."""
+    """Up to `workers` processes that decode sounds; clients that wait for one take turns.
+
+    Parts of stored sounds leave one process to uploads, unless there is only one.
+    """
 
     def __init__(self, workers: int, memory_mib: int, timeout_s: float, max_waiting: int) -> None:
         self._memory_mib = memory_mib
         self._timeout_s = timeout_s
-        self._max_waiting = max_waiting
-        self._workers = workers
-        self.waiting = 0
-        self.ended = 0  # workers that were ended by a sound
-        self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
-        for _ in range(workers):
-            self._idle.put_nowait(None)
+        self._turns = Turns(workers, max_waiting, {"excerpt": max(1, workers - 1)})
+        self._idle: list[_Worker] = []
+        self._jobs: set[asyncio.Task[tuple[dict[str, Any], bytes]]] = set()
+        self.ended = 0  # workers that ended during a job
 
-    async def decode(
-        self,
-        source: Any,
-        *,
-        sample_rate_hz: int | None,
-        max_s: float,
-        start_s: float = 0.0,
-        cut: bool = False,
-    ) -> Clip:
-        """Return the mono sound of an upload (an object with `async read()`) or of an address.
+    @property
+    def waiting(self) -> int:
+        """Number of jobs that wait for a process."""
+        return self._turns.waiting
 
-        sample_rate_hz: None keeps the rate of the sound. cut: cut a sound that is longer than `max_s`.
+    async def decode_upload(self, upload: Any, *, client: str, sample_rate_hz: int, max_s: float) -> Clip:
+        """Return the mono sound of an upload (an object with `async read()`).
 
-        Raises AudioError if the sound cannot be decoded, lasts longer than `max_s` (unless `cut`), or takes too much
-        memory or time, and OverloadedError if too many wait for a worker.
+        Raises AudioError if the sound cannot be decoded, lasts longer than `max_s`, or takes too much memory or time,
+        and OverloadedError if too many wait for a process.
         """
-        worker = await self._idle_worker()
+        job = {"path": None, "sample_rate_hz": sample_rate_hz, "start_s": 0.0, "max_s": max_s, "cut": False}
+        return await self._decode((client, "upload"), job, upload)
+
+    async def decode_part(self, place: dict[str, Any], *, client: str, start_s: float, max_s: float) -> Clip:
+        """Return up to `max_s` seconds from `start_s` of a stored sound at its rate; errors as of `decode_upload`.
+
+        place: where the sound is; see `aural.serve.held.HeldFile.job`.
+        """
+        job = place | {"sample_rate_hz": None, "start_s": start_s, "max_s": max_s, "cut": True}
+        return await self._decode((client, "excerpt"), job, None)
+
+    async def _decode(self, turn: tuple[str, str], job: dict[str, Any], upload: Any) -> Clip:
+        """Decode in the turn of a client. If it leaves, the process finishes the job before the slot is free again."""
+        await self._turns.acquire(*turn)
         try:
-            if worker is None or not worker.alive:
-                worker = await _Worker.start(self._memory_mib)
-            path = source if isinstance(source, str) else None
-            payload = b"" if path is not None else await source.read()
-            job = {"path": path, "sample_rate_hz": sample_rate_hz, "max_s": max_s, "start_s": start_s, "cut": cut}
-            head, body = await self._ask(worker, job, payload)
-        except BaseException:  # also if the client left: the worker's late answer must not reach the next job
-            if worker is not None:
-                await worker.end()
-            self._idle.put_nowait(None)
+            payload = b"" if upload is None else await upload.read()
+        except BaseException:
+            self._turns.release(turn[1])
             raise
-        if worker.jobs >= JOBS_PER_WORKER:
-            await worker.end()
-            self._idle.put_nowait(None)
-        else:
-            self._idle.put_nowait(worker)
+        task = asyncio.create_task(self._attempt(job, payload))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # also if nobody waits for it
+        task.add_done_callback(lambda _: self._turns.release(turn[1]))
+        head, body = await asyncio.shield(task)
         if "error" in head:
             raise AudioError(head["error"])
         return Clip(np.frombuffer(body, np.float32)[None], int(head["sample_rate_hz"]))
 
-    async def _idle_worker(self) -> _Worker | None:
-        if self.waiting >= self._max_waiting:
-            raise OverloadedError
-        self.waiting += 1
-        try:
-            return await self._idle.get()
-        finally:
-            self.waiting -= 1
+    async def _attempt(self, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        """Ask one process, and another one if it ended: perhaps it was killed, and the sound is not the reason."""
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(_EndedError):
+                return await self._ask(job, payload)
+        raise AudioError("the sound cannot be decoded: it ended the decoder")
 
-    async def _ask(self, worker: _Worker, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        worker = self._take() or await _Worker.start(self._memory_mib)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await worker.ask(job, payload)
-        except (TimeoutError, OSError, EOFError, ValueError, asyncio.IncompleteReadError) as error:
+                answer = await worker.ask(job, payload)
+        except TimeoutError:
             self.ended += 1
-            late = isinstance(error, TimeoutError)
-            reason = f"took longer than {self._timeout_s:g} s" if late else "ended the decoder"
-            raise AudioError(f"the sound cannot be decoded: it {reason}") from None
+            await worker.end()
+            raise AudioError(f"the sound cannot be decoded: it took longer than {self._timeout_s:g} s") from None
+        except (OSError, EOFError, ValueError) as error:
+            self.ended += 1
+            await worker.end()
+            raise _EndedError from error
+        except BaseException:
+            await worker.end()
+            raise
+        if worker.jobs >= JOBS_PER_WORKER:
+            await worker.end()
+        else:
+            self._idle.append(worker)
+        return answer
+
+    def _take(self) -> _Worker | None:
+        """Return an idle process that is alive."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+        return None
 
     async def close(self) -> None:
-        """End all workers, also busy ones."""
-        for _ in range(self._workers):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout_s + 1):
-                    worker = await self._idle.get()
-                if worker is not None:
-                    await worker.end()
+        """End all processes, also busy ones."""
+        for task in list(self._jobs):
+            task.cancel()
+        if self._jobs:
+            await asyncio.wait(list(self._jobs))
+        while self._idle:
+            await self._idle.pop().end()
 
 
 class _Worker:

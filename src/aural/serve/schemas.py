@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aural.core.printable import printable
 from aural.search.index import Hit
 from aural.search.query import NOT_WEIGHT
 
@@ -43,6 +44,7 @@ class SoundHit(BaseModel):
     id: str = Field(description="Id of the file; see /v1/audio/{id}.")
     path: str
     name: str
+    shown: str = Field(description="The path with control characters and marks of direction as escapes, for display.")
     score: float = Field(description="Cosine of the vectors of the window and the query.")
     window: int
     start_s: float
@@ -55,19 +57,8 @@ class SoundHit(BaseModel):
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
         """Convert a hit of an index."""
-        return cls(
-            id=hit.file,
-            path=hit.path,
-            name=hit.path.rsplit("/", 1)[-1],
-            score=hit.score,
-            window=hit.window,
-            start_s=hit.start_s,
-            end_s=hit.end_s,
-            duration_s=hit.duration_s,
-            silent=hit.silent,
-            tags=list(hit.tags),
-            word_score=hit.word_score,
-        )
+        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name", "shown"}}
+        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], shown=printable(hit.path), **same)
 
 
 class SearchResponse(BaseModel):
@@ -141,7 +132,10 @@ class SessionRequest(Strict):
 
 
 class Problem(BaseModel):
-    """An error as one sentence."""
+    """An error (RFC 9457)."""
 
-    error: str
-    request_id: str
+    type: str = Field(description="Kind of the problem, for programs.", examples=["urn:aural:problem:invalid-input"])
+    title: str = Field(description="Kind of the problem, for people.")
+    status: int
+    detail: str = Field(description="What is wrong with this request and how to fix it, as one sentence.")
+    request_id: str = Field(description="Id of the request in the header X-Request-Id and in the server's log.")

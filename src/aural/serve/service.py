@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
+from aural.search.folder import CARD
 from aural.search.fuse import fused
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
-from aural.search.locations import FoundFile, find
 from aural.search.query import QueryWeights, combine
+from aural.search.sound_map import sound_map
 from aural.serve.batch import Batcher, TextCache
-from aural.serve.guard import Metrics
+from aural.serve.guard import LOG, describe
+from aural.serve.held import HeldFile, Opener, SwappedError
+from aural.serve.ids import KEY_BYTES, PublicIds, library_key
+from aural.serve.metrics import Metrics
 from aural.serve.sandbox import DecodePool
+from aural.serve.schemas import MapResponse
 from aural.serve.settings import Settings
+from aural.serve.shared import Shared
 
 T = TypeVar("T")
 MAX_TAGS = 200
@@ -40,6 +49,10 @@ class UnknownFileError(AuralError):
 
 class ChangedError(AuralError):
     """The file on disk is missing or differs from the one that was added."""
+
+
+class MissingLibraryError(AuralError):
+    """The library was moved, deleted or damaged while it is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,10 @@ class InferenceService:
         self.metrics = metrics
         self._exact: tuple[int, ExactIndex | None] | None = None
         self._loading = threading.Lock()
-        self._tags: tuple[int, dict[str, int]] | None = None
+        self.ids = PublicIds(library_key(library.folder) or secrets.token_bytes(KEY_BYTES))
+        self._opener = Opener(library.card.roots)
+        self._maps = Shared(self._draw_map, "aural-map")
+        self._tags = Shared(self._count_tags, "aural-tags")
         self._model_thread = ThreadPoolExecutor(1, "aural-model")
         self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
         self._texts = self._batcher(embedder.embed_text, "text")
@@ -95,17 +111,30 @@ class InferenceService:
         await self._texts.close()
         await self._sounds.close()
         await self.decoders.close()
+        self._maps.close()
+        self._tags.close()
         self._model_thread.shutdown()
-        self._store_threads.shutdown(wait=False, cancel_futures=True)  # do not wait for a map that is being computed
+        self._store_threads.shutdown(wait=False, cancel_futures=True)
 
     async def on_store(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run a function that reads the library on a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._store_threads, work, *arguments)
+        """Run a function that reads the library on a thread. Raises MissingLibraryError if the library is gone."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._store_threads, self._read, work, *arguments)
 
-    async def sound(self, upload: Any) -> tuple[FloatArray, float]:
+    def _read(self, work: Callable[..., T], *arguments: Any) -> T:
+        folder = self.library.folder
+        if not (folder / CARD).is_file():
+            raise MissingLibraryError("the library was moved or deleted; put it back or restart the server")
+        try:
+            return work(*arguments)
+        except (OSError, RuntimeError, ValueError) as error:  # lance raises these for missing and damaged files
+            LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
+            raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
+
+    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
         """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
-        clip = await self.decoders.decode(
-            upload, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
+        clip = await self.decoders.decode_upload(
+            upload, client=client, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
         vector = (await self._sounds.embed([clip]))[0]
         check_vector(vector, "the upload", clip.samples)
@@ -126,13 +155,15 @@ class InferenceService:
         return await self.on_store(self._search, vector, query.top, condition, words)
 
     def _search(self, vector: FloatArray, top: int, condition: Filter | None, words: Sequence[str]) -> list[Hit]:
-        """Search in memory while the library is small enough for it, otherwise in the table."""
+        """Search in memory while the library is small enough for it, otherwise in the table; hits have public ids."""
         index = self._index()
         if index is None:
-            return self.library.search(vector, top, condition, words=words)
-        if words:
-            return fused(index.search, vector, partial(self.library.words.search, words), top, condition)
-        return best_per_file(lambda rows: index.search(vector, rows, condition), top)
+            hits = self.library.search(vector, top, condition, words=words)
+        elif words:
+            hits = fused(index.search, vector, partial(self.library.words.search, words), top, condition)
+        else:
+            hits = best_per_file(lambda rows: index.search(vector, rows, condition), top)
+        return [replace(hit, file=self.ids.hide(hit.file)) for hit in hits]
 
     def _index(self) -> ExactIndex | None:
         """Return all rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""
@@ -143,11 +174,11 @@ class InferenceService:
                 self._exact = version, store.exact() if store.count() < INDEX_FROM_ROWS else None
             return self._exact[1]
 
-    def _vector(self, file: str) -> FloatArray:
+    def _vector(self, public: str) -> FloatArray:
         try:
-            return self.library.vector(file)
-        except DataError as error:
-            raise UnknownFileError(str(error)) from None
+            return self.library.vector(self.ids.reveal(public))
+        except DataError:
+            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search") from None
 
     async def classify(
         self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
@@ -160,37 +191,51 @@ class InferenceService:
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
 
-    def tags(self) -> dict[str, int]:
-        """Return the number of files per tag, most frequent first; counted again when the library changed."""
-        version = self.library.store.version
-        if self._tags is None or self._tags[0] != version:
-            rows = self.library.store.rows(["tags"], FIRST_WINDOWS)["tags"].to_pylist()
-            counts = Counter(tag for row in rows for tag in row)
-            self._tags = version, dict(counts.most_common(MAX_TAGS))
-        return self._tags[1]
+    async def map(self) -> bytes:
+        """Return the map as JSON; it is computed once per version of the library, on a separate thread."""
+        return await self._maps.get(await self.on_store(lambda: self.library.store.version))
 
-    async def find(self, file: str) -> FoundFile:
-        """Return a file of the library as it is on disk.
+    def _draw_map(self) -> bytes:
+        drawn = self._read(sound_map, self.library)
+        names = [printable(path.rsplit("/", 1)[-1]) for path in drawn.paths]
+        ids = [self.ids.hide(file) for file in drawn.files]
+        x, y = drawn.xy.round(4).T.tolist()
+        return (
+            MapResponse(method=drawn.method, ids=ids, names=names, x=x, y=y, tags=drawn.tags).model_dump_json().encode()
+        )
+
+    async def tags(self) -> dict[str, int]:
+        """Return the number of files per tag, most frequent first; counted again when the library changed."""
+        return await self._tags.get(await self.on_store(lambda: self.library.store.version))
+
+    def _count_tags(self) -> dict[str, int]:
+        rows = self._read(self.library.store.rows, ["tags"], FIRST_WINDOWS)["tags"].to_pylist()
+        return dict(Counter(tag for row in rows for tag in row).most_common(MAX_TAGS))
+
+    async def open(self, public: str) -> HeldFile:
+        """Open a file of the library; the caller closes it.
 
         Raises UnknownFileError for an unknown id and ChangedError if the file is not the one that was added.
         """
-        return await self.on_store(self._find, file)
+        return await self.on_store(self._open, public)
 
-    def _find(self, file: str) -> FoundFile:
-        rows = self.library.store.rows(["path", "size", "mtime_ns"], one_of("file", [file])).slice(0, 1).to_pylist()
+    def _open(self, public: str) -> HeldFile:
+        where = one_of("file", [self.ids.reveal(public)])
+        rows = self.library.store.rows(["path", "size", "mtime_ns", "hash"], where).slice(0, 1).to_pylist()
         if not rows:
-            raise UnknownFileError(f"{file}: the library contains no such file; use the id from a search")
+            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search")
         try:
-            current = find(rows[0]["path"])
-        except AudioError:
-            raise ChangedError(f"{file}: the file does not exist any more; run `aural library update`") from None
-        if (current.size, current.mtime_ns) != (rows[0]["size"], rows[0]["mtime_ns"]):
-            raise ChangedError(f"{file}: the file changed since it was added; run `aural library update`")
-        return current
+            return self._opener.open(rows[0])
+        except (AudioError, OSError):
+            raise ChangedError(f"{public}: the file does not exist any more; run `aural library update`") from None
+        except SwappedError:
+            raise ChangedError(f"{public}: the file changed since it was added; run `aural library update`") from None
 
-    async def excerpt(self, file: str, start_s: float, end_s: float) -> Clip:
+    async def excerpt(self, public: str, start_s: float, end_s: float, client: str) -> Clip:
         """Return a part of a file of the library at its sample rate, decoded in a separate process."""
-        current = await self.find(file)
-        return await self.decoders.decode(
-            current.path, sample_rate_hz=None, start_s=start_s, max_s=end_s - start_s, cut=True
-        )
+        held = await self.open(public)
+        try:
+            place = held.job()
+        finally:
+            held.close()
+        return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)

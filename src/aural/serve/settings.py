@@ -31,6 +31,20 @@ class Settings(Config):
     batch_size: int = Field(default=32, ge=1)
     batch_wait_s: float = Field(default=0.003, ge=0, le=1)
     cached_texts: int = Field(default=4096, ge=0)
+    max_wrong_tokens: int = Field(default=10, ge=1)
+    """Wrong tokens of one client within a minute; after them it waits until the minute is over."""
+    max_connections: int = Field(default=1000, ge=1)
+    max_connections_per_client: int = Field(default=200, ge=1)
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    """Time until the headers of a request are complete."""
+    body_timeout_s: float = Field(default=10.0, gt=0)
+    """Time without a byte of a body that is not complete."""
+    send_timeout_s: float = Field(default=60.0, gt=0)
+    """Time without a byte taken by a client that receives an answer."""
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+    """Time between the requests of one connection."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of reverse proxies whose X-Forwarded-For header names the client."""
 
     @property
     def on_loopback(self) -> bool:

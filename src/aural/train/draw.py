@@ -43,11 +43,16 @@ class Deck:
         self.seed = seed
         self.counts = shares(weights)
         self.cards = np.repeat(np.arange(len(self.counts)), self.counts)
+        self._last: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def draw(self, i: int) -> tuple[int, int]:
         """Return the source of sample i, and how many samples before i came from it."""
+        if len(self.cards) == 1:
+            return 0, i
         cycle, place = divmod(i, len(self.cards))
-        order, before = self._cycle(cycle)
+        if self._last is None or self._last[0] != cycle:
+            self._last = (cycle, *self._cycle(cycle))
+        _, order, before = self._last
         source = int(order[place])
         return source, cycle * int(self.counts[source]) + int(before[place])
 

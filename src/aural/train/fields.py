@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field as Option
-from torch import Tensor
 
 from aural.audio.augment import augment, masks
 from aural.audio.length import fit_shorter
@@ -25,13 +24,13 @@ from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
 from aural.encoders.text import TextConfig
-from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, Recipe, TaskConfig
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
 from aural.train.sources import Item, Source, answer, listed
 from aural.train.tasks import Labels, multi_hot
+from aural.train.tokens import Tokens
 
 T = TypeVar("T")
 Tensors: TypeAlias = dict[str, Any]
@@ -172,7 +171,7 @@ class TextField(Field):
 
     def __init__(self, config: TextFieldConfig, setting: Setting) -> None:
         super().__init__(config, setting)
-        self.tokens = Tokens(setting)
+        self.tokens = Tokens(setting.text, setting.data)
 
     @property
     def gives(self) -> frozenset[str]:
@@ -200,7 +199,7 @@ class NegativesField(Field):
 
     def __init__(self, config: Config, setting: Setting) -> None:
         super().__init__(config, setting)
-        self.tokens = Tokens(setting)
+        self.tokens = Tokens(setting.text, setting.data)
         # shards do not list the kinds that they hold, so they are not checked
         if all(hasattr(source, "kinds") for source in setting.sources):
             kinds = sorted({kind for source in setting.sources for kind in source.kinds})  # type: ignore[attr-defined]
@@ -343,31 +342,6 @@ class FramesField(Field):
             frames = frame_labels(truth, self.config.classes, self.rate_hz)[: len(rows)]
             rows[: len(frames)] = frames
         return {"frame_labels": torch.from_numpy(labels)}
-
-
-class Tokens:
-    """The tokenizer of the system's text towers, padded as the recipe says."""
-
-    def __init__(self, setting: Setting) -> None:
-        if setting.text is None:
-            raise ConfigError("data.fields.text: the recipe's system has no text tower")
-        self.text, self.full = setting.text, setting.data.pad_text == "full"
-        self.tokenizer = tokenizer_of(setting.text)
-
-    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Return ids and mask, each (len(texts), L)."""
-        tokens = self.tokenizer(texts)
-        width = self.text.max_tokens - tokens.ids.shape[1] if self.full else 0
-        pad = torch.nn.functional.pad
-        return pad(tokens.ids, (0, width), value=self.text.pad_id), pad(tokens.mask, (0, width))
-
-
-def tokenizer_of(text: TextConfig) -> Tokenizer:
-    """Return the tokenizer of a text tower."""
-    backend = load_backend(text.tokenizer)
-    return Tokenizer(
-        backend, special=text.special_tokens, max_tokens=text.max_tokens, pad_id=text.pad_id, suffix=text.suffix
-    )
 
 
 def choose(texts: list[T], count: int, random: np.random.Generator) -> list[T]:

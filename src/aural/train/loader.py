@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,8 +16,9 @@ from aural.core.types import FloatArray
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, SPARE, Deck, generator, number
 from aural.train.fields import Sample, Setting, TasksField, build_fields
+from aural.train.open_source import open_source
 from aural.train.selected import plan_of
-from aural.train.sources import Source, open_source
+from aural.train.sources import Source
 from aural.train.system import Plan
 
 Batch: TypeAlias = dict[str, Any]
@@ -87,7 +89,7 @@ class Batches(Dataset[Batch]):
         for attempt in range(TRIES):
             at = count if attempt == 0 else number(seed, SPARE, i, attempt) % len(source)
             try:
-                item = source.item(at, generator(seed, ITEM, i))
+                item = source.item(at, partial(generator, seed, ITEM, i))
             except (AudioError, DataError) as error:
                 bad.append(str(error))
                 continue

@@ -24,7 +24,7 @@ from aural.train import checkpoint, parallel
 from aural.train.config import Recipe
 from aural.train.finish import keep_batch, write_report
 from aural.train.loader import Batch, Batches, ahead, to_device
-from aural.train.losses import Losses
+from aural.train.losses import SYSTEM_TENSORS, Losses
 from aural.train.optimizer import Averaged, Schedule, build_optimizer
 from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
@@ -72,6 +72,24 @@ class Step:
     scalars: dict[str, Tensor]
     numbers: dict[str, float]
     batch: Batch
+    sent: tuple[Tensor, torch.cuda.Event] | None = None
+    """The scalars in host memory, and when they are there."""
+
+    def send(self) -> None:
+        """Start to copy the scalars to the host if they are on CUDA. `float(tensor)` would wait for all queued work."""
+        values = [value.detach().reshape(()).double() for value in self.scalars.values()]
+        if values[0].is_cuda:
+            event = torch.cuda.Event()
+            self.sent = torch.stack(values).to("cpu", non_blocking=True), event
+            event.record()
+
+    def read(self) -> dict[str, float]:
+        """Return the scalars as numbers; wait for them if necessary."""
+        if self.sent is None:
+            return {name: float(value) for name, value in self.scalars.items()}
+        values, event = self.sent
+        event.synchronize()
+        return dict(zip(self.scalars, values.tolist(), strict=True))
 
 
 class TrainingRun:
@@ -153,6 +171,8 @@ class TrainingRun:
             norm = parallel.clip(self.model, config.clip_grad)
             if waiting:
                 waiting[-1].scalars["grad_norm"] = norm
+        if waiting:
+            waiting[-1].send()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
@@ -180,7 +200,7 @@ class TrainingRun:
         """Read and write the losses of all but the newest `keep` steps; stop at one that is not finite."""
         while len(waiting) > keep:
             step = waiting.pop(0)
-            numbers = {name: float(value) for name, value in step.scalars.items()}
+            numbers = step.read()
             if not math.isfinite(numbers["loss"]):
                 file = keep_batch(self.out, step.number, self.place.rank, step.batch)
                 raise DataError(
@@ -323,6 +343,8 @@ def prepare(recipe: Recipe, place: Place) -> Prepared:
     if plan.gives_loss and (recipe.objectives or recipe.teachers):
         raise ConfigError("the recipe's system computes its own loss; leave objectives and teachers out")
     names = plan.gives | teachers.rows | teachers.once
+    if losses is not None:
+        losses.check(names, only=SYSTEM_TENSORS)
     batches = Batches(recipe, plan=plan, rank=place.rank, world=place.world)
     if losses is not None:
         losses.check(names | batches.gives)

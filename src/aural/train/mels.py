@@ -43,7 +43,10 @@ def fit_mel(mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Ge
     crop: "random", "first" or "center".
     """
     if len(mel) < frames:
-        return np.tile(mel, (-(-frames // len(mel)), 1))[:frames]
+        repeated = np.empty((frames, mel.shape[1]), mel.dtype)
+        for start in range(0, frames, len(mel)):
+            repeated[start : start + len(mel)] = mel[: frames - start]
+        return repeated
     room = len(mel) - frames
     if crop == "first":
         first = 0

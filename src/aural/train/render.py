@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +197,9 @@ def _clip(job: Job, number: int, version: int, draw: np.random.Generator) -> tup
 
 
 def _scene(job: Job, number: int) -> tuple[FloatArray, dict[str, Any]]:
-    item = _scenes(job.config.model_dump_json(), job.audio.model_dump_json()).item(number, np.random.default_rng(0))
+    item = _scenes(job.config.model_dump_json(), job.audio.model_dump_json()).item(
+        number, partial(np.random.default_rng, 0)
+    )
     assert item.wave is not None
     words = {"captions": item.captions, "negatives": item.negatives, "negative_kinds": item.negative_kinds}
     return item.wave, {**item.facts, **words, "name": item.key}

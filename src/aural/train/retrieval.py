@@ -7,6 +7,7 @@ Scores to compare with papers come from `aural evaluate`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,9 +15,9 @@ from torch import Tensor
 from aural.core.errors import ConfigError
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, generator
-from aural.train.fields import tokenizer_of
-from aural.train.sources import open_source
+from aural.train.open_source import open_source
 from aural.train.system import Plan, System
+from aural.train.tokens import tokenizer_of
 
 MOST = 1024
 
@@ -32,7 +33,7 @@ def retrieval(recipe: Recipe, plan: Plan, most: int = MOST) -> Callable[[System]
         )
     data = recipe.data.model_copy(update={"crop": "center"})
     source = open_source(recipe.data.sources[0], data, plan.audio, recipe.seed)
-    items = [source.item(i, generator(recipe.seed, ITEM, i)) for i in range(min(most, len(source)))]
+    items = [source.item(i, partial(generator, recipe.seed, ITEM, i)) for i in range(min(most, len(source)))]
     tokens = tokenizer_of(plan.text)([item.captions[0] for item in items])
     same = same_words([item.captions[0] for item in items])
 

@@ -1,39 +1,29 @@
-"""Read clips by number from manifests, shards and worlds, in an order that is a function of seed and epoch.
-
-A scan of the tar headers gives the offsets of the samples in shards. Shards are shuffled in groups of `shard_mix`, so a
-reader keeps few files open. Shards in an object store are copied to a local file, one copy per reader.
-"""
+"""Read clips by number from manifests and worlds, in an order that is a function of seed and epoch."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import zlib
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aural.audio.io import read
 from aural.audio.length import fit_shorter
-from aural.core.errors import AudioError, ConfigError, DataError, near_miss
+from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
-from aural.data import remote
-from aural.data.manifest import COLUMNS, Manifest, Row, read_manifest
-from aural.data.tar import Entry, scan
-from aural.data.worlds import ScenesConfig, ScenesWorld, World, WorldItem, open_world
+from aural.data.manifest import COLUMNS, Manifest, read_manifest
+from aural.data.worlds import ScenesConfig, ScenesWorld, World, WorldItem
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, SourceConfig
-from aural.train.draw import ORDER, generator, permutation
+from aural.train.draw import ORDER, permutation
 
+Draw: TypeAlias = Callable[[], np.random.Generator]
 CHECKED_FILES = 200_000
-EMPTY_ROW: dict[str, Any] = asdict(Row(path="", source="", split=""))
 
 
 @dataclass
@@ -44,6 +34,7 @@ class Item:
     manifest column. For a scene it is the truth record (`SceneTruth.to_facts`): events with onset, offset, level and
     count, the background, the room, and "classes" and "event_count" derived from them.
     `negative_kinds` is the kind of each false caption in `negatives`.
+    `place` is the key without the folder of the data, for choices that must not depend on it.
     """
 
     key: str
@@ -53,43 +44,25 @@ class Item:
     captions: list[str] = field(default_factory=list)
     negatives: list[str] = field(default_factory=list)
     negative_kinds: list[str] = field(default_factory=list)
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        self.place = self.place or self.key
 
 
 class Source(Protocol):
-    """Clips by number. `number` counts through all epochs: epoch e starts at e * len(source)."""
+    """Clips by number. `number` counts through all epochs: epoch e starts at e * len(source).
+
+    `random` makes the generator of the item's random choices; an item without a choice does not call it.
+    """
 
     name: str
 
     def __len__(self) -> int: ...
-    def item(self, number: int, random: np.random.Generator) -> Item: ...
+    def item(self, number: int, random: Draw) -> Item: ...
     def values(self, column: str) -> set[str]:
         """Return all values of a column of the facts in this source; each element of a list is one value."""
         ...
-
-
-def open_source(
-    config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
-) -> Source:
-    """Open a source of a recipe, and check it as far as possible without reading every sound.
-
-    audio: None if the system reads no sounds; then only the texts of a manifest or world are read.
-    captioned: Whether every clip of a manifest needs a caption.
-
-    Raises:
-        ConfigError: the source does not suit the system.
-        DataError: the source is missing, empty or incomplete.
-    """
-    if config.world:
-        return WorldSource(f"world {config.world}", open_world(config.world, config.world_options), audio)
-    if audio is None and not config.manifest:
-        raise ConfigError("data.sources: a system without an audio tower reads texts from a manifest; name a manifest")
-    if config.scenes:
-        assert audio is not None
-        return SceneSource(config, audio)
-    if config.shards:
-        assert audio is not None
-        return ShardSource(config, data, audio, seed)
-    return ManifestSource(config, data, audio, seed, captioned=captioned)
 
 
 class ManifestSource:
@@ -105,7 +78,7 @@ class ManifestSource:
         self.manifest = read_manifest(config.manifest).filter(split=config.split)
         if not len(self.manifest):
             raise DataError(f'{self.name}: has no rows of split "{config.split}"; name another split')
-        _check_columns(data)
+        check_columns(data)
         if audio is not None:
             _check_files(self.manifest, self.name)
         if captioned and not config.task:
@@ -121,100 +94,12 @@ class ManifestSource:
         values: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
         return values
 
-    def item(self, number: int, random: np.random.Generator) -> Item:
+    def item(self, number: int, random: Draw) -> Item:
         epoch, place = divmod(number, len(self))
-        row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, _salt(self.name))[place]))
+        row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, salt(self.name))[place]))
         path = self.manifest.folder / row["path"]
-        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random)
+        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random())
         return Item(str(row["path"]), row, wave, captions=captions_of(row, self.data))
-
-
-class ShardSource:
-    """The samples of webdataset tars. If a sample has a KEY.mel (see mels.py), it is used instead of the sound."""
-
-    def __init__(self, config: SourceConfig, data: DataConfig, audio: AudioConfig, seed: int) -> None:
-        self.name = config.shards[0]
-        self.data, self.audio, self.seed = data, audio, seed
-        self.shards = remote.expand(config.shards)
-        self.faults: list[str] = []
-        self.entries: list[list[Entry]] = []
-        for shard in self.shards:
-            with remote.local_copy(shard) as path, path.open("rb") as stream:
-                entries, faults = scan(stream)
-            self.entries.append(entries)
-            self.faults += [f"{shard}: {fault}" for fault in faults]
-        self.sizes = [len(entries) for entries in self.entries]
-        if not sum(self.sizes):
-            first_fault = f"; {self.faults[0]}" if self.faults else ""
-            raise DataError(f"{self.name}: the shards contain no samples{first_fault}")
-        _check_columns(data)
-        self._orders: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
-        self._open: OrderedDict[int, tuple[contextlib.ExitStack, BinaryIO]] = OrderedDict()
-        self._opener = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": OrderedDict()}  # open files cannot be pickled for spawned workers
-
-    def __len__(self) -> int:
-        return sum(self.sizes)
-
-    def item(self, number: int, random: np.random.Generator) -> Item:
-        epoch, place = divmod(number, len(self))
-        shard, at = (int(x) for x in self._order(epoch)[place])
-        entry, stream = self.entries[shard][at], self._stream(shard)
-        try:
-            row = {**EMPTY_ROW, **entry.describe(stream)}  # KEY.json omits empty columns
-            key = f"{self.shards[shard]}/{entry.key}"
-            captions = captions_of(row, self.data)
-            if "mel" in entry.members:
-                stored = np.load(io.BytesIO(entry.read(stream, "mel")), allow_pickle=False)
-                negatives = list(row.get("negatives") or ())
-                kinds = list(row.get("negative_kinds") or [""] * len(negatives))
-                return Item(key, row, mel=stored, captions=captions, negatives=negatives, negative_kinds=kinds)
-            sound = entry.sound(stream, row)
-            wave = window(io.BytesIO(sound), {**row, "start_s": 0.0}, self.audio, self.data.crop, random)
-            return Item(key, row, wave, captions=captions)
-        except (DataError, AudioError, ValueError, EOFError) as error:
-            raise DataError(f"{self.shards[shard]}/{entry.key}: {error}") from None
-
-    def values(self, column: str) -> set[str]:
-        """Return all values of a column. Reads the JSON of every sample."""
-        return {
-            value
-            for shard, entries in enumerate(self.entries)
-            for entry in entries
-            for value in listed(answer({**EMPTY_ROW, **entry.describe(self._stream(shard))}, column))
-        }
-
-    def _order(self, epoch: int) -> NDArray[np.int32]:
-        """Return the order of an epoch as (samples, 2): the shard and the index within the shard.
-
-        Shards are shuffled, and the samples of each group of `shard_mix` shards are shuffled together.
-        """
-        if epoch not in self._orders:
-            random = generator(self.seed, ORDER, epoch, _salt(self.name))
-            shards = random.permutation(len(self.shards))
-            parts = []
-            for at in range(0, len(shards), self.data.shard_mix):
-                group = shards[at : at + self.data.shard_mix]
-                pairs = [(shard, place) for shard in group for place in range(self.sizes[shard])]
-                parts.append(random.permutation(np.asarray(pairs, np.int32).reshape(-1, 2)))
-            self._orders[epoch] = np.concatenate(parts)
-            while len(self._orders) > 2:
-                self._orders.popitem(last=False)
-        return self._orders[epoch]
-
-    def _stream(self, shard: int) -> BinaryIO:
-        if self._opener != os.getpid():  # forked: open files share their position with the parent process
-            self._open, self._opener = OrderedDict(), os.getpid()
-        if shard not in self._open:
-            stack = contextlib.ExitStack()
-            path = stack.enter_context(remote.local_copy(self.shards[shard]))
-            self._open[shard] = stack, stack.enter_context(path.open("rb"))
-            while len(self._open) > 2 * self.data.shard_mix:
-                self._open.popitem(last=False)[1][0].close()
-        self._open.move_to_end(shard)
-        return self._open[shard][1]
 
 
 class WorldSource:
@@ -233,7 +118,7 @@ class WorldSource:
             return set(self.labels)
         raise ConfigError(f'{self.name}: scenes have no list of values for "{column}"; use the column "classes"')
 
-    def item(self, number: int, random: np.random.Generator) -> Item:
+    def item(self, number: int, random: Draw) -> Item:
         item = self.world.item(number)
         return Item(
             item.key,
@@ -342,7 +227,7 @@ def captions_of(row: Mapping[str, Any], data: DataConfig) -> list[str]:
     return list(dict.fromkeys(captions))
 
 
-def _check_columns(data: DataConfig) -> None:
+def check_columns(data: DataConfig) -> None:
     for column in data.captions:
         if column not in COLUMNS:
             raise DataError(f'data.captions: a manifest has no column "{column}"; {near_miss(column, COLUMNS)}')
@@ -370,6 +255,6 @@ def _check_captions(manifest: Manifest, data: DataConfig, name: str) -> None:
         )
 
 
-def _salt(name: str) -> int:
+def salt(name: str) -> int:
     """Return a hash of the file or folder name, so that sources differ and a moved folder keeps its order."""
     return zlib.crc32(Path(name).name.encode())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,7 +73,7 @@ class Labels:
             if labels and label not in labels:
                 raise ConfigError(f'tasks.{name}: "{label}" is no class of {source.name}; {near_miss(label, labels)}')
         try:
-            first = source.item(0, generator(self.seed, ITEM, 0))
+            first = source.item(0, partial(generator, self.seed, ITEM, 0))
         except (AudioError, DataError):
             return  # an unreadable clip is replaced and reported when it is drawn
         self._answer(name, first)
@@ -139,7 +140,7 @@ class Labels:
     def _caption(self, item: Item) -> str:
         if not item.captions:
             raise DataError(f"{item.key}: has no caption, which its task needs")
-        return item.captions[number(self.seed, ITEM, zlib.crc32(item.key.encode())) % len(item.captions)]
+        return item.captions[number(self.seed, ITEM, zlib.crc32(item.place.encode())) % len(item.captions)]
 
     def _class(self, name: str, value: str) -> int:
         if value not in self.classes[name]:

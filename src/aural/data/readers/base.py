@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -29,8 +29,7 @@ PLAIN_END = ("", "", "", "")  # the last piece of a template that ends with a fi
 PYTHON_LIST = "python-list"  # separator for fields that contain a Python list literal
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A labeled interval of a clip, in seconds from its start."""
 
     onset_s: float
@@ -45,16 +44,16 @@ class Item:
     wanted: str  # the first path that the card's templates give
     path: str  # the existing file, relative to the root, or "" if there is none
     split: str
-    labels: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
-    events: tuple[Event, ...] = ()
-    fold: str = ""
-    group: str = ""
-    speaker: str = ""
-    language: str = ""
-    transcript: str = ""
-    license: str = ""
-    meta: tuple[tuple[str, str], ...] = ()
+    labels: tuple[str, ...]
+    captions: tuple[str, ...]
+    events: tuple[Event, ...]
+    fold: str
+    group: str
+    speaker: str
+    language: str
+    transcript: str
+    license: str
+    meta: tuple[tuple[str, str], ...]
 
     def joined(self, other: Item) -> Item:
         """Return this item with the labels, captions, events and metadata of `other` appended, without duplicates."""

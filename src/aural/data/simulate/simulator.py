@@ -19,7 +19,7 @@ from aural.data.simulate.sounds import LabelledClip, SoundBank
 from aural.data.simulate.truth import SceneTruth, frame_labels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ScenePlan:
     """A scene without its sound."""
 
@@ -28,12 +28,10 @@ class ScenePlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class Scene(ScenePlan):
     """A scene: `clip` holds float32 (1, T); every caption and paraphrase is true of it, every negative false."""
 
     clip: Clip
-    truth: SceneTruth
-    captions: Captions
 
     @property
     def caption(self) -> str:
@@ -89,7 +87,7 @@ class SceneSimulator:
         """Scene `index`, rendered."""
         plan = self.plan(index)
         clip, truth = render(plan.truth, self.bank, self.rooms)
-        return Scene(clip, truth, plan.captions)
+        return Scene(truth, plan.captions, clip)
 
     def scenes(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[Scene]:
         """Yield scenes start, start + step, ... below `stop` (endless without); worker w of n takes start=w, step=n."""
@@ -98,9 +96,7 @@ class SceneSimulator:
             yield self.scene(index)
             index += step
 
-    def frame_labels(
-        self, scene: Scene | ScenePlan, frame_rate_hz: float, classes: tuple[str, ...] = ()
-    ) -> NDArray[np.uint8]:
+    def frame_labels(self, scene: ScenePlan, frame_rate_hz: float, classes: tuple[str, ...] = ()) -> NDArray[np.uint8]:
         """Return (frames, classes) for the given classes (default: all); an unknown one is a DataError."""
         self.bank.require(classes)
         return frame_labels(scene.truth, classes or self.labels, frame_rate_hz)

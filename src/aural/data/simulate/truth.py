@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,18 @@ class Occurrence:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A sound of one class, sounding `count` times. `countable`: each occurrence is heard as a single sound."""
+class LabeledSound:
+    """A sound of a scene: its class, the phrases that name it, and its clip."""
 
     label: str
     phrases: tuple[str, ...]
     clip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(LabeledSound):
+    """A sound of one class, sounding `count` times. `countable`: each occurrence is heard as a single sound."""
+
     onset_s: float
     offset_s: float
     level_db: float
@@ -55,12 +61,9 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
+class Background(LabeledSound):
     """A sound that lasts for the whole scene, looped from its own time `clip_start_s` on."""
 
-    label: str
-    phrases: tuple[str, ...]
-    clip: str
     clip_start_s: float
     level_db: float
 
@@ -121,7 +124,7 @@ class SceneTruth:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> SceneTruth:
         """Return the record that `to_facts` made; other keys are ignored."""
-        names = [name for name in cls.__slots__ if name in facts]
+        names = [field.name for field in fields(cls) if field.name in facts]
         return cls.from_json(json.dumps({name: facts[name] for name in names}))
 
     def shifted(self, gain_db: float) -> SceneTruth:
@@ -135,7 +138,7 @@ class SceneTruth:
 
 
 def _plain(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def _occurrences(event: dict[str, Any]) -> tuple[Occurrence, ...]:

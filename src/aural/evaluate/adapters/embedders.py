@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +18,14 @@ from aural.core.types import AudioSource, Clip, Embedder, FloatArray
 from aural.core.vectors import unit_rows, unit_vector
 from aural.evaluate.kinds import KINDS
 
+if TYPE_CHECKING:
+    from aural.audio.length import Shorter
+
 BATCH = 8
 PROBE_TEXTS = ("a dog barking", "rain on a roof and a bell far away", "words")
 
 
+@dataclass(kw_only=True)
 class WindowedEmbedder:
     """A model of another package that embeds windows of a fixed length; whole sounds are read in windows.
 
@@ -30,24 +35,13 @@ class WindowedEmbedder:
     waves: (W, T) to (W, E). texts: N strings to (N, E). Neither has to return unit rows.
     """
 
-    def __init__(
-        self,
-        name: str,
-        sample_rate_hz: int,
-        window_s: float,
-        embed_dim: int,
-        *,
-        waves: Callable[[FloatArray], FloatArray],
-        texts: Callable[[list[str]], FloatArray],
-        shorter: str = "repeat",
-    ) -> None:
-        self.name = name
-        self.sample_rate_hz = sample_rate_hz
-        self.window_s = window_s
-        self.embed_dim = embed_dim
-        self._waves = waves
-        self._texts = texts
-        self._shorter = shorter
+    name: str
+    sample_rate_hz: int
+    window_s: float
+    embed_dim: int
+    waves: Callable[[FloatArray], FloatArray]
+    texts: Callable[[list[str]], FloatArray]
+    shorter: Shorter = "repeat"
 
     def embed_audio(self, clips: Iterable[AudioSource]) -> FloatArray:
         """Embed N clips as unit rows (N, E)."""
@@ -67,16 +61,16 @@ class WindowedEmbedder:
     def _windows(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]], list[float]]:
         from aural.audio.length import windows
 
-        pieces = list(windows(clip, self.sample_rate_hz, self.window_s, shorter=self._shorter))  # type: ignore[arg-type]
+        pieces = list(windows(clip, self.sample_rate_hz, self.window_s, shorter=self.shorter))
         waves = np.stack([w.samples for w in pieces])
-        parts = [self._waves(waves[at : at + BATCH]) for at in range(0, len(waves), BATCH)]
+        parts = [self.waves(waves[at : at + BATCH]) for at in range(0, len(waves), BATCH)]
         return unit_rows(np.concatenate(parts)), [(w.start_s, w.end_s) for w in pieces], [w.fresh_s for w in pieces]
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
         """Embed N texts as unit rows (N, E)."""
         if not texts:
             return np.empty((0, self.embed_dim), np.float32)
-        parts = [self._texts(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
+        parts = [self.texts(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
         return unit_rows(np.concatenate(parts))
 
 
@@ -96,7 +90,9 @@ def from_msclap(clap: Any, name: str = "msclap") -> WindowedEmbedder:
         with torch.no_grad():
             return np.asarray(clap.get_text_embeddings(sentences).float().cpu())
 
-    return WindowedEmbedder(name, rate, window_s, int(clap.args.d_proj), waves=waves, texts=texts)
+    return WindowedEmbedder(
+        name=name, sample_rate_hz=rate, window_s=window_s, embed_dim=int(clap.args.d_proj), waves=waves, texts=texts
+    )
 
 
 def from_transformers(model: Any, processor: Any, name: str = "ClapModel") -> WindowedEmbedder:
@@ -121,7 +117,9 @@ def from_transformers(model: Any, processor: Any, name: str = "ClapModel") -> Wi
             return pooled(model.get_text_features(**inputs))
 
     dim = int(model.config.projection_dim)
-    return WindowedEmbedder(name, rate, window_s, dim, waves=waves, texts=texts, shorter="repeat-pad")
+    return WindowedEmbedder(
+        name=name, sample_rate_hz=rate, window_s=window_s, embed_dim=dim, waves=waves, texts=texts, shorter="repeat-pad"
+    )
 
 
 def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:

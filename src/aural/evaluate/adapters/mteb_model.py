@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from aural.core.types import AudioSource, Clip, FloatArray
+from aural.core.types import FloatArray
 from aural.core.vectors import unit_rows
 from aural.evaluate.adapters.embedders import model_hash
+from aural.models.arguments import as_source
 
 
 class MtebModel:
@@ -49,7 +50,7 @@ class MtebModel:
     def _batch(self, batch: list[dict[str, Any]]) -> FloatArray:
         vectors = []
         if "audio" in batch[0]:
-            vectors.append(self.embedder.embed_audio([_clip(row["audio"]) for row in batch]))
+            vectors.append(self.embedder.embed_audio([as_source(row["audio"]) for row in batch]))
         if "text" in batch[0]:
             vectors.append(self.embedder.embed_text([str(row["text"]) for row in batch]))
         return unit_rows(np.sum(vectors, axis=0))
@@ -70,12 +71,3 @@ class MtebModel:
 def _rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the loader's rows unchanged: their lengths and rates differ."""
     return rows
-
-
-def _clip(audio: Any) -> AudioSource:
-    """Return a sound of the `datasets` library (a mapping with array and rate, or a torchcodec decoder) as a clip."""
-    if hasattr(audio, "get_all_samples"):
-        samples = audio.get_all_samples()
-        return Clip(np.asarray(samples.data, np.float32), int(samples.sample_rate))
-    wave = np.asarray(audio["array"], np.float32)
-    return Clip(wave[None] if wave.ndim == 1 else wave, int(audio["sampling_rate"]))

@@ -12,7 +12,7 @@ export async function call(path, options = {}) {
   }
   if (!answer.ok) {
     const problem = await answer.json().catch(() => ({}));
-    throw new Error(problem.error || `the server answered ${answer.status}`);
+    throw new Error(problem.detail || `the server answered ${answer.status}`);
   }
   return answer.status === 204 ? null : answer.json();
 }

@@ -1,0 +1,50 @@
+"""Arrays that studies share, such as features of frozen models: computed once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aural.core.files import atomic_write
+from aural.data.libre.mini import cache_folder
+from aural.reproduce.study import StudyContext
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
+    """Return `compute()`, or what an earlier call with the same name and key stored.
+
+    The files are in the folder `features` of the cache that also holds libre-mini, or in `out` in a smoke test.
+    Processes that ask at the same time wait for the first one.
+
+    key: everything that the arrays depend on.
+    """
+    folder = (context.out if context.smoke else cache_folder().parent) / "features"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    with locked(folder / f"{file.stem}.lock"):
+        if not file.is_file():
+            with atomic_write(file) as part:
+                np.savez_compressed(part, **compute())  # type: ignore[arg-type]
+    with np.load(file, allow_pickle=False) as stored:
+        return {array: stored[array] for array in stored.files}
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, so that two processes never write the same result at the same time."""
+    with path.open("a") as stream:
+        try:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except ImportError:  # not on Windows: there, do not run one card twice at the same time
+            pass
+        yield

@@ -1,0 +1,195 @@
+"""Limit connections: time of a request's head, of a body after its answer, and of a client that takes no data; numbers.
+
+When there are too many connections, the oldest one that waits for its client is closed for a new one. Half-open
+connections therefore never keep others out, also if all come from one address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections import Counter
+from typing import Any, ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from aural.serve.access import client_network
+from aural.serve.guard import LOG
+from aural.serve.problems import (
+    BUSY,
+    LARGE_HEAD,
+    MALFORMED,
+    SLOW_REQUEST,
+    ProblemKind,
+    problem_body,
+    problem_headers,
+)
+from aural.serve.settings import Settings
+
+LINGER_S = 2.0
+DRAIN_S = 5.0
+"""Time for the rest of a body whose request is answered already."""
+
+
+class Connections:
+    """The open connections of a server, oldest first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: dict[LimitedProtocol, str] = {}  # with the network of each client
+        self._counts: Counter[str] = Counter()
+
+    def admit(self, connection: LimitedProtocol, client: str) -> bool:
+        """Add a connection, and close an older one that waits for its client if there are too many.
+
+        Returns False if all others are busy. Reverse proxies have no limit per client.
+        """
+        settings = self.settings
+        allowed = True
+        if client not in settings.proxies and self._counts[client] >= settings.max_connections_per_client:
+            allowed = self._close_oldest(client)
+        elif len(self._open) >= settings.max_connections:
+            largest = [name for name, _ in self._counts.most_common()]
+            allowed = any(self._close_oldest(name) for name in largest)
+        if allowed:
+            self._open[connection] = client
+            self._counts[client] += 1
+        return allowed
+
+    def remove(self, connection: LimitedProtocol) -> None:
+        """Remove a closed connection."""
+        client = self._open.pop(connection, None)
+        if client is not None:
+            self._counts[client] -= 1
+            if not self._counts[client]:
+                del self._counts[client]
+
+    def _close_oldest(self, client: str) -> bool:
+        waiting = (one for one, name in self._open.items() if name == client and one.waits_for_client)
+        oldest = next(waiting, None)
+        if oldest is None:
+            return False
+        self.remove(oldest)
+        oldest.transport.abort()
+        return True
+
+
+class LimitedProtocol(H11Protocol):
+    """One connection; `limited_protocol` returns the class for a server."""
+
+    registry: ClassVar[Connections]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._refused = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waits_for_client(self) -> bool:
+        """True if the server waits: the head or the body is incomplete, or the client takes no data."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return bool(self._refused or answered or self.cycle.more_body or self.flow.write_paused)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        client = client_network(self.client[0] if self.client else "")
+        if self.registry.admit(self, client):
+            self._watch_head()
+        else:
+            self._refuse(BUSY, "too many connections are open; try again in a moment")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.registry.remove(self)
+        for timer in (self._head_timer, self._send_timer, self._drain_timer):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused and not self.transport.is_closing():
+            super().data_received(data)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if not self._refused:
+            self._watch_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._drain_timer = self.loop.call_later(DRAIN_S, self.transport.abort)
+        self._watch_head()
+
+    def _watch_head(self) -> None:
+        """Start the time limit when a request's head begins, and stop it when the head is complete."""
+        if self.conn.their_state is not h11.SEND_BODY and self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
+        incomplete = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+        if not incomplete and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        elif incomplete and self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self.registry.settings.head_timeout_s, self._head_late)
+
+    def _head_late(self) -> None:
+        if not self._refused and self.conn.our_state is h11.IDLE:
+            limit_s = self.registry.settings.head_timeout_s
+            self._refuse(SLOW_REQUEST, f"the headers took longer than {limit_s:g} s to arrive; send them at once")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self.registry.settings.send_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are not HTTP, or a head that is too large."""
+        error = sys.exc_info()[1]
+        hint = getattr(error, "error_status_hint", 400)
+        if hint == 431:
+            self._refuse(LARGE_HEAD, "the headers of the request are too large; send fewer or shorter ones")
+        else:
+            self._refuse(MALFORMED, "the request is not valid HTTP")
+
+    def shutdown(self) -> None:
+        if self._refused:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    def _refuse(self, kind: ProblemKind, detail: str) -> None:
+        """Send a problem document and end the connection; no request reaches the application.
+
+        What the client still sends is dropped for a short time, because closing at once could discard the answer.
+        """
+        self._refused = True
+        request_id = uuid.uuid4().hex
+        body = problem_body(kind, detail, request_id)
+        headers = problem_headers(kind) | {"content-length": str(len(body)), "connection": "close"}
+        headers |= {"x-request-id": request_id, "x-content-type-options": "nosniff"}
+        head = [f"HTTP/1.1 {kind.status} {kind.title}", *(f"{name}: {value}" for name, value in headers.items())]
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        line = {"event": "refused connection", "request_id": request_id, "status": kind.status, "problem": kind.name}
+        LOG.info(json.dumps(line | {"client": self.client[0] if self.client else ""}))
+        if kind is BUSY:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self._drain_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def limited_protocol(settings: Settings) -> type[LimitedProtocol]:
+    """Return the class of the connections of one server."""
+    return type("ServerProtocol", (LimitedProtocol,), {"registry": Connections(settings)})
