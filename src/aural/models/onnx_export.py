@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.format import make_folder
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
@@ -87,7 +86,7 @@ def export_onnx(
         raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
     if model.config.audio.encoder_options.get("fusion"):
         raise ConfigError(f"{model.source}: fused models have no ONNX form (their input depends on the clip length)")
-    folder = make_folder(target)
+    folder = make_folder(target, ConfigError)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
