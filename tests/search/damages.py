@@ -69,6 +69,7 @@ def build(folder: Path, *, keep_versions: bool) -> Path:
     tags = pa.schema([("file", pa.string()), ("tags", pa.list_(pa.string()))])
     library.store.revise(pa.table({"file": [one.file for one in files.values()], "tags": [["rain"]] * 40}, schema=tags))
     sound_map(library)
+    library.words.update()
     library.optimize()
     (sounds / "07.wav").unlink()
     list(library.update(embedder))
@@ -97,6 +98,7 @@ def file_classes(library: Path) -> dict[str, str]:
         "vector index": first("index.idx"),
         "filter index": first("bitmap_page_lookup"),
         "map": "map.parquet",
+        "word index": "words.sqlite",
         "lock": "writer.lock",
     }
 

@@ -20,7 +20,7 @@ from aural.search.library import Library
 from aural.search.repair import repair
 from library_toys import write_sound
 
-HARMLESS = {"copy of the card", "copy of the manifest", "version hint", "map", "lock"}
+HARMLESS = {"copy of the card", "copy of the manifest", "version hint", "map", "word index", "lock"}
 """Files without which a library answers; Lance does not rely on its version hint."""
 
 QUICK = [
@@ -35,6 +35,8 @@ QUICK = [
     ("vector index", "flip middle"),
     ("filter index", "delete"),
     ("map", "half"),
+    ("word index", "half"),
+    ("word index", "folder"),
     ("lock", "folder"),
 ]
 

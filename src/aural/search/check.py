@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.search.checksums import RECORD, damaged_copies, damages, newest_version, read_record
+from aural.search.derived import DERIVED_FILES
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import (
     CARD,
@@ -27,8 +28,6 @@ from aural.search.library import Library, stored_files
 from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
 from aural.search.row_checks import first_rows, row_problems, sorted_rows
-from aural.search.sound_map import FILE as MAP_FILE
-from aural.search.sound_map import is_readable
 
 PROBES: Final = 5
 """Number of stored vectors that are searched for through the approximate index."""
@@ -104,8 +103,9 @@ def _check_other_files(folder: Path, report: CheckReport) -> None:
     """Check what is not part of the table: the lock, the map and the copies of small files."""
     if (folder / LOCK).is_dir():
         report.problems.append(f"{LOCK}: is a folder instead of a file")
-    if not is_readable(folder / MAP_FILE):
-        report.problems.append(f"{MAP_FILE}: cannot be read")
+    for name, is_readable in DERIVED_FILES.items():
+        if not is_readable(folder / name):
+            report.problems.append(f"{name}: cannot be read; a repair deletes it, and it is written again when needed")
     if not os.path.lexists(folder / RECORD):
         missing = f"{RECORD}: is missing; `aural library repair` writes it"
         (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)

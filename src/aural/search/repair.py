@@ -24,6 +24,7 @@ from aural.search.checksums import (
     record_files,
     sound_copies,
 )
+from aural.search.derived import DERIVED_FILES
 from aural.search.folder import (
     CARD,
     CARD_COPY,
@@ -46,8 +47,6 @@ from aural.search.mend import SalvagedRows
 from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
-from aural.search.sound_map import FILE as MAP_FILE
-from aural.search.sound_map import is_readable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,9 +87,10 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
         card = _restore_card(folder, report, open_model, model)
         _restore_copies(folder, report)
         store, lost = _restore_rows(folder, card, report)
-        if not is_readable(folder / MAP_FILE):
-            _delete(folder / MAP_FILE)
-            report.actions.append(f"{MAP_FILE}: deleted; it is drawn again when it is needed")
+        for name, is_readable in DERIVED_FILES.items():
+            if not is_readable(folder / name):
+                report.actions.append(f"{name}: deleted; it is written again when it is needed")
+                _delete(folder / name)
         _renew_record(folder, report)
         _embed_again(store, card, lost, report, open_model)
     return report
@@ -198,6 +198,8 @@ def _restore_rows(folder: Path, card: LibraryCard, report: RepairReport) -> tupl
     if rows_damaged:
         rows, lost = _salvaged(folder, card, differing)
         store = _rebuild(folder, card, rows, report)
+        for name in DERIVED_FILES:
+            _delete(folder / name)  # they follow the version of the table, which may start again
         report.windows_kept = rows.num_rows
         report.files_kept = len(set(rows["path"].to_pylist()))
         report.actions.append(f"{TABLE_FOLDER}: {report.files_kept} files with {rows.num_rows} windows kept")
