@@ -205,11 +205,11 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "show nowhere": (["models", "show", "msclap-2032"], 'did you mean "msclap-2023"?'),
     "convert onto file": (
         ["models", "convert", "MODEL", "file"],
-        "file: is a file; give the path of a folder for the model",
+        "file: is a file; name a folder",
     ),
     "convert below file": (
         ["models", "convert", "MODEL", "file/below"],
-        "file/below: cannot be created (Not a directory)",
+        "file/below: cannot be created, because file is a file",
     ),
     "export format": (["models", "export", "MODEL", "out", "--format", "pickle"], 'format "pickle" is not known'),
     "export unfit": (

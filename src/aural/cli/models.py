@@ -11,6 +11,7 @@ from aural.cli.files import json_line
 from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.config import read_mapping
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
 SourceArgument = Annotated[

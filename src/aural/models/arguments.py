@@ -78,6 +78,17 @@ def check_texts(texts: Any) -> list[str]:
     return strings
 
 
+def check_words(texts: Any) -> list[str]:
+    """Return texts to compare sounds with: `check_texts`, and none of them blank."""
+    strings = check_texts(texts)
+    if not strings:
+        raise ConfigError("no texts were given; give at least one")
+    blank = next((i for i, text in enumerate(strings) if not text.strip()), None)
+    if blank is not None:
+        raise ConfigError(f"text {blank + 1} is blank; write what to listen for")
+    return strings
+
+
 def check_labels(labels: Sequence[str]) -> list[str]:
     """Return the labels as a list of stripped strings: at least one, none empty, none repeated."""
     if isinstance(labels, str):

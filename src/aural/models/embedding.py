@@ -22,7 +22,7 @@ from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigErr
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
-from aural.models.arguments import as_source, as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts, check_words
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
@@ -233,7 +233,8 @@ class EmbeddingModel(ABC):
     # Both ----------------------------------------------------------------------------------------------------------
 
     def similarity(self, clips: Iterable[AudioSource], texts: Sequence[str]) -> FloatArray:
-        """Return the cosine (N, M) of every sound with every text."""
+        """Return the cosine (N, M) of every sound with every text; ConfigError for a blank text."""
+        texts = check_words(texts)
         return self.embed_audio(clips) @ self.embed_text(texts).T
 
     def classify(

@@ -132,9 +132,16 @@ def _locate_card(card: WeightCard, offline: bool) -> Path:
     return hub_file(card.repository, card.file, revision=card.revision, sha256=card.sha256, offline=offline)
 
 
+def _by_hand(name: str) -> str:
+    from huggingface_hub import constants
+
+    files = "config.json, model.safetensors, preprocessor_config.json, tokenizer.json"
+    return f"download {files} from {constants.ENDPOINT}/{name} into a folder and pass the folder"
+
+
 def _download_repository(name: str, revision: str | None, offline: bool) -> Path:
     """Download the files of a hub repository that a model needs and return their folder."""
-    config = hub_file(name, "config.json", revision=revision, offline=offline)
+    config = hub_file(name, "config.json", revision=revision, offline=offline, fix=_by_hand(name))
     for optional in OPTIONAL_FILES:
         try:
             hub_file(name, optional, revision=revision, offline=offline)

@@ -72,6 +72,8 @@ class Model(EmbeddingModel):
         self.source = checkpoint.source
         self.device = torch.device(device)
         self.checkpoint = checkpoint
+        if self._options.tokenizer is not None:
+            self.tokenizer  # noqa: B018 - refuses a folder without a tokenizer now, not at the first text
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import DataError
-from aural.core.files import write_text
+from aural.core.files import make_folder, write_text
 from aural.reproduce.card import ClaimCard, claim_names, claims
 
 SIGNS: Final = {"above": ">", "below": "<", "at_least": "≥", "at_most": "≤"}
@@ -41,7 +41,7 @@ def store_effects(out: Path, folder: Path) -> list[Path]:
             continue
         run = json.loads((effect_file.parent / "run.json").read_text(encoding="utf-8"))
         run.pop("seconds_per_run", None)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         target = folder / f"{effect['name']}.json"
         write_text(target, json.dumps(effect | {"run": run}, indent=1, ensure_ascii=False) + "\n")
         written.append(target)
