@@ -1,7 +1,7 @@
 """Run commands of `aural` in forks of this process, each with at most one failing system call; see inject.c.
 
-Reads one JSON request per line: arguments, folder, call, error, log, out. Writes one JSON answer per line: the exit code,
-or minus the signal. The process has imported everything before it forks, so that a run takes only the command's time.
+Reads one JSON request per line: arguments, folder, call, error, log, out. Writes one JSON answer per line: the exit
+code, or minus the signal. The process has imported everything before it forks, so that a run takes only the command's time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 
 import aural.cli.library
 import aural.cli.options
-import aural.train.loop  # noqa: F401
+import aural.train.loop
 from aural.cli import main as command_line
 from sketch import SketchEmbedder
 
@@ -56,8 +56,7 @@ def run(request: dict[str, Any]) -> None:
 def main() -> None:
     """Answer requests until the input ends."""
     torch.set_num_threads(1)
-    if os.environ.get("AURAL_FAULT_SKETCH"):
-        aural.cli.options.ModelOptions.open = lambda self, name: ModelOfTests()  # type: ignore[method-assign]
+    aural.cli.options.ModelOptions.open = lambda self, name: ModelOfTests()  # type: ignore[method-assign]
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

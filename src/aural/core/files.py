@@ -109,6 +109,22 @@ def make_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path
     return path
 
 
+@contextmanager
+def filled_folder(folder: str | Path, error: type[AuralError] = DataError) -> Iterator[Path]:
+    """Create a folder for the block to fill; when the block raises, delete what was created; see `make_folder`.
+
+    A folder that existed before is kept, with what the block wrote to it.
+    """
+    path = check_folder(folder, error)
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        yield make_folder(path, error)
+    except BaseException:
+        if missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        raise
+
+
 def check_regular(path: Path, error: type[AuralError] = DataError) -> os.stat_result:
     """Return the status of a file. Raises `error` for a pipe, socket or device, which would block or never end.
 

@@ -72,9 +72,9 @@ def record_files(folder: Path) -> None:
     (folder / SAFETY).mkdir(exist_ok=True)
     write_text(folder / RECORD, json.dumps(content | {"crc32": _sum_of(content)}, indent=1) + "\n")
     copies = folder / COPIES / TABLE_FOLDER
-    for path in copies.rglob("*"):
-        if path.is_file() and path.relative_to(copies).as_posix() not in copied:
-            path.unlink(missing_ok=True)
+    for copy in copies.rglob("*"):
+        if copy.is_file() and copy.relative_to(copies).as_posix() not in copied:
+            copy.unlink(missing_ok=True)
 
 
 def incomplete_file(folder: Path) -> str | None:
@@ -84,7 +84,7 @@ def incomplete_file(folder: Path) -> str | None:
     """
     table = folder / TABLE_FOLDER
     for name, size in newest_version(folder).sizes.items():
-        if not (table / name).is_file() or (table / name).stat().st_size != size:
+        if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
             return f"{TABLE_FOLDER}/{name}"
     return None
 

@@ -104,7 +104,7 @@ def _fragment(content: bytes, sizes: dict[str, int]) -> Fragment:
             number = int(value)
         elif key == 2:
             data.append("data/" + _first(_bytes(value), 1).decode())
-            sizes |= {data[-1]: int(size) for inner, size in _fields(_bytes(value)) if inner == 6 and size}
+            sizes[data[-1]] = next((int(size) for inner, size in _fields(_bytes(value)) if inner == 6), 0)
         elif key == 3:
             parts = dict(_fields(_bytes(value)))
             kind = "bin" if parts.get(1) else "arrow"
