@@ -121,7 +121,7 @@ def random_map_library(folder: Path, files: int) -> Library:
 
 
 def test_maps_at_once_are_one_computation_and_searches_continue(tmp_path: Path) -> None:
-    library, port = random_map_library(tmp_path / "library", 6000), free_port()
+    library, port = random_map_library(tmp_path / "library", 3000), free_port()
     with running(library.folder, port), Bystander(f"http://127.0.0.1:{port}") as bystander:
         answers: list[httpx.Response] = []
 
@@ -138,7 +138,7 @@ def test_maps_at_once_are_one_computation_and_searches_continue(tmp_path: Path) 
         until = time.monotonic() + 300
         while (last := httpx.get(f"http://127.0.0.1:{port}/v1/map", timeout=TIMEOUT_S)).status_code == 503:
             assert time.monotonic() < until
-        assert len(last.json()["ids"]) == 6000
+        assert len(last.json()["ids"]) == 3000
     assert len(bystander.statuses) > 20
     assert bystander.slowest_s < 10
 
@@ -192,11 +192,11 @@ PIECES = [
 
 
 def test_random_bytes_and_broken_requests(server: Server) -> None:
-    """3,000 connections with shuffled pieces of requests; every status line that comes back is below 500."""
+    """1,500 connections with shuffled pieces of requests; every status line that comes back is below 500."""
     draw = random.Random(11)
     seen: dict[int, int] = {}
     with Bystander(server.url):
-        for i in range(3000):
+        for i in range(1500):
             pieces = [draw.choice(PIECES) for _ in range(draw.randrange(1, 14))]
             data = b"".join(pieces) if i % 2 else b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(pieces)
             with contextlib.suppress(OSError), socket.create_connection(server.address, timeout=0.05) as connection:
