@@ -36,6 +36,13 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
         write_text(tmp_path / "missing" / "a.txt", "new")
 
 
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(DataError, match=r"a\.txt: is a folder; name a file$"):
+        write_text(tmp_path / "a.txt", "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_folder_is_moved_whole_and_keeps_its_suffix(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "model.d") as part:
         assert part.suffix == ".d"

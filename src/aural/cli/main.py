@@ -69,19 +69,11 @@ def _root(
         load_plugins()
 
 
-app.command()(classify.classify)
-app.command()(classify.similarity)
-app.command()(locate.locate)
-app.command()(tag.tag)
-app.command()(embed.embed)
-app.command()(demo.demo)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.compare)
-app.command()(audit.audit)
-app.command()(reproduce.reproduce)
-app.command()(search.search)
-app.command()(serve.serve)
+for _command in (
+    *(classify.classify, classify.similarity, locate.locate, tag.tag, embed.embed, demo.demo, train.train),
+    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve),
+):
+    app.command()(_command)
 app.add_typer(library.app, name="library")
 app.add_typer(models.app, name="models")
 app.add_typer(corpus.app, name="corpus")

@@ -57,6 +57,11 @@ class Config(BaseModel):
                 values[key] = present
         return values
 
+    def require_one_of(self, *names: str) -> None:
+        """Raise ValueError unless exactly one of the named fields is given: neither None nor empty."""
+        if sum(bool(getattr(self, name)) for name in names) != 1:
+            raise ValueError(f"name exactly one of {', '.join(names[:-1])} and {names[-1]}")
+
     @classmethod
     def parse(cls: type[C], values: Mapping[str, Any], where: str) -> C:
         """Build a config from plain values. The error starts with `where`, a file or key, and lists all problems."""

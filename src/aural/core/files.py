@@ -42,6 +42,8 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
         os.replace(part, path)
+    except IsADirectoryError as failure:
+        raise error(f"{path}: is a folder; name a file") from failure
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise error(f"{path}: cannot be written ({reason}); check the folder and the free space") from failure

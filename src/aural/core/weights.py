@@ -42,8 +42,7 @@ class WeightCard(Config):
 
     @model_validator(mode="after")
     def _one_place(self) -> WeightCard:
-        if (self.repository is None) == (self.folder is None):
-            raise ValueError("exactly one of repository and folder must be given")
+        self.require_one_of("repository", "folder")
         return self
 
     def bundled(self) -> Path:

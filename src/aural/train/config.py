@@ -40,8 +40,7 @@ class SourceConfig(Config):
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
-        if sum(map(bool, (self.manifest, self.shards, self.scenes, self.world))) != 1:
-            raise ValueError("name exactly one of manifest, shards, scenes and world")
+        self.require_one_of("manifest", "shards", "scenes", "world")
         return self
 
 
