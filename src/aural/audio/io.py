@@ -17,6 +17,7 @@ import soxr
 
 from aural.audio.decode import MAX_RATE_HZ, MIN_RATE_HZ, AudioInfo, Decoder, open_decoder, source_name
 from aural.audio.resample import QUALITY, resample
+from aural.audio.sources import as_source
 from aural.core.errors import AudioError
 from aural.core.types import AudioSource, Clip, FloatArray, Source
 
@@ -27,6 +28,7 @@ LARGEST_SAMPLE = 1e15
 
 def info(source: AudioSource) -> AudioInfo:
     """Return format, rate, channels and length from the header, without decoding the sound."""
+    source = as_source(source)
     if isinstance(source, Clip | tuple):
         clip = as_clip(source)
         return AudioInfo("array", "array", clip.sample_rate_hz, clip.channels, clip.frames)
@@ -47,6 +49,7 @@ def read(
     Raises AudioError for a missing, empty, corrupt or truncated source, samples that are NaN, infinite or above
     `LARGEST_SAMPLE`, and rates outside 1 kHz to 1 MHz.
     """
+    source = as_source(source)
     parts = list(_native_blocks(source, start_s, duration_s))
     if not parts:
         raise AudioError(f"{source_name(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))

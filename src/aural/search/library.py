@@ -24,7 +24,7 @@ from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files,
 from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
 from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
 from aural.search.index import Hit, best_per_file
-from aural.search.lance import LanceStore, column_of, table_of, vectors_of
+from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 
@@ -182,10 +182,10 @@ class Library:
             on_plan(plan)
             yield from self._carry_out(plan, embedder, embed_with)
 
-    def optimize(self, **options: Any) -> bool:
+    def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
         with writer_lock(self.folder):
-            return self.store.optimize(**options)
+            return self.store.optimize(build_from=build_from)
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""

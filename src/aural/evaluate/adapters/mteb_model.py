@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from aural.audio.sources import as_source
 from aural.core.types import FloatArray
 from aural.core.vectors import unit_rows
 from aural.evaluate.adapters.embedders import model_hash
-from aural.models.arguments import as_source
 
 
 class MtebModel:
