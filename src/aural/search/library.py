@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,10 +24,12 @@ from aural.core.vectors import unit_rows
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
 from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
 from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
+from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
+from aural.search.words import WordIndex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +79,7 @@ class Library:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
+        self.words = WordIndex(self.folder, self.store)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
@@ -109,15 +113,26 @@ class Library:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def search(
-        self, query: FloatArray, top: int = 20, where: Filter | None = None, *, exact: bool = False
+        self,
+        query: FloatArray,
+        top: int = 20,
+        where: Filter | None = None,
+        *,
+        words: Sequence[str] = (),
+        exact: bool = False,
     ) -> list[Hit]:
-        """Return the `top` nearest files, best first, each with its nearest window.
+        """Return the `top` best files, each with its nearest window.
 
-        query: a unit vector (E,). exact=True compares every window even if there is an approximate index.
+        query: a unit vector (E,). words: texts whose words in names, folders and tags also count (`aural.search.fuse`);
+        without them files are ranked by the vector alone. exact=True compares every window even if there is an
+        approximate index.
         """
         if not 1 <= top <= 10_000:
             raise ConfigError(f"top is {top}; it must be between 1 and 10000")
-        return best_per_file(lambda rows: self.store.search(query, rows, where, exact=exact), top)
+        index = partial(self.store.search, exact=exact)
+        if words:
+            return fused(index, query, partial(self.words.search, words), top, where)
+        return best_per_file(lambda rows: index(query, rows, where), top)
 
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""
@@ -237,6 +252,7 @@ class Library:
         if plan.vanished:
             self.store.remove([one.file for one in plan.vanished])
             yield from (FileResult(one.path, "removed") for one in plan.vanished)
+        self.words.update()
 
     def _copy(self, job: FileJob, original: str) -> EmbeddedFile:
         """Return the rows of a file whose content the library has as file `original`."""

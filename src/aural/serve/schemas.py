@@ -32,6 +32,7 @@ class SearchRequest(Strict):
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
     top: int = Field(20, ge=1, le=MAX_TOP)
+    names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
     words_weight: Weight = 1.0
     like_weight: Weight = 1.0
     minus_weight: Weight = NOT_WEIGHT
@@ -51,6 +52,7 @@ class SoundHit(BaseModel):
     duration_s: float
     silent: bool
     tags: list[str]
+    word_score: float = Field(description="BM25 score of the words in name, folders and tags; 0 if none matches.")
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
