@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aural.audio.io import is_tensor
-from aural.audio.sources import SOUND_KEYS, is_decoder
+from aural.audio.io import SOUND_KEYS, is_decoder, is_tensor
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, Clip, Source
 

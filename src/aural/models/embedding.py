@@ -18,8 +18,8 @@ from typing import Any, Literal, Protocol, Self, get_args
 import numpy as np
 
 from aural.audio.decode import source_name
+from aural.audio.io import as_source
 from aural.audio.length import Longer, Shorter, Window, windows
-from aural.audio.sources import as_source
 from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
@@ -33,11 +33,10 @@ CPU_BATCH, GPU_BATCH = 4, 64
 
 
 @dataclass
-class AudioEmbedding:
-    """The result for one source: its vector (E,), with its windows' vectors (W, E) and times, or its error."""
+class SourceResult:
+    """The result for one source: the vectors (W, E) of its windows, on request, with their times, or its error."""
 
     index: int
-    embedding: FloatArray | None = None
     windows: FloatArray | None = None
     times_s: list[tuple[float, float]] = field(default_factory=list)
     silent: bool = False
@@ -46,6 +45,13 @@ class AudioEmbedding:
     @property
     def duration_s(self) -> float:
         return self.times_s[-1][1] if self.times_s else 0.0
+
+
+@dataclass
+class AudioEmbedding(SourceResult):
+    """The vector (E,) of one source, see `SourceResult`."""
+
+    embedding: FloatArray | None = None
 
 
 class AudioInput(Protocol):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from aural.audio.decode import source_name
-from aural.audio.sources import as_source
+from aural.audio.io import as_source
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector

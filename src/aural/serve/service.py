@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -221,7 +222,7 @@ class InferenceService:
 
     def _open(self, public: str) -> HeldFile:
         where = one_of("file", [self.ids.reveal(public)])
-        rows = self.library.store.rows(["path", "size", "mtime_ns", "hash"], where).slice(0, 1).to_pylist()
+        rows = self.library.store.rows(["path", "size", "mtime_ns", "hash", "duration"], where).slice(0, 1).to_pylist()
         if not rows:
             raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search")
         try:
@@ -234,8 +235,8 @@ class InferenceService:
     async def excerpt(self, public: str, start_s: float, end_s: float, client: str) -> Clip:
         """Return a part of a file of the library at its sample rate, decoded in a separate process."""
         held = await self.open(public)
-        try:
+        with contextlib.closing(held):
+            if start_s >= held.duration_s:
+                raise AudioError(f"start_s: the sound lasts {held.duration_s:g} s; start before its end")
             place = held.job()
-        finally:
-            held.close()
         return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)
