@@ -1,6 +1,6 @@
 """Compare the inference speed of aural and the reference packages, from wav file and sentence to vector.
 
-All run on the CPU with the same weights.
+All of them run on the CPU with the same weights.
 
     python bench/inference.py --peers .peers/bin/python [--rounds 3] [--out out/inference.json]
 
@@ -20,22 +20,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [f"the sound of {what} in the distance" for what in ("a dog", "rain", "a car", "thunder")] * 4
+
+
+class System(NamedTuple):
+    """A package with a checkpoint layout. aural has a precision and the reference package it is compared with."""
+
+    layout: str
+    precision: str = ""
+    reference: str = ""
+
+
 SYSTEMS = {
-    "msclap": ("peers", "msclap_2023"),
-    "aural (msclap 2023)": ("own", "msclap_2023"),
-    "aural bf16 (msclap 2023)": ("own", "msclap_2023"),
-    "transformers": ("peers", "hf_unfused"),
-    "aural (clap-htsat-unfused)": ("own", "hf_unfused"),
+    "msclap": System("msclap_2023"),
+    "aural (msclap 2023)": System("msclap_2023", "fp32", reference="msclap"),
+    "aural bf16 (msclap 2023)": System("msclap_2023", "bf16", reference="msclap"),
+    "transformers": System("hf_unfused"),
+    "aural (clap-htsat-unfused)": System("hf_unfused", "fp32", reference="transformers"),
 }
-PEER_OF = {"aural (msclap 2023)": "msclap", "aural bf16 (msclap 2023)": "msclap"}
-PEER_OF |= {"aural (clap-htsat-unfused)": "transformers"}
 
 
-def best_of(function, repeats: int) -> float:
-    """Median wall time in seconds after one warm-up."""
+def median_seconds(function, repeats: int) -> float:
+    """Return the median wall time in seconds after one warm-up call."""
     function()
     times = []
     for _ in range(repeats):
@@ -45,7 +54,8 @@ def best_of(function, repeats: int) -> float:
     return statistics.median(times)
 
 
-# Workers: each gives {name: function} for one system; imports are part of what is measured.
+# A worker loads one package and returns its functions for audio, for text and (aural only) for single stages. Imports
+# are part of the measured time.
 
 
 def aural_worker(folder: Path, layout: str, precision: str):
@@ -68,20 +78,20 @@ def aural_worker(folder: Path, layout: str, precision: str):
         with torch.inference_mode():
             mel = tower.front_end(wave[:4])
             pooled = tower.encoder(mel).pooled
-            stages["read and resample"] = best_of(
+            stages["read and resample"] = median_seconds(
                 lambda: [next(windows(f, audio.sample_rate_hz, audio.window_s)) for f in files], 3
             ) / len(files)
-            stages["log-mel"] = best_of(lambda: tower.front_end(wave[:4]), 3) / 4
-            stages["encoder"] = best_of(lambda: tower.encoder(mel), 3) / 4
-            stages["projection"] = best_of(lambda: tower.projection(pooled), 3) / 4
+            stages["log-mel"] = median_seconds(lambda: tower.front_end(wave[:4]), 3) / 4
+            stages["encoder"] = median_seconds(lambda: tower.encoder(mel), 3) / 4
+            stages["projection"] = median_seconds(lambda: tower.projection(pooled), 3) / 4
             from torch.utils.flop_counter import FlopCounterMode
 
             with FlopCounterMode(display=False) as counter:
                 tower.encoder(mel)
             flop = counter.get_total_flops() / 4
             square = torch.randn(2048, 2048)
-            rate = 2 * 2048**3 / best_of(lambda: square @ square, 5)
-        return {"seconds_a_clip": stages, "encoder_flop_a_clip": flop, "matrix_flop_per_s": rate}
+            rate = 2 * 2048**3 / median_seconds(lambda: square @ square, 5)
+        return {"seconds_per_clip": stages, "encoder_flop_per_clip": flop, "matrix_flop_per_s": rate}
 
     return model.embed_audio, model.embed_text, measure_stages
 
@@ -130,32 +140,32 @@ def transformers_worker(folder: Path):
 
 
 def work(name: str, folder: Path, repeats: int) -> dict:
-    """One process: import, load, first vector, then batches; seconds, and MiB at the highest."""
-    kind, layout = SYSTEMS[name]
+    """Measure one system in this process: import and load, first vector, batches. Return seconds and peaks in MiB."""
+    layout, precision, _ = SYSTEMS[name]
     files = [str(folder / "audio" / layout / f"{i:02d}.wav") for i in range(16)]
     start = time.perf_counter()
-    if kind == "own":
-        audio, text, stages = aural_worker(folder, layout, "bf16" if "bf16" in name else "fp32")
+    if precision:
+        audio, text, stages = aural_worker(folder, layout, precision)
     else:
         audio, text, stages = (msclap_worker if layout == "msclap_2023" else transformers_worker)(folder)
     loaded = time.perf_counter()
     audio(files[:1])
     first = time.perf_counter()
-    found = {"load_s": loaded - start, "first_vector_s": first - start}
-    found["audio_1_s"] = best_of(lambda: audio(files[:1]), repeats)
-    found["audio_16_s"] = best_of(lambda: audio(files), repeats)
-    found["peak_audio_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    metrics = {"load_s": loaded - start, "first_vector_s": first - start}
+    metrics["audio_1_s"] = median_seconds(lambda: audio(files[:1]), repeats)
+    metrics["audio_16_s"] = median_seconds(lambda: audio(files), repeats)
+    metrics["peak_audio_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     text(TEXTS[:1])
-    found["text_1_s"] = best_of(lambda: text(TEXTS[:1]), repeats)
-    found["text_16_s"] = best_of(lambda: text(TEXTS), repeats)
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    metrics["text_1_s"] = median_seconds(lambda: text(TEXTS[:1]), repeats)
+    metrics["text_16_s"] = median_seconds(lambda: text(TEXTS), repeats)
+    metrics["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if stages:
-        found["stages"] = stages(files)
-    return found
+        metrics["stages"] = stages(files)
+    return metrics
 
 
-def prepare(folder: Path, own_python: str) -> None:
-    """Random checkpoints in the published layouts, the text tower that msclap fetches, and the sounds."""
+def prepare(folder: Path) -> None:
+    """Write random checkpoints in the published layouts, the text tower that msclap downloads, and the sounds."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "tests" / "golden")!r})
 from pathlib import Path
@@ -174,11 +184,11 @@ for layout, rate, seconds in (("msclap_2023", 44100, 7), ("hf_unfused", 48000, 1
         noise = np.random.default_rng(i).normal(0, 0.1, rate * seconds).astype("float32")
         soundfile.write(folder / "audio" / layout / f"{{i:02d}}.wav", noise, rate)
 """
-    subprocess.run([own_python, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def import_seconds(python: str, module: str) -> float:
-    """Median time of a bare import in a fresh process, less an empty process."""
+    """Return the median time of an import in a new process, minus the time of an empty process."""
 
     def once(code: str) -> float:
         start = time.perf_counter()
@@ -202,7 +212,7 @@ def main() -> None:
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     if not (options.folder / "audio" / "hf_unfused" / "15.wav").exists():
-        prepare(options.folder, sys.executable)
+        prepare(options.folder)
     imports = {
         "aural": import_seconds(sys.executable, "aural"),
         "msclap": import_seconds(options.peers, "msclap"),
@@ -210,8 +220,8 @@ def main() -> None:
     }
     runs: dict[str, list[dict]] = {name: [] for name in SYSTEMS}
     for _ in range(options.rounds):
-        for name, (kind, _layout) in SYSTEMS.items():
-            python = sys.executable if kind == "own" else options.peers
+        for name, system in SYSTEMS.items():
+            python = sys.executable if system.precision else options.peers
             command = [python, __file__, "--worker", name, "--folder", str(options.folder)]
             command += ["--repeats", str(options.repeats)]
             environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -226,7 +236,7 @@ def main() -> None:
 
 
 def report(runs: dict[str, list[dict]], imports: dict[str, float]) -> None:
-    """Markdown: medians, ratios to the peer round by round, stages compared with the machine's matrix rate."""
+    """Print Markdown tables: medians, ratios to the reference package, and stages against the machine's matrix rate."""
     print("| system | audio 1, clips/s | audio 16, clips/s | text 1, /s | text 16, /s | first vector, s | peak, MiB |")
     print("|---|---|---|---|---|---|---|")
     middle = {
@@ -237,22 +247,24 @@ def report(runs: dict[str, list[dict]], imports: dict[str, float]) -> None:
             f"| {name} | {1 / m['audio_1_s']:.1f} | {16 / m['audio_16_s']:.1f} | {1 / m['text_1_s']:.1f} "
             f"| {16 / m['text_16_s']:.0f} | {m['first_vector_s']:.2f} | {m['peak_mib']:.0f} |"
         )
-    print("\n| ratio to the peer (median of rounds) | audio 1 | audio 16 | text 1 | text 16 | first vector | peak |")
+    print("\n| ratio to the reference (median) | audio 1 | audio 16 | text 1 | text 16 | first vector | peak |")
     print("|---|---|---|---|---|---|---|")
-    for name, peer in PEER_OF.items():
+    for name, system in SYSTEMS.items():
+        if not system.reference:
+            continue
         cells = []
         for key in ("audio_1_s", "audio_16_s", "text_1_s", "text_16_s", "first_vector_s", "peak_mib"):
-            ratios = [b[key] / a[key] for a, b in zip(runs[name], runs[peer], strict=True)]
+            ratios = [b[key] / a[key] for a, b in zip(runs[name], runs[system.reference], strict=True)]
             cells.append(f"{statistics.median(ratios):.2f}x")
-        print(f"| {name} against {peer} | " + " | ".join(cells) + " |")
+        print(f"| {name} against {system.reference} | " + " | ".join(cells) + " |")
     print("\nimport: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in imports.items()))
     for name, rs in runs.items():
         if "stages" in rs[0]:
             s = rs[-1]["stages"]
-            parts = ", ".join(f"{stage} {1000 * t:.1f} ms" for stage, t in s["seconds_a_clip"].items())
-            floor = s["encoder_flop_a_clip"] / s["matrix_flop_per_s"]
+            parts = ", ".join(f"{stage} {1000 * t:.1f} ms" for stage, t in s["seconds_per_clip"].items())
+            floor = s["encoder_flop_per_clip"] / s["matrix_flop_per_s"]
             print(
-                f"\n{name}, a clip: {parts}; encoder {s['encoder_flop_a_clip'] / 1e9:.1f} GFLOP at the measured "
+                f"\n{name}, per clip: {parts}; encoder {s['encoder_flop_per_clip'] / 1e9:.1f} GFLOP at the measured "
                 f"{s['matrix_flop_per_s'] / 1e9:.0f} GFLOP/s of a matrix product would take {1000 * floor:.0f} ms"
             )
 

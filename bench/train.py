@@ -3,12 +3,13 @@
     python bench/train.py --device cuda --out train.json
     python bench/train.py --device cpu --tiny            the same script, small, to see that it runs
 
-Sections (--only a,b): limits, peer, step, stages, cached, loop. All in one process, one after the other; times are
+Sections (--only a,b): limits, peer, towers, step, cached, loop. All in one process, one after the other; times are
 medians of steps, warm-up left out. Captions have 77 tokens, none of them padding, on both sides.
 
+* step: every system, at once and with gradient caching, compiled or not, with and without FSDP (general_step.py).
 * peer: transformers' ClapModel in its own way: bf16 autocast, AdamW in one kernel, log-mels given.
-* step: the recipe laion_htsat_roberta through aural's own Stepper, from stored log-mels and from 48 kHz sounds.
-* stages: parts of that step, each compared with its limit: operations over the rate of a large matrix product, or
+* towers: the recipe laion_htsat_roberta through aural's own Stepper, from stored log-mels and from 48 kHz sounds.
+  Then the parts of that step, each compared with its limit: operations over the rate of a large matrix product, or
   bytes over the rate of a large copy, whichever is longer.
 * cached: clap_2023 (HTSAT, GPT-2) at its published batch through gradient caching.
 * loop: `aural.train` itself on shards of log-mels: the share of the time that it does not wait for the loader.
@@ -29,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import general_step
 from aural.core.plugins import add_plugin
 from aural.nn.window import use_kernels
 from aural.train.config import Recipe
@@ -139,6 +141,9 @@ class Bench:
         return model, Stepper(model, losses, recipe, plan=config.plan(recipe), device=self.device), optimizer
 
     def step(self) -> None:
+        self.rows += general_step.run(self.device, tiny=self.args.tiny)
+
+    def towers(self) -> None:
         size = self.args.batch
         recipe = self.recipe("laion_htsat_roberta", "loop.micro_batch=0", "objective={name: info_nce, options: {}}")
         self.held = model, stepper, optimizer = self.ours(recipe)
@@ -294,7 +299,7 @@ def write_mels(folder: Path, recipe: Recipe, count: int) -> int:
     return count
 
 
-SECTIONS = ("limits", "peer", "step", "cached", "loop")
+SECTIONS = ("limits", "peer", "towers", "step", "cached", "loop")
 
 
 def main() -> None:

@@ -120,9 +120,10 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
 def test_truncated_container_gives_what_there_is_or_a_sentence(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.webm", "libopus", 48000, tone(2.0, 48000)[None])
     content = path.read_bytes()
-    assert 0 < read(content[: len(content) * 2 // 3]).frames < 96000
+    with pytest.raises(AudioError, match=r"ends after 1\.\d\d s of the 2\.\d\d s that its header states"):
+        read(content[: len(content) * 2 // 3])
     movie = encode(tmp_path / "a.m4a", "aac", 48000, tone(2.0, 48000)[None]).read_bytes()
-    with pytest.raises(AudioError, match="is not a sound file that can be decoded"):
+    with pytest.raises(AudioError, match="has no index, as if its end were missing"):
         read(movie[: len(movie) // 2])  # its index stands at the end
 
 

@@ -157,10 +157,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "model near miss": ([*CLASSIFY, "msclap-2032"], 'did you mean "msclap-2023"?'),
     "model nowhere": ([*CLASSIFY, "no/such/model.pt"], '"no/such/model.pt" is neither a file, a folder, a hub repo'),
     "model empty": ([*CLASSIFY, ""], "the model's name is empty; see `aural models list`"),
-    "model of nobody": (
-        [*CLASSIFY, "~nobody-of-that-name/m"],
-        "cannot be opened (Could not determine home directory.)",
-    ),
+    "model of nobody": ([*CLASSIFY, "~nobody-of-that-name/m"], "opened (Could not determine home directory.)"),
     "model too long": ([*CLASSIFY, "x" * 300], "cannot be opened (File name too long)"),
     "model offline": ([*CLASSIFY, "msclap-2023", "--offline"], '"CLAP_weights_2023.pth" of the hub repository'),
     "pickle noise": ([*CLASSIFY, "noise.pt"], "noise.pt: cannot be read as torch weights"),
@@ -205,11 +202,11 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "show nowhere": (["models", "show", "msclap-2032"], 'did you mean "msclap-2023"?'),
     "convert onto file": (
         ["models", "convert", "MODEL", "file"],
-        "file: is a file; give the path of a folder for the model",
+        "file: is a file; name a folder",
     ),
     "convert below file": (
         ["models", "convert", "MODEL", "file/below"],
-        "file/below: cannot be created (Not a directory)",
+        "file/below: cannot be created, because file is a file",
     ),
     "export format": (["models", "export", "MODEL", "out", "--format", "pickle"], 'format "pickle" is not known'),
     "export unfit": (

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from pyarrow import parquet
 
-from aural.cli.files import find_sounds
+from aural.audio.find import find_sounds
 from aural.models.pipeline import Model
 from tiny import save_tiny, tiny_config, tone, write_wav
 
@@ -106,9 +106,9 @@ def test_directories_are_searched_for_sounds(tmp_path: Path) -> None:
     for name in ("b.wav", "a.FLAC", "deep/c.mp3", ".hidden/d.wav", "deep/.e.wav", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    names = [str(path.relative_to(tmp_path)) for path in find_sounds([tmp_path, tmp_path / "b.wav"])]
+    names = [str(path.relative_to(tmp_path)) for path in find_sounds([tmp_path, tmp_path / "b.wav"]).files]
     assert names == ["a.FLAC", "b.wav", "deep/c.mp3"]
-    assert find_sounds([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # named outright
+    assert find_sounds([tmp_path / "notes.txt"]).files == [tmp_path / "notes.txt"]  # named outright
 
 
 def test_an_hour_is_embedded_in_bounded_memory(run: Run, tmp_path: Path) -> None:

@@ -32,8 +32,15 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypa
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file or directory"):
+    with pytest.raises(DataError, match=r"missing/a\.txt: the folder .*missing does not exist; create it first"):
         write_text(tmp_path / "missing" / "a.txt", "new")
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(DataError, match=r"a\.txt: is a folder; name a file$"):
+        write_text(tmp_path / "a.txt", "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_folder_is_moved_whole_and_keeps_its_suffix(tmp_path: Path) -> None:

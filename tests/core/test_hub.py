@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+import aural
+from aural.core import hub
 from aural.core.errors import CheckpointError, MissingDependencyError
 from aural.core.hub import hub_file, is_offline, verify
 
@@ -28,6 +32,7 @@ def test_offline_variables(name: str, value: str, off: bool, monkeypatch: pytest
 @pytest.fixture
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **options: None)
+    monkeypatch.setattr(hub, "reachable", lambda address: True)
     monkeypatch.delenv("AURAL_OFFLINE", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
@@ -39,7 +44,8 @@ def test_offline_says_what_to_download_and_where() -> None:
     told = str(error.value)
     assert '"weights.pth" of the hub repository "microsoft/msclap" is not on this machine' in told
     assert huggingface_hub.constants.HF_HUB_CACHE in told
-    assert "pass the path of a local copy" in told
+    address = f"{huggingface_hub.constants.ENDPOINT}/microsoft/msclap/resolve/main/weights.pth"
+    assert f"download {address} elsewhere and pass the path of your copy" in told
 
 
 @pytest.mark.usefixtures("no_cache")
@@ -93,3 +99,45 @@ def test_empty_cache_on_the_command_line(tmp_path: Path) -> None:
     assert done.stderr.startswith('error: "CLAP_weights_2023.pth" of the hub repository "microsoft/msclap" is not on')
     assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of the hub would try for 23 s and end in the middle of a word."""
+    monkeypatch.delenv("AURAL_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **options: None)
+    monkeypatch.setattr(hub, "reachable", lambda address: False)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *args, **options: pytest.fail("was asked"))
+    with pytest.raises(
+        MissingDependencyError, match=r"cannot be reached; download \S+/w\.pth elsewhere and pass .*\)$"
+    ):
+        hub_file("a/b", "w.pth")
+    with pytest.raises(MissingDependencyError) as error:
+        aural.load("msclap-2023")
+    assert "CLAP_weights_2023.pth" in str(error.value)
+    with pytest.raises(MissingDependencyError) as error:
+        aural.load("owner/model")
+    names = "config.json, model.safetensors, preprocessor_config.json, tokenizer.json"
+    assert f"download {names} from {huggingface_hub.constants.ENDPOINT}/owner/model into a folder" in str(error.value)
+
+
+def test_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert hub.reachable(f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        assert hub.reachable("http://hub.invalid")  # through the proxy
+    monkeypatch.delenv("http_proxy")
+    assert not hub.reachable(f"http://127.0.0.1:{port}/closed", 0.5)
+    stuck = threading.Event()
+
+    def look_up(*_: object) -> None:  # a name server that does not answer
+        stuck.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", look_up)
+    assert not hub.reachable("http://127.0.0.2", 0.05)
+    stuck.set()

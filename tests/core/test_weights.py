@@ -3,7 +3,7 @@
 import pytest
 
 from aural.core.errors import ConfigError
-from aural.core.weights import WeightCard, weight_card, weight_cards
+from aural.core.weights import WeightCard, card_for, weight_card, weight_cards
 
 PUBLISHED = {  # name: (rate in Hz, window in s, joint dimensions), from the publishers' configurations
     "msclap-2022": (44100, 5.0, 1024),
@@ -41,3 +41,20 @@ def test_exactly_one_place(places: dict[str, str]) -> None:
     values = weight_card("msclap-2023").model_dump(exclude={"repository", "file", "folder"})
     with pytest.raises(ConfigError, match="exactly one of repository and folder"):
         WeightCard.parse(values | places, "card.toml")
+
+
+@pytest.mark.parametrize("name", ["larger-clap-music", "laion/larger_clap_music"])
+def test_a_broken_checkpoint_warns_at_load(name: str) -> None:
+    from aural.core.errors import DefectWarning, MissingDependencyError
+    from aural.models.load import load
+
+    with pytest.warns(DefectWarning, match=r"cosine of 0\.9993"), pytest.raises(MissingDependencyError):
+        load(name, offline=True)
+
+
+def test_a_repository_is_its_card_only_if_it_is_one_model() -> None:
+    card = card_for("laion/clap-htsat-fused")
+    assert card is not None
+    assert card.name == "clap-htsat-fused"
+    assert card_for("microsoft/msclap") is None  # one repository with several files
+    assert card_for("some/folder/deep") is None

@@ -32,6 +32,13 @@ def test_round_trip_keeps_every_field(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no part file is left
 
 
+def test_a_folder_holds_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, "."):
+        assert write_manifest(folder, ROWS) == Path(folder) / "manifest.parquet"
+        assert list(read_manifest(folder)) == ROWS
+
+
 def test_filter_by_column_by_list_and_by_function(tmp_path: Path) -> None:
     manifest = from_rows(ROWS, tmp_path)
     assert manifest.filter(source="libre-y").column("path") == ["a/bell.wav", "b/bell.wav"]

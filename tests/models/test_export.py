@@ -142,5 +142,5 @@ def test_without_its_tokenizer_it_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_target_that_is_a_file(tmp_path: Path, tokenizer: Path) -> None:
     own = save_tiny(tmp_path / "own", tiny_htsat_config())
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="file: is a file; give the path of a folder for the model"):
+    with pytest.raises(ConfigError, match="file: is a file; name a folder"):
         export_transformers(str(own), tmp_path / "file", tokenizer=tokenizer)

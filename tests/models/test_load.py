@@ -237,6 +237,7 @@ class FakeHub:
 def test_push_and_load_again(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = FakeHub(tmp_path)
     monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    monkeypatch.setattr("aural.models.publish.reachable", lambda address: True)
     assert push_to_hub(tiny, "me/tiny") == "https://hub/me/tiny"
 
     def cached(repository: str, name: str, revision: str | None = None) -> str | None:
@@ -255,7 +256,15 @@ def test_push_without_rights_is_one_sentence(tiny: Model, tmp_path: Path, monkey
     hub = FakeHub(tmp_path)
     hub.fails = OSError("401 Unauthorized")
     monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    monkeypatch.setattr("aural.models.publish.reachable", lambda address: True)
     with pytest.raises(
         ConfigError, match=r'"me/tiny": could not be written to the hub \(401 Unauth.*log in or pass token'
     ):
+        tiny.push_to_hub("me/tiny")
+
+
+def test_push_without_network_is_one_sentence(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **options: pytest.fail("was asked"))
+    monkeypatch.setattr("aural.models.publish.reachable", lambda address: False)
+    with pytest.raises(ConfigError, match=r'"me/tiny": \S+ cannot be reached, so nothing was uploaded; connect'):
         tiny.push_to_hub("me/tiny")

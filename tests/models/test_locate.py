@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class Levels(EmbeddingModel):
     """A model whose vector of a frame is (level, 1 - level): "loud" is heard where the level is 1."""
 
     name, device, precision = "levels", "cpu", "fp32"
-    sample_rate_hz, embed_dim, window_s, shorter = RATE, 2, 2.0, "repeat"  # type: ignore[assignment]
+    embed_dim = 2
+    audio_input = SimpleNamespace(sample_rate_hz=RATE, window_s=2.0, shorter="repeat")  # type: ignore[assignment]
     logit_scale, logit_bias = 20.0, -10.0  # type: ignore[assignment]
 
     def __init__(self, batch: int = 3) -> None:

@@ -10,6 +10,7 @@ import typer
 from aural.cli.files import json_line, progress
 from aural.cli.options import JsonOption, ModelOptions, with_model_options
 from aural.core.names import DEFAULT_MODEL
+from aural.core.printable import safe_print as print
 
 
 @with_model_options

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aural.cli.files import Batch, find_sounds, json_line, progress, read_lines
+from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
     JsonOption,
     ModelOption,
@@ -18,6 +18,8 @@ from aural.cli.options import (
 )
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
+from aural.core.printable import printable
+from aural.core.printable import safe_print as print
 
 
 @with_model_options
@@ -43,11 +45,13 @@ def classify(
     given += read_lines(labels_file, "labels") if labels_file else []
     if not given:
         raise ConfigError('no labels were given; use --labels "a dog barking,rain" or --labels-file FILE')
-    files = find_sounds(sounds)
+    batch = Batch(strict)
+    files = batch.find(sounds)
+    if not files:
+        raise typer.Exit(batch.close())
     loaded = options.open(model)
     classifier = loaded.classifier(given, template=template, multi_label=multi_label)
-    batch = Batch(strict)
-    width = min(max(len(str(file)) for file in files), 48)
+    width = min(max(len(printable(file)) for file in files), 48)
     for result in progress(loaded.stream_audio(files), len(files), "classifying"):
         if not batch.add(result):
             continue
@@ -58,7 +62,8 @@ def classify(
             line = {"file": name, "duration_s": round(result.duration_s, 3), "silent": result.silent}
             print(json_line(line | {"predictions": predictions}))
         else:
-            shown = name if len(name) <= width else "..." + name[3 - width :]
+            shown = printable(name)
+            shown = shown if len(shown) <= width else "..." + shown[3 - width :]
             cells = "  ".join(f"{p.label} {100 * p.score:.0f}%" for p in best)
             print(f"{shown:<{width}}  {cells}{'  (digital silence)' if result.silent else ''}")
     raise typer.Exit(batch.close())
@@ -74,6 +79,9 @@ def similarity(
     as_json: JsonOption = False,
 ) -> None:
     """Print the cosine similarity of one sound with sentences, highest first."""
+    from aural.models.arguments import check_words
+
+    text = check_words(text)
     loaded = options.open(model)
     cosines = loaded.similarity([file], text)[0]
     for i in sorted(range(len(text)), key=lambda i: -cosines[i]):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 
 app = typer.Typer(help="Public data sets, manifests and shards.", no_args_is_help=True)
 
@@ -199,6 +200,8 @@ def _options(changes: list[str]) -> dict[str, Any]:
         inner = options
         for parent in parents:
             inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f'--set "{change}": "{parent}" holds a value, not keys')
         try:
             inner[last] = yaml.safe_load(text)
         except yaml.YAMLError:

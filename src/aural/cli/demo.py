@@ -10,6 +10,7 @@ from aural.cli.files import json_line
 from aural.cli.options import EngineOption, JsonOption, ModelOption, ModelOptions, OfflineOption
 from aural.core.errors import DataError
 from aural.core.names import DEFAULT_MODEL
+from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
 

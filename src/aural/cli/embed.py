@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aural.cli.files import Batch, find_sounds, progress, read_lines
+from aural.cli.files import Batch, progress, read_lines
 from aural.cli.options import BatchOption, ModelOption, ModelOptions, StrictOption, with_model_options
 from aural.core.errors import ConfigError
 from aural.core.files import atomic_write
@@ -52,10 +52,12 @@ def embed(
         raise ConfigError(f"{out}: embeddings are written as parquet; give a name that ends in .parquet")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
-    files = find_sounds(sounds) if sounds else []
-    lines = read_lines(text_file, "text") if text_file else []
-    loaded = options.open(model)
     batch = Batch(strict)
+    files = batch.find(sounds) if sounds else []
+    lines = read_lines(text_file, "text") if text_file else []
+    if not files and not lines:
+        raise typer.Exit(batch.close())
+    loaded = options.open(model)
     rows = _sound_rows(loaded, files, windows, batch_size, batch) if files else _text_rows(loaded, lines, batch)
     _write(out, rows, loaded)
     raise typer.Exit(batch.close("sound" if files else "text"))

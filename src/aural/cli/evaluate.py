@@ -11,6 +11,7 @@ import typer
 from aural.cli.options import AUTO_DEVICE, DeviceOption, OfflineOption, PrecisionOption, TokenizerOption, open_model
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL
+from aural.core.printable import safe_print as print
 
 SCENES = "libre-scenes"
 METHODS = ("zero-shot", "linear-probe", "knn", "few-shot", "fine-tune")
@@ -140,6 +141,8 @@ def compare(
     from aural.evaluate.report.compare import read_runs, table
     from aural.evaluate.report.page import write_page
 
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{out}: the comparison is an HTML page; give a name that ends in .html")
     results = read_runs(runs)
     print(table(results, seed), end="")
     print(write_page(results, out, seed))

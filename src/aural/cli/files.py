@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from aural.audio.find import SOUND_SUFFIXES, find_sounds
 from aural.core.errors import AuralError, DataError
+from aural.core.files import check_readable
+from aural.core.printable import printable, printable_json
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
     from aural.models.tagger import TaggedSound
 
-__all__ = ["SOUND_SUFFIXES", "Batch", "find_sounds", "json_line", "progress", "read_lines"]
+__all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines"]
 
 
 def read_lines(path: Path, what: str) -> list[str]:
     """Return the non-empty lines of a UTF-8 text file; `what` names its content in errors."""
     try:
+        check_readable(path, DataError)
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what} file") from None
@@ -44,6 +48,13 @@ class Batch:
     silent: int = 0
     skipped: list[str] = field(default_factory=list)
 
+    def find(self, paths: Iterable[Path]) -> list[Path]:
+        """Return the sound files of files and directories, and record what cannot be a sound as skipped."""
+        sounds = find_sounds(paths)
+        for problem in sounds.problems:
+            self.skip(problem)
+        return sounds.files
+
     def skip(self, error: AuralError) -> None:
         """Record the reason why a file was skipped."""
         self.skipped.append(str(error))
@@ -63,7 +74,7 @@ class Batch:
         The code is 2 if files were skipped and either nothing was done or --strict was given, else 0.
         """
         for reason in self.skipped:
-            print(f"skipped: {reason}", file=sys.stderr)
+            print(f"skipped: {printable(reason)}", file=sys.stderr)
         line = f"{self.done} {noun}{'' if self.done == 1 else 's'}"
         if self.silent:
             line += f", {self.silent} of them digital silence"
@@ -85,5 +96,5 @@ def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
 
 
 def json_line(values: dict[str, Any]) -> str:
-    """Return a mapping as one line of JSON; characters outside ASCII are not escaped."""
-    return json.dumps(values, ensure_ascii=False)
+    """Return a mapping as one line of JSON; characters that a terminal may obey are escaped, other letters are not."""
+    return printable_json(json.dumps(values, ensure_ascii=False))

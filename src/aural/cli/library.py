@@ -24,6 +24,7 @@ from aural.cli.options import (
 )
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel
@@ -78,12 +79,19 @@ def add(
     from aural.search.library import Library
 
     embed, options = _check_runner(embed, options)
-    stored_model = read_card(library).model if (library / CARD).is_file() else DEFAULT_MODEL
+    existed, exists = library.exists(), (library / CARD).is_file()
+    stored_model = read_card(library).model if exists else DEFAULT_MODEL
     name = _model_name(embed.model or stored_model)
     model = options.open(name)
-    target = Library.create(library, model, model=name, window_s=window or whole_windows(model.window_s))
+    if window is None and not exists:
+        window = whole_windows(model.window_s)
+    target = Library.create(library, model, model=name, window_s=window)
     work = _file_embedder(target, model, embed, options)
-    _run(target, lambda plan: target.add(sounds, model, roots=sounds, embed_with=work, on_plan=plan), embed)
+    try:
+        _run(target, lambda plan: target.add(sounds, model, roots=sounds, embed_with=work, on_plan=plan), embed)
+    finally:
+        if not existed:
+            target.delete_if_empty()  # a refused add leaves no folder
 
 
 @app.command()
@@ -205,7 +213,7 @@ def check(
 def optimize(
     library: LibraryOption,
     index_from: Annotated[
-        int, typer.Option("--index-from", help="Number of rows from which the approximate index is built.")
+        int, typer.Option("--index-from", min=1, help="Number of rows from which the approximate index is built.")
     ] = (20_000),
 ) -> None:
     """Compact the table and bring the approximate index up to date, as `add` and `update` also do."""

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from aural.cli.files import Batch, find_sounds, json_line, progress
+from aural.cli.files import Batch, json_line, progress
 from aural.cli.options import JsonOption, ModelOption, ModelOptions, SoundsArgument, StrictOption, with_model_options
 from aural.core.errors import AuralError
 from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
+from aural.core.printable import printable
+from aural.core.printable import safe_print as print
 
 
 @with_model_options
@@ -29,10 +31,12 @@ def locate(
     """Print when each text is heard: onset, offset and confidence. Long files are read in bounded memory."""
     from aural.models.locate import LocateConfig, Locator
 
-    files = find_sounds(sounds)
+    batch = Batch(strict)
+    files = batch.find(sounds)
+    if not files:
+        raise typer.Exit(batch.close())
     config = LocateConfig(template=template, threshold=threshold, frame_s=frame, hop_s=hop)
     locator = Locator(options.open(model), text, config)
-    batch = Batch(strict)
     for file in progress(files, len(files), "locating"):
         try:
             result = locator.locate(file)
@@ -51,7 +55,7 @@ def locate(
                 json_line({"file": str(file), "duration_s": round(result.duration_s, 3), "spans": spans, "best": best})
             )
             continue
-        print(f"{file}  {clock(result.duration_s)}")
+        print(f"{printable(file)}  {clock(result.duration_s)}")
         for span in result.spans:
             print(f"  {clock(span.onset_s)} - {clock(span.offset_s)}  {100 * span.confidence:3.0f}%  {span.text}")
         heard = {span.text for span in result.spans}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -25,8 +26,10 @@ from aural.cli import (
     tag,
     train,
 )
-from aural.core.errors import AuralError
+from aural.core.errors import AuralError, ConfigError
 from aural.core.plugins import add_plugin, load_plugins
+from aural.core.printable import printable
+from aural.core.printable import safe_print as print
 
 app = typer.Typer(
     name="aural",
@@ -66,30 +69,40 @@ def _root(
         load_plugins()
 
 
-app.command()(classify.classify)
-app.command()(classify.similarity)
-app.command()(locate.locate)
-app.command()(tag.tag)
-app.command()(embed.embed)
-app.command()(demo.demo)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.compare)
-app.command()(audit.audit)
-app.command()(reproduce.reproduce)
-app.command()(search.search)
-app.command()(serve.serve)
+for _command in (
+    *(classify.classify, classify.similarity, locate.locate, tag.tag, embed.embed, demo.demo, train.train),
+    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve),
+):
+    app.command()(_command)
 app.add_typer(library.app, name="library")
 app.add_typer(models.app, name="models")
 app.add_typer(corpus.app, name="corpus")
 
 
+MAY_BE_EMPTY = ("-m", "-t", "-l", "--model", "--template", "--text", "--labels", "--not", "--where", "--token")
+"""Options whose text may be empty, or is refused with a better reason."""
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Raise ConfigError for an empty argument: as a path it would name the current folder."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "" and before not in MAY_BE_EMPTY and "search" not in words[:1]:
+            what = f"the value of {before}" if before.startswith("-") else "an argument"
+            raise ConfigError(f"{what} is empty; name a file, a folder or a value")
+        if word.startswith("--") and word.endswith("=") and word[:-1] not in MAY_BE_EMPTY:
+            raise ConfigError(f"the value of {word[:-1]} is empty; name a file, a folder or a value")
+
+
 def main() -> None:
     """Run the command line; errors that a user can fix are printed without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that the terminal's encoding lacks must not end a command
+            stream.reconfigure(errors="backslashreplace")
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except AuralError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -11,13 +11,14 @@ from aural.cli.files import json_line
 from aural.cli.options import JsonOption, OfflineOption, TokenizerOption
 from aural.core.config import read_mapping
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
 SourceArgument = Annotated[
     str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
 ]
 TargetArgument = Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")]
-FORMATS = ("transformers", "onnx", "onnx-int8")
+FORMATS = ("transformers", "sentence-transformers", "onnx", "onnx-int8")
 
 app = typer.Typer(help="List, show, convert and export models.", no_args_is_help=True)
 
@@ -85,7 +86,12 @@ def export(
     source: SourceArgument,
     target: TargetArgument,
     layout: Annotated[
-        str, typer.Option("--format", help="transformers: a ClapModel folder; onnx, onnx-int8: two ONNX graphs.")
+        str,
+        typer.Option(
+            "--format",
+            help="transformers: a ClapModel folder; sentence-transformers: a folder for SentenceTransformer; "
+            "onnx, onnx-int8: two ONNX graphs.",
+        ),
     ] = "transformers",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
@@ -97,6 +103,10 @@ def export(
         from aural.models.export import export_transformers
 
         folder = export_transformers(source, target, tokenizer=tokenizer, offline=offline)
+    elif layout == "sentence-transformers":
+        from aural.models.sentence_export import export_sentence_transformers
+
+        folder = export_sentence_transformers(source, target, tokenizer=tokenizer, offline=offline)
     else:
         from aural.models.onnx_export import export_onnx
 

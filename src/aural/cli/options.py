@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
+from aural.core.printable import safe_print as print
+
 if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel, Precision
     from aural.models.load import Engine

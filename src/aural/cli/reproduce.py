@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aural.core.errors import ConfigError, DataError
+from aural.core.files import check_folder
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.reproduce.run import Options
@@ -59,6 +61,9 @@ def reproduce(
 
     A run that was stopped goes on when the command is repeated. Losing verdicts are kept.
     """
+    for folder in (page, store):
+        if folder is not None:
+            check_folder(folder)
     if listing:
         from aural.reproduce.effects import listing as lines
 
@@ -70,8 +75,11 @@ def reproduce(
         print("\n".join(report()))
         return
     if names or package or all_cards:
+        from aural.models.device import pick_device
         from aural.reproduce.run import Options, parse_budget
 
+        check_folder(out)
+        pick_device(device)
         options = Options(out, data, seeds, device, jobs, smoke, parse_budget(budget))
         _run(names or [], package, all_cards, options)
     elif page is None and store is None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aural.cli.files import Batch, find_sounds, json_line, progress
+from aural.cli.files import Batch, json_line, progress
 from aural.cli.options import JsonOption, ModelOption, SoundsArgument, StrictOption
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TAGGER
+from aural.core.printable import printable
+from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.core.types import FloatArray
@@ -31,7 +33,10 @@ def tag(
     from aural.models.load import load
     from aural.models.tagger import Tagger
 
-    files = find_sounds(sounds)
+    batch = Batch(strict)
+    files = batch.find(sounds)
+    if not files:
+        raise typer.Exit(batch.close())
     tagger = load(model, engine="auto")
     if not isinstance(tagger, Tagger):
         raise ConfigError(f'"{model}" is no tagger; use {DEFAULT_TAGGER}, or `aural classify` with labels of your own')
@@ -40,7 +45,6 @@ def tag(
         best = [i for i in (-scores).argsort(kind="stable")[:top] if scores[i] >= least]
         return [{"label": tagger.classes[i], "score": round(float(scores[i]), 6)} for i in best]
 
-    batch = Batch(strict)
     for result in progress(tagger.tag(files), len(files), "tagging"):
         if not batch.add(result):
             continue
@@ -52,7 +56,9 @@ def tag(
         if as_json:
             print(json_line(line | {"tags": tags(result.scores), "windows": windows}))
             continue
-        print(f"{line['file']}  {_words(tags(result.scores))}{'  (digital silence)' if result.silent else ''}")
+        print(
+            f"{printable(line['file'])}  {_words(tags(result.scores))}{'  (digital silence)' if result.silent else ''}"
+        )
         for window in windows:
             print(f"{window['start_s']:>9.2f} {window['end_s']:>8.2f} s  {_words(window['tags'])}")
     raise typer.Exit(batch.close())

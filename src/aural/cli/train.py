@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aural.core.errors import ConfigError
+from aural.core.printable import safe_print as print
 
 
 def train(

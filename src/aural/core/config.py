@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from aural.core.errors import AuralError, ConfigError, near_miss, one_line
+from aural.core.files import check_readable
 
 C = TypeVar("C", bound="Config")
 
@@ -56,13 +57,23 @@ class Config(BaseModel):
                 values[key] = present
         return values
 
+    def require_one_of(self, *names: str) -> None:
+        """Raise ValueError unless exactly one of the named fields is given: neither None nor empty."""
+        if sum(bool(getattr(self, name)) for name in names) != 1:
+            raise ValueError(f"name exactly one of {', '.join(names[:-1])} and {names[-1]}")
+
     @classmethod
     def parse(cls: type[C], values: Mapping[str, Any], where: str) -> C:
-        """Build a config from plain values; errors start with `where`, the name of a file or key."""
+        """Build a config from plain values. The error starts with `where`, a file or key, and lists all problems."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(f"{where}: {_sentence(cls, error)}") from None
+            raise ConfigError(f"{where}: {_sentence(cls, error, values)}") from None
+
+    @classmethod
+    def further_problems(cls, values: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with plain values beyond single keys, although some keys are wrong as well."""
+        return []
 
     @classmethod
     def read(cls: type[C], path: str | Path) -> C:
@@ -95,9 +106,12 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     if path.suffix not in parsers:
         raise ConfigError(f"{path}: a config file ends in {', '.join(parsers)}")
     try:
+        check_readable(path, ConfigError)
         values = parsers[path.suffix](path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: its values are nested too deeply") from None
     except (ValueError, yaml.YAMLError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as {path.suffix[1:]} ({one_line(error)})") from None
     if not isinstance(values, dict):
@@ -105,20 +119,65 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
-    """Return the first problem as a sentence, with the number of further problems."""
-    problems = error.errors(include_url=False)
-    # An unknown key is reported first: it is often the misspelled name of a missing one.
-    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        text = f'unknown key "{key}"; {near_miss(str(first["loc"][-1]), _fields_at(cls, first["loc"][:-1]))}'
-    elif first["type"] == "missing":
-        text = f'key "{key}" is missing'
-    else:
-        reason = first["msg"].removeprefix("Value error, ")
-        text = f'key "{key}": {reason[:1].lower()}{reason[1:]}, got {first["input"]!r}' if key else reason
-    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+MOST_PROBLEMS = 8
+
+
+def _sentence(cls: type[Config], error: ValidationError, values: Mapping[str, Any]) -> str:
+    """Return all problems as one sentence; unknown keys first, which are often misspelled names of missing ones."""
+    errors = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = [_problem(cls, problem) for problem in errors]
+    if all(problem["loc"] for problem in errors):  # else the checks of the whole config have run
+        problems += cls.further_problems(values)
+    problems = list(dict.fromkeys(problems))
+    more = f" (and {len(problems) - MOST_PROBLEMS} more)" if len(problems) > MOST_PROBLEMS else ""
+    return "; ".join(problems[:MOST_PROBLEMS]) + more
+
+
+def _problem(cls: type[BaseModel], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f'unknown key "{key}"; {near_miss(str(problem["loc"][-1]), _fields_at(cls, problem["loc"][:-1]))}'
+    if problem["type"] == "missing":
+        return f'key "{key}" is missing'
+    reason = _reason(problem)
+    return f'key "{key}": {reason}, got {_short(problem["input"])}' if key else reason
+
+
+WANTED = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "a mapping of keys to values",
+    "mapping": "a mapping of keys to values",
+    "model": "a mapping of keys to values",
+}
+BOUNDS = {"greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"),
+          "less_than_equal": ("at most", "le"), "less_than": ("below", "lt")}  # fmt: skip
+
+
+def _reason(problem: Any) -> str:
+    """Return in plain words what is wrong with a value; pydantic's words for the rest."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    name, _, rest = kind.partition("_")
+    if name in WANTED and rest in ("type", "parsing", "from_float", "attributes_type", "parsing_size"):
+        return f"must be {WANTED[name]}"
+    if kind in BOUNDS:
+        word, bound = BOUNDS[kind]
+        return f"must be {word} {context[bound]:g}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} entries"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{reason[:1].lower()}{reason[1:]}" if problem["loc"] else reason
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:76]} ..."
 
 
 def _fields_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -39,6 +39,10 @@ class PluginError(AuralError):
     """A plug-in cannot be imported, or registers a name that is taken."""
 
 
+class DefectWarning(UserWarning):
+    """A published checkpoint has a known defect that its card describes."""
+
+
 def near_miss(name: str, names: Iterable[str]) -> str:
     """Return a clause that names the closest known name, or lists the known names.
 
@@ -56,5 +60,12 @@ def near_miss(name: str, names: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """Return the message of another library's exception on one line, cut to `limit` characters."""
-    return " ".join(str(error).split())[:limit]
+    """Return the message of another library's exception on one line, cut after a word within `limit` characters.
+
+    >>> one_line(ValueError("an invalid\\nvalue of the key"), 20)
+    'an invalid value ...'
+    """
+    text = " ".join(str(error).split())
+    if len(text) <= limit:
+        return text
+    return text[: limit - 3].rpartition(" ")[0][: limit - 4] + " ..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,10 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
     ('{}', ['scores.json'])
     """
     path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise error(f"{path}: the folder {path.absolute().parent} does not exist; create it first")
+    if os.path.lexists(path):
+        check_regular(path, error)  # a pipe or device would be replaced by a file
     part = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
@@ -37,6 +42,8 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
         os.replace(part, path)
+    except IsADirectoryError as failure:
+        raise error(f"{path}: is a folder; name a file") from failure
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise error(f"{path}: cannot be written ({reason}); check the folder and the free space") from failure
@@ -45,6 +52,52 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
+
+
+def check_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path:
+    """Return the path of a folder to write to. Raises `error` if its name is blank or it is a file; creates nothing."""
+    if not str(folder).strip():
+        raise error("the name of the folder to write is empty; name a folder")
+    path = Path(folder)
+    for place in (path, *path.parents):
+        if place.is_dir():
+            break
+        if place == path and os.path.lexists(path):
+            raise error(f"{path}: is a file; name a folder")
+        if os.path.lexists(place):
+            raise error(f"{path}: cannot be created, because {place} is a file; name another folder")
+    return path
+
+
+def make_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path:
+    """Create a folder to write to, with its parents, and return its path; see `check_folder`."""
+    path = check_folder(folder, error)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise error(f"{path}: cannot be created ({failure.strerror}); name another folder") from None
+    return path
+
+
+def check_regular(path: Path, error: type[AuralError] = DataError) -> os.stat_result:
+    """Return the status of a file. Raises `error` for a pipe, socket or device, which would block or never end.
+
+    Raises UnicodeEncodeError for a name that is not UTF-8: most libraries cannot open it.
+    """
+    str(path).encode("utf-8")
+    status = path.stat()
+    mode = status.st_mode
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    kind = kinds.get(stat.S_IFMT(mode))
+    if kind is not None:
+        raise error(f"{path}: is a {kind}, not a file; write its content to a file first")
+    return status
+
+
+def check_readable(path: Path, error: type[AuralError] = DataError) -> None:
+    """Raise `error` for a pipe, socket or device in place of a text file; pipes of the shell (/dev/fd/63) are read."""
+    if not str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/")):
+        check_regular(path, error)
 
 
 def write_text(path: str | Path, text: str, error: type[AuralError] = DataError) -> None:

@@ -111,6 +111,17 @@ class FrameEmbedder(Protocol):
 
 
 @runtime_checkable
+class FrameScorer(Protocol):
+    """A model that is trained to say when a text is heard."""
+
+    def frame_probabilities(
+        self, clip: AudioSource, texts: Sequence[str]
+    ) -> tuple[FloatArray, list[tuple[float, float]]]:
+        """Return the probability (M, W) of M texts in W frames of a clip, with (start, end) of each in seconds."""
+        ...
+
+
+@runtime_checkable
 class Captioner(Protocol):
     """A model that describes sounds in words."""
 

@@ -34,12 +34,15 @@ class WeightCard(Config):
     status: Literal["published", "stand-in", "own"] = "published"
     weights_license: str
     citation: str
+    languages: str = "English"
+    """Languages of the captions that the text tower was trained on."""
+    defects: str = ""
+    """What is wrong with the published file; `aural.load` warns with this sentence."""
     notes: str = ""
 
     @model_validator(mode="after")
     def _one_place(self) -> WeightCard:
-        if (self.repository is None) == (self.folder is None):
-            raise ValueError("exactly one of repository and folder must be given")
+        self.require_one_of("repository", "folder")
         return self
 
     def bundled(self) -> Path:
@@ -58,3 +61,13 @@ def weight_cards() -> Mapping[str, WeightCard]:
 def weight_card(name: str) -> WeightCard:
     """Return the card of an exact name; a ConfigError names the near miss."""
     return WEIGHTS.card(name)
+
+
+def card_for(name_or_path: object) -> WeightCard | None:
+    """Return the card of a name or of a hub repository that is one model, None for anything else."""
+    text = str(name_or_path)
+    if text in WEIGHTS:
+        return WEIGHTS[text]
+    if text.count("/") != 1:
+        return None
+    return next((card for card in WEIGHTS.values() if card.repository == text and card.file is None), None)

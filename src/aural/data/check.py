@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from aural.core.errors import AudioError, DataError
+from aural.core.errors import AudioError, DataError, near_miss
 from aural.data.cards import DatasetCard
 from aural.data.readers import Item
 from aural.data.readers.files import Files, ignored
@@ -105,6 +105,8 @@ def check(
     checksums: Compare the published checksums with the archives in the folder.
     jobs: Number of files read in parallel.
     """
+    if any("{" not in part.split for part in card.parts) and (unknown := set(splits) - set(card.splits)):
+        raise DataError(f'{card.name}: has no split "{min(unknown)}"; {near_miss(min(unknown), card.splits)}')
     files = card.files(folder)
     report = Report(card, files.root)
     items, unread = _read_parts(card, files, splits, report)

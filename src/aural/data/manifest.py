@@ -149,11 +149,20 @@ def from_rows(rows: Iterable[Row], folder: str | Path) -> Manifest:
     return Manifest(pa.Table.from_arrays(arrays, schema=schema()), Path(folder))
 
 
+def _manifest_file(path: str | Path) -> Path:
+    """Return the path of a manifest, given as a file or as its folder."""
+    path = Path(path)
+    return path / "manifest.parquet" if path.is_dir() else path
+
+
 def write_manifest(path: str | Path, rows: Iterable[Row]) -> Path:
-    """Check the rows and write them to `path` atomically: readers see the old or the new file, never a partial one."""
+    """Check the rows and write them to `path` atomically; return the path.
+
+    Readers see the old or the new file, never a part of it. `path` may be a folder, which then holds manifest.parquet.
+    """
     import pyarrow.parquet as pq
 
-    path = Path(path)
+    path = _manifest_file(path)
     manifest = from_rows(rows, path.parent)
     check(manifest, str(path))
     with atomic_write(path) as part:
@@ -170,8 +179,7 @@ def read_manifest(path: str | Path) -> Manifest:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
-    path = path / "manifest.parquet" if path.is_dir() else path
+    path = _manifest_file(path)
     if not path.is_file():
         raise DataError(f"{path}: no such manifest")
     try:

@@ -131,6 +131,8 @@ def _from_folder(folder: Path) -> RustTokenizer:
             return BertWordPieceTokenizer(str(folder / "vocab.txt"))._tokenizer
     except Exception as error:  # the tokenizers library raises bare Exception
         raise MissingDependencyError(f"{folder}: holds no tokenizer that can be read ({error})") from None
+    if not folder.exists():
+        raise MissingDependencyError(f"{folder}: no such folder; pass the folder of the text tower's tokenizer")
     raise MissingDependencyError(
         f"{folder}: holds neither tokenizer.json, vocab.json with merges.txt, nor vocab.txt; "
         "pass the folder of the text tower's tokenizer"

@@ -6,7 +6,7 @@ task. The cards of the free corpus and those of public benchmarks have the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -115,24 +115,16 @@ class TaskCard(Config):
 
     @model_validator(mode="after")
     def _check(self) -> TaskCard:
-        if self.kind not in KINDS:
-            raise ValueError(f'unknown task kind "{self.kind}"; {near_miss(self.kind, list(KINDS))}')
-        kind = KINDS[self.kind]
-        allowed = COMMON_FIELDS | kind.fields
-        for key in sorted(self.model_fields_set - allowed):
-            raise ValueError(f'a {self.kind} task has no key "{key}"; it may set {", ".join(sorted(kind.fields))}')
-        for name in (self.metric, *self.metrics, *(k.metric for k in self.published if k.metric)):
-            if name not in kind.metrics:
-                raise ValueError(f'metric "{name}" is none of a {self.kind} task; {near_miss(name, kind.metrics)}')
-        if self.aspect not in ASPECTS[self.dimension]:
-            expected = near_miss(self.aspect, ASPECTS[self.dimension])
-            raise ValueError(f'aspect "{self.aspect}" is none of dimension {self.dimension}; {expected}')
-        if kind.labelled and any("{}" not in template for template in (self.prompt, *self.prompts)):
-            raise ValueError("a prompt needs {} where the label goes")
-        if self.kind == "entailment" and (self.table is None or not self.classes):
-            raise ValueError("an entailment task needs a table and classes")
+        problems = self.further_problems({name: getattr(self, name) for name in self.model_fields_set})
+        if problems:
+            raise ValueError("; ".join(problems))
         self.kind_options()
         return self
+
+    @classmethod
+    def further_problems(cls, values: Mapping[str, Any]) -> list[str]:
+        """Return what does not fit the kind of the task or the dimension."""
+        return [*_kind_problems(values), *_dimension_problems(values)]
 
     def kind_options(self) -> Config | None:
         """Return `options` as the kind's options type, or None if the kind has no options."""
@@ -171,6 +163,45 @@ class TaskCard(Config):
     def words(self, label: str) -> str:
         """Return a class's words in a prompt: its phrase, or its name with spaces for underscores."""
         return self.phrases.get(label, label.replace("_", " "))
+
+
+def _kind_problems(values: Mapping[str, Any]) -> list[str]:
+    name = values.get("kind")
+    if not isinstance(name, str):
+        return []
+    if name not in KINDS:
+        return [f'unknown task kind "{name}"; {near_miss(name, list(KINDS))}']
+    kind = KINDS[name]
+    allowed = COMMON_FIELDS | kind.fields
+    unfit = sorted((values.keys() & TaskCard.model_fields.keys()) - allowed)
+    problems = [f'a {name} task has no key "{key}"; it may set {", ".join(sorted(kind.fields))}' for key in unfit]
+    metrics = [values.get("metric"), *_listed(values.get("metrics"))]
+    metrics += [_of(score, "metric") or None for score in _listed(values.get("published"))]
+    for metric in metrics:
+        if isinstance(metric, str) and metric not in kind.metrics:
+            problems.append(f'metric "{metric}" is none of a {name} task; {near_miss(metric, kind.metrics)}')
+    prompts = [values.get("prompt"), *_listed(values.get("prompts"))]
+    if kind.labelled and any("{}" not in prompt for prompt in prompts if isinstance(prompt, str)):
+        problems.append("a prompt needs {} where the label goes")
+    if name == "entailment" and not (values.get("table") and values.get("classes")):
+        problems.append("an entailment task needs a table and classes")
+    return problems
+
+
+def _dimension_problems(values: Mapping[str, Any]) -> list[str]:
+    dimension, aspect = values.get("dimension"), values.get("aspect")
+    aspects: Mapping[str, Any] = ASPECTS
+    if not isinstance(dimension, str) or not isinstance(aspect, str) or aspect in aspects.get(dimension, [aspect]):
+        return []
+    return [f'aspect "{aspect}" is none of dimension {dimension}; {near_miss(aspect, aspects[dimension])}']
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _of(score: Any, key: str) -> Any:
+    return score.get(key) if isinstance(score, Mapping) else getattr(score, key, None)
 
 
 TASKS: Final = Catalog("task", "tasks", TaskCard)

@@ -12,6 +12,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import AuralError, DataError
+from aural.core.files import check_folder, make_folder
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard, definition
@@ -95,8 +97,9 @@ def evaluate(
 
     Tasks whose data or whose part of the model is missing are listed in the result, and the other tasks are scored.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = check_folder(out)
+    existed = out.is_dir()
+    make_folder(out)
     start = time.perf_counter()
     embeddings = EmbeddingCache(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
     run = TaskRun(out)
@@ -122,6 +125,10 @@ def evaluate(
                 continue
             run.scores[key] = record
             say(score_line(record))
+    if not run.scores and not existed:
+        with suppress(OSError):
+            out.rmdir()  # nothing was scored: leave no folder, unless embeddings were stored in it
+            return run
     details = {
         "model": name or getattr(embedder, "name", type(embedder).__name__),
         "model_hash": embeddings.model_hash,

@@ -22,18 +22,17 @@ from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigErr
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts, check_words
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
 
 
 @dataclass
-class AudioEmbedding:
-    """The result for one source: its vector (E,), with its windows' vectors (W, E) and times, or its error."""
+class SourceResult:
+    """The result for one source: the vectors (W, E) of its windows, on request, with their times, or its error."""
 
     index: int
-    embedding: FloatArray | None = None
     windows: FloatArray | None = None
     times_s: list[tuple[float, float]] = field(default_factory=list)
     silent: bool = False
@@ -42,6 +41,13 @@ class AudioEmbedding:
     @property
     def duration_s(self) -> float:
         return self.times_s[-1][1] if self.times_s else 0.0
+
+
+@dataclass
+class AudioEmbedding(SourceResult):
+    """The vector (E,) of one source, see `SourceResult`."""
+
+    embedding: FloatArray | None = None
 
 
 class WindowOptions(TypedDict, total=False):
@@ -56,9 +62,14 @@ class WindowOptions(TypedDict, total=False):
 class AudioInput(Protocol):
     """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
 
-    sample_rate_hz: int
-    window_s: float
-    shorter: Shorter
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def window_s(self) -> float: ...
+
+    @property
+    def shorter(self) -> Shorter | None: ...
 
 
 class EmbeddingModel(ABC):
@@ -91,8 +102,8 @@ class EmbeddingModel(ABC):
         return self.audio_input.window_s
 
     @property
-    def shorter(self) -> Shorter:
-        """The policy that fills the window with a shorter sound."""
+    def shorter(self) -> Shorter | None:
+        """The policy that fills the window with a shorter sound; None keeps its length."""
         return self.audio_input.shorter
 
     @property
@@ -113,6 +124,10 @@ class EmbeddingModel(ABC):
     @abstractmethod
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
+
+    def embed_windows(self, windows: Sequence[FloatArray]) -> FloatArray:
+        """Embed windows (T,) to unit rows (N, E); a model that keeps the length of short sounds overrides this."""
+        return self.embed_waves(np.stack(windows))
 
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
@@ -175,7 +190,8 @@ class EmbeddingModel(ABC):
                 waiting.append(result)
                 names[index] = source_name(source)
                 try:
-                    for window in windows(source, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
+                    sound = as_source(source)
+                    for window in windows(sound, self.sample_rate_hz, self.window_s, **policy):  # type: ignore[arg-type]
                         yield result, window
                 except AuralError as error:
                     result.error = error
@@ -184,7 +200,7 @@ class EmbeddingModel(ABC):
         closed: set[int] = set()
         stream = tagged()
         while batch := list(islice(stream, size)):
-            vectors = self.embed_waves(np.stack([window.samples for _, window in batch]))
+            vectors = self.embed_windows([window.samples for _, window in batch])
             for (result, window), vector in zip(batch, vectors, strict=True):
                 try:
                     check_vector(vector, names[result.index], window.samples)
@@ -223,7 +239,8 @@ class EmbeddingModel(ABC):
     # Both ----------------------------------------------------------------------------------------------------------
 
     def similarity(self, clips: Iterable[AudioSource], texts: Sequence[str]) -> FloatArray:
-        """Return the cosine (N, M) of every sound with every text."""
+        """Return the cosine (N, M) of every sound with every text; ConfigError for a blank text."""
+        texts = check_words(texts)
         return self.embed_audio(clips) @ self.embed_text(texts).T
 
     def classify(

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from aural.audio.mel import mel_filters
 from aural.core.errors import ConfigError, MissingDependencyError
+from aural.core.files import make_folder
 from aural.encoders.convert.base import htsat_constants
 from aural.encoders.convert.transformers import clapmodel_name, qkv_names
 from aural.encoders.htsat import HtsatConfig
 from aural.models.clap import ClapConfig
-from aural.models.format import make_folder
 from aural.models.pipeline import Model
 
 ALLOWED = "ClapModel is HTSAT and RoBERTa with two-layer ReLU projections"
@@ -35,7 +35,7 @@ def export_transformers(
     config, tensors = model.config, dict(model.checkpoint.tensors)
     check_fits(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
-    folder = make_folder(target)
+    folder = make_folder(target, ConfigError)
     save_file(clapmodel_tensors(tensors, htsat, config), folder / "model.safetensors", metadata={"format": "pt"})
     files = {"config.json": clap_config(config, htsat), "preprocessor_config.json": extractor_config(config, htsat)}
     for name, values in files.items():

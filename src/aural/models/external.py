@@ -88,8 +88,7 @@ MARKERS: dict[str, Reader] = {
 def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
     """Open the folder of a ClapModel repository; `values` is the content of its config.json."""
     where = str(folder)
-    processor_file = folder / "preprocessor_config.json"
-    processor = read_mapping(processor_file) if processor_file.is_file() else {}
+    processor = read_extractor_config(folder)
     if not isinstance(values.get("audio_config"), Mapping) or not isinstance(values.get("text_config"), Mapping):
         raise CheckpointError(f"{where}/config.json: audio_config and text_config are missing; download it again")
     fused = processor.get("truncation", "fusion" if values["audio_config"].get("enable_fusion") else "rand_trunc")
@@ -107,6 +106,20 @@ def open_transformers(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         raise CheckpointError(f"{where}: holds neither model.safetensors nor pytorch_model.bin")
     publisher = transformers.publisher(htsat, front_end.__getitem__)
     return Checkpoint(config, translate(state, layout(config), publisher, where), "transformers", where, folder)
+
+
+def read_extractor_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of a folder's feature extractor, {} if it has none.
+
+    transformers before 5 writes preprocessor_config.json, later versions "feature_extractor" in processor_config.json.
+    """
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if old.is_file():
+        return read_mapping(old)
+    settings = read_mapping(new).get("feature_extractor", {}) if new.is_file() else {}
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f'{new}: "feature_extractor" holds a {type(settings).__name__}; download it again')
+    return dict(settings)
 
 
 _SHORTER: dict[str, Shorter] = {"repeatpad": "repeat-pad", "repeat": "repeat", "pad": "pad"}

@@ -17,7 +17,7 @@ from torch import Tensor
 import aural
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, make_folder, write_text
 from aural.encoders.convert.base import check_keys
 from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import ClapConfig, layout
@@ -109,18 +109,6 @@ class LazyTensors(Mapping[str, Tensor]):
         return sum(1 for _ in self)
 
 
-def make_folder(folder: str | Path) -> Path:
-    """Create the folder to write a model to, if it does not exist, and return its path."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; give the path of a folder for the model")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); give another folder") from None
-    return folder
-
-
 def save_own(
     folder: str | Path,
     config: ClapConfig,
@@ -145,7 +133,7 @@ def save_own(
     """
     from safetensors.torch import save_file
 
-    folder = make_folder(folder)
+    folder = make_folder(folder, ConfigError)
     check_keys(with_updates(tensors), layout(config), str(folder))
     if text_from is None:
         tensors = with_updates(tensors)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.audio.io import blocks
-from aural.audio.length import MIN_DURATION_S, fit_shorter, windows
+from aural.audio.length import MIN_DURATION_S, Shorter, fit_shorter, windows
 from aural.core.errors import ConfigError
 from aural.core.types import AudioSource, FloatArray
 from aural.models.embedding import EmbeddingModel
@@ -58,10 +58,14 @@ def stream_frames(
             if last:
                 ends[-1] = (start + len(samples)) / rate
                 ends = np.minimum(ends, ends[-1])
-            waves = np.stack([fit_shorter(wave, length, model.shorter) for _, wave in waiting])
+            waves = [_filled(wave, length, model.shorter) for _, wave in waiting]
             times = np.stack([np.concatenate([[before], ends[:-1]]), ends], axis=1)
-            yield Frames(model.embed_waves(waves), times, np.array([not wave.any() for _, wave in waiting]))
+            yield Frames(model.embed_windows(waves), times, np.array([not wave.any() for _, wave in waiting]))
             before, waiting = float(ends[-1]), []
+
+
+def _filled(wave: FloatArray, length: int, shorter: Shorter | None) -> FloatArray:
+    return wave if shorter is None else fit_shorter(wave, length, shorter)
 
 
 def check_frames(model: EmbeddingModel, frame_s: float, hop_s: float) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
 
-from aural.core.errors import ConfigError
+from aural.core.errors import ConfigError, DefectWarning
 from aural.core.hub import verify
 from aural.core.names import DEFAULT_MODEL
-from aural.core.weights import weight_cards
+from aural.core.weights import card_for, weight_cards
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.onnx_model import OnnxModel, can_open
 from aural.models.systems import CLAP, WEIGHTS, open_system, system_of
@@ -81,6 +82,7 @@ def load(
         raise ConfigError(f'precision "{precision}" is not known; use fp32 or bf16')
     if compat not in (None, "peer"):
         raise ConfigError(f'compat "{compat}" is not known; use "peer" or leave it out')
+    _warn_of_defects(name_or_path)
     chosen = _checked_engine(engine)
     obstacle = _onnx_obstacle(name_or_path, device, precision, torch_only=compat is not None or tokenizer is not None)
     if chosen == "onnx" and obstacle:
@@ -98,11 +100,25 @@ def load(
     if chosen != "torch" and not obstacle:
         assert place is not None
         return OnnxModel(place, name=str(name_or_path))
+    from aural.models.families.base import OpenOptions
+    from aural.models.families.find import open_family
+    from aural.models.open import locate
     from aural.models.pipeline import Model
 
+    options = OpenOptions(str(name_or_path), device, precision, tokenizer, offline)
+    other = open_family(locate(name_or_path, offline=offline), options, compat=compat)
+    if other is not None:
+        return other
     return Model.from_pretrained(
         name_or_path, device=device, precision=precision, compat=compat, seed=seed, tokenizer=tokenizer, offline=offline
     )
+
+
+def _warn_of_defects(name_or_path: str | Path) -> None:
+    """Warn when the published weights are known to be broken."""
+    card = card_for(name_or_path)
+    if card is not None and card.defects:
+        warnings.warn(f"{name_or_path}: {card.defects}", DefectWarning, stacklevel=3)
 
 
 def _checked_engine(engine: str | None) -> str:

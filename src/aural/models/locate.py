@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
-from aural.core.types import AudioSource
+from aural.core.scoring import label_prompts
+from aural.core.types import AudioSource, FloatArray, FrameScorer
 from aural.models.embedding import EmbeddingModel
-from aural.models.frames import Frames, check_frames, stream_frames
+from aural.models.frames import check_frames, stream_frames
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Locator:
     """Finds texts in sounds of any length; the texts are embedded once.
 
     A frame's score is the multi-label score of `aural.core.scoring`: a sigmoid of the model's scaled cosine, against
-    its learned bias or the neutral prompt.
+    its learned bias or the neutral prompt. A `FrameScorer`, such as PE-A-Frame, has frames and probabilities of its
+    architecture; `frame_s` and `hop_s` do not apply to it.
     """
 
     def __init__(self, model: EmbeddingModel, texts: Sequence[str], config: LocateConfig | None = None) -> None:
@@ -75,18 +80,30 @@ class Locator:
             AudioError: the sound cannot be read.
         """
         result, open_spans = Located(), [_Open(text, self.config.threshold) for text in self.texts]
-        for frames in stream_frames(self.model, source, frame_s=self.config.frame_s, hop_s=self.config.hop_s):
-            result.spans += self._closed(frames, open_spans, result)
-            result.duration_s = float(frames.times_s[-1, 1])
+        for scores, times_s in self._scored(source):
+            result.spans += self._closed(scores, times_s, open_spans, result)
+            result.duration_s = float(times_s[-1, 1])
         result.spans += [span for one in open_spans if (span := one.close()) is not None]
         result.spans.sort(key=lambda span: (span.onset_s, span.text))
         return result
 
-    def _closed(self, frames: Frames, open_spans: list[_Open], result: Located) -> Iterator[Span]:
-        """Score a batch of frames and yield the spans that end in it."""
-        scores = self.classifier.scores(frames.vectors)
-        scores[frames.silent] = 0.0
-        for row, (start_s, end_s) in zip(scores.tolist(), frames.times_s.tolist(), strict=True):
+    def _scored(self, source: AudioSource) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield batches of scores (W, L) with the times (W, 2) of their frames."""
+        if isinstance(self.model, FrameScorer):
+            prompts = label_prompts(self.texts, self.config.template)
+            probabilities, times = self.model.frame_probabilities(source, prompts)
+            yield probabilities.T, np.asarray(times)
+            return
+        for frames in stream_frames(self.model, source, frame_s=self.config.frame_s, hop_s=self.config.hop_s):
+            scores = self.classifier.scores(frames.vectors)
+            scores[frames.silent] = 0.0
+            yield scores, frames.times_s
+
+    def _closed(
+        self, scores: FloatArray, times_s: NDArray[np.float64], open_spans: list[_Open], result: Located
+    ) -> Iterator[Span]:
+        """Add a batch of scored frames and yield the spans that end in it."""
+        for row, (start_s, end_s) in zip(scores.tolist(), times_s.tolist(), strict=True):
             for one, score in zip(open_spans, row, strict=True):
                 if score > result.best.get(one.text, (-1.0, 0.0))[0]:
                     result.best[one.text] = score, (start_s + end_s) / 2

@@ -37,8 +37,7 @@ class TowerShape(Config):
 
     @model_validator(mode="after")
     def _one_kind(self) -> TowerShape:
-        if (self.audio is None) == (self.text is None):
-            raise ValueError("a tower is either audio or text")
+        self.require_one_of("audio", "text")
         return self
 
 

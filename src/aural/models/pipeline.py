@@ -22,7 +22,7 @@ from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
-from aural.models.arguments import as_sources, check_texts
+from aural.models.arguments import as_source, as_sources, check_texts
 from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
@@ -72,6 +72,8 @@ class Model(EmbeddingModel):
         self.source = checkpoint.source
         self.device = torch.device(device)
         self.checkpoint = checkpoint
+        if self._options.tokenizer is not None:
+            self.tokenizer  # noqa: B018 - refuses a folder without a tokenizer now, not at the first text
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @property
@@ -172,7 +174,7 @@ class Model(EmbeddingModel):
         With compat="peer" the options are ignored, because the reference package has none.
         """
         if self.compat == "peer":
-            return self._embed_peer(list(as_sources(clips)))
+            return self._embed_peer([as_source(clip) for clip in as_sources(clips)])
         return super().embed_audio(clips, **options)
 
     def embed_waves(self, waves: FloatArray | Tensor) -> FloatArray:

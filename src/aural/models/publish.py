@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from aural.core.errors import ConfigError, MissingDependencyError, one_line
+from aural.core.hub import is_offline, reachable
 from aural.core.weights import weight_cards
 from aural.encoders.tokenize import BUNDLED
 from aural.models.format import save_own
@@ -44,9 +45,14 @@ def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> 
 
 def push_to_hub(model: Model, repository: str, *, private: bool = False, token: str | None = None) -> str:
     """Upload the model to a hub repository, which is created if it does not exist, and return its address."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    if is_offline() or not reachable(constants.ENDPOINT):
+        raise ConfigError(
+            f'"{repository}": {constants.ENDPOINT} cannot be reached, so nothing was uploaded; connect to the '
+            "network, or write a folder with save_pretrained and upload it later"
+        )
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder)
         try:

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aural.core.config import read_mapping
 from aural.core.errors import CheckpointError, one_line
+
+SHARD_INDEX = "model.safetensors.index.json"
 
 
 def read_pickle(path: Path) -> Any:
@@ -41,3 +44,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); download it again") from None
+
+
+def folder_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a folder's model.safetensors or of its shards, mapped from disk."""
+    index, single = folder / SHARD_INDEX, folder / "model.safetensors"
+    if single.is_file():
+        return read_safetensors(single)
+    if not index.is_file():
+        raise CheckpointError(f"{folder}: holds no model.safetensors; download it again")
+    shards = sorted(set(read_mapping(index)["weight_map"].values()))
+    return {name: tensor for shard in shards for name, tensor in read_safetensors(folder / shard).items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from aural.core.files import write_text
+from aural.core.files import make_folder, write_text
 from aural.reproduce.card import ClaimCard, claims
 from aural.reproduce.effect import NOT_SHOWN, REVERSED, SHOWN
 from aural.reproduce.effects import SIGNS, cost_of, interval_text, stored_effect
@@ -20,7 +20,7 @@ WARNING: Final = "<!-- Written by `aural reproduce --page`. Edit the cards in sr
 
 def write_pages(folder: Path, effects: Path | None = None) -> Path:
     """Write index.md, and NAME.md and NAME.svg per card, to a folder; return the index."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     cards = claims()
     stored = {card.name: stored_effect(card.name, effects) for card in cards}
     for card in cards:
@@ -114,7 +114,7 @@ def card_page(card: ClaimCard, effect: Mapping[str, Any] | None) -> Iterator[str
     yield ""
     yield f"**Claim.** {card.claim[0].upper()}{card.claim[1:]}."
     yield ""
-    yield f"Paper: {card.paper}. Run it with `aural reproduce {card.name}` ({cost_of(card)})."
+    yield f"Paper: {card.paper}. Run it with `aural reproduce {card.name}` ({cost_of(card, effect)})."
     yield ""
     if effect is None:
         yield "Not run yet."

@@ -329,9 +329,12 @@ def parse_budget(text: str) -> float:
         return 0.0
     number, unit = text[:-1], text[-1]
     try:
-        return float(number) * units[unit]
+        seconds = float(number) * units[unit]
     except (ValueError, KeyError):
         raise ConfigError(f'--budget "{text}": write a number with s, m or h, for example 10m') from None
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f'--budget "{text}": must be above 0; leave it out for no limit')
+    return seconds
 
 
 def cpu_count() -> int:

@@ -6,24 +6,30 @@ loses no file that was reported. The library works with any `aural.core.types.Em
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
+from aural.core.files import make_folder
 from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
 from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
 from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
+from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
+from aural.search.words import WordIndex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +40,8 @@ CHUNK_FILES: Final = 1024
 COMMIT_FILES: Final = 256
 COMMIT_S: Final = 5.0
 """A commit follows after this many files or seconds, whichever comes first."""
+
+DEFAULT_WINDOW_S: Final = 10.0
 
 Status = Literal["added", "changed", "touched", "copied", "removed", "skipped"]
 
@@ -71,20 +79,28 @@ class Library:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
+        self.words = WordIndex(self.folder, self.store)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
-    def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float = 10.0) -> Library:
+    def create(cls, folder: str | Path, embedder: Embedder, *, model: str, window_s: float | None = None) -> Library:
         """Open the library in `folder`, or create it for this embedder.
 
-        model: the name that loads the model again. Raises ConfigError if the folder cannot be created or its library
-        belongs to another model.
+        model: the name that loads the model again. window_s: seconds per window of a new library, default 10. Raises
+        ConfigError if the folder cannot be created, or its library has another model or other windows.
         """
         folder = Path(folder)
-        created = not (folder / CARD).is_file() and _create(folder, embedder, model, window_s)
+        created = not (folder / CARD).is_file() and _create(
+            folder, embedder, model, DEFAULT_WINDOW_S if window_s is None else window_s
+        )
         library = cls(folder)
         if created:
             library._checked = embedder
+        if window_s is not None and abs(window_s - library.card.window_s) > 1e-6:
+            raise ConfigError(
+                f"{folder}: has windows of {library.card.window_s:g} s, not {window_s:g} s; leave the window out, or "
+                "create another library"
+            )
         library._check_model(embedder)
         return library
 
@@ -97,15 +113,26 @@ class Library:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def search(
-        self, query: FloatArray, top: int = 20, where: Filter | None = None, *, exact: bool = False
+        self,
+        query: FloatArray,
+        top: int = 20,
+        where: Filter | None = None,
+        *,
+        words: Sequence[str] = (),
+        exact: bool = False,
     ) -> list[Hit]:
-        """Return the `top` nearest files, best first, each with its nearest window.
+        """Return the `top` best files, each with its nearest window.
 
-        query: a unit vector (E,). exact=True compares every window even if there is an approximate index.
+        query: a unit vector (E,). words: texts whose words in names, folders and tags also count (`aural.search.fuse`);
+        without them files are ranked by the vector alone. exact=True compares every window even if there is an
+        approximate index.
         """
         if not 1 <= top <= 10_000:
             raise ConfigError(f"top is {top}; it must be between 1 and 10000")
-        return best_per_file(lambda rows: self.store.search(query, rows, where, exact=exact), top)
+        index = partial(self.store.search, exact=exact)
+        if words:
+            return fused(index, query, partial(self.words.search, words), top, where)
+        return best_per_file(lambda rows: index(query, rows, where), top)
 
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""
@@ -175,6 +202,12 @@ class Library:
         with writer_lock(self.folder):
             return self.store.optimize(**options)
 
+    def delete_if_empty(self) -> None:
+        """Delete the library and its folder if no file was ever added and no other process is writing to it."""
+        with contextlib.suppress(DataError), writer_lock(self.folder):
+            if not self.store.count():
+                shutil.rmtree(self.folder, ignore_errors=True)
+
     def _store_roots(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
         merged = tuple(dict.fromkeys([*self.card.roots, *(address_of(root) for root in roots)]))
@@ -219,6 +252,7 @@ class Library:
         if plan.vanished:
             self.store.remove([one.file for one in plan.vanished])
             yield from (FileResult(one.path, "removed") for one in plan.vanished)
+        self.words.update()
 
     def _copy(self, job: FileJob, original: str) -> EmbeddedFile:
         """Return the rows of a file whose content the library has as file `original`."""
@@ -255,12 +289,7 @@ def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bo
     """Create the table and card of a new library; returns False if another process did so first."""
     if not 0.1 <= window_s <= 600:
         raise ConfigError(f"window_s is {window_s}; it must be between 0.1 and 600 seconds")
-    if folder.is_file():
-        raise ConfigError(f"{folder}: is a file; name a folder for the library")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
+    make_folder(folder, ConfigError)
     with writer_lock(folder):
         if (folder / CARD).is_file():
             return False

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from aural.audio.find import SOUND_SUFFIXES
 from aural.core.errors import AudioError, DataError
+from aural.core.files import check_regular
 from aural.core.types import Source
 
 TAR_SEPARATOR: Final = ".tar!/"
@@ -76,6 +77,8 @@ def file_id(path: str) -> str:
 def address_of(location: str | Path) -> str:
     """Return the form of a location that is stored: an absolute path, or a URL without a final slash."""
     text = str(location)
+    if not text.strip():
+        raise DataError("a location is empty; name a file, a folder, a tar or a URL")
     if _is_url(text) and not text.startswith("file://"):
         return text.rstrip("/")
     return os.path.abspath(text.removeprefix("file://"))
@@ -128,6 +131,8 @@ def listing(location: str | Path) -> Listing:
             result.files.append(file)
             continue
         try:
+            if os.path.isdir(f"{file.path}!"):
+                raise AudioError(f'{file.path}: a folder has the name of this tar and "!"; rename one of them')
             members = _tar_index(_place(file.path), file.size, file.mtime_ns)
         except AudioError as error:
             result.errors.append(error)
@@ -159,13 +164,14 @@ class _LocalFile:
 
     def size_and_time(self) -> tuple[int, int]:
         try:
-            self.address.encode("utf-8")
-            status = os.stat(self.address)
+            status = check_regular(Path(self.address), AudioError)
         except UnicodeEncodeError:
-            raise AudioError(f"{self.address!r}: its name is not UTF-8; rename the file") from None
+            raise AudioError(f"{self.address}: its name is not UTF-8; rename the file") from None
         except (OSError, ValueError) as error:
+            dangling = isinstance(error, FileNotFoundError) and os.path.islink(self.address)
             reason = getattr(error, "strerror", None) or error
-            raise AudioError(f"{self.address}: cannot be read ({reason})") from None
+            shown = "is a link to a file that does not exist" if dangling else f"cannot be read ({reason})"
+            raise AudioError(f"{self.address}: {shown}") from None
         return status.st_size, status.st_mtime_ns
 
     @contextlib.contextmanager
@@ -225,11 +231,12 @@ _Place: TypeAlias = _LocalFile | _StoredObject | _TarMember
 
 
 def _place(address: str) -> _Place:
-    if TAR_SEPARATOR in address:
-        end = address.index(TAR_SEPARATOR) + len(".tar")
-        tar = address[:end]
-        holder = _StoredObject(tar) if _is_url(tar) else _LocalFile(tar)
-        return _TarMember(holder, address[end + 2 :])
+    end = address.find(TAR_SEPARATOR)
+    while end >= 0:
+        tar, member = address[: end + len(".tar")], address[end + len(TAR_SEPARATOR) :]
+        if not os.path.isdir(f"{tar}!"):  # else the separator is part of a folder's name
+            return _TarMember(_StoredObject(tar) if _is_url(tar) else _LocalFile(tar), member)
+        end = address.find(TAR_SEPARATOR, end + 1)
     return _StoredObject(address) if _is_url(address) else _LocalFile(address)
 
 
@@ -254,7 +261,7 @@ def _files_and_tars(address: str, result: Listing) -> Iterator[FoundFile]:
     if is_folder:
         paths = [str(path) for path in folder.rglob("*") if _is_listed(str(path.relative_to(folder)))]
     for path in paths:
-        if is_folder and not os.path.isfile(path):
+        if is_folder and os.path.isdir(path):
             continue
         try:
             yield find(path)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import CheckpointError, ConfigError
+from aural.core.files import make_folder
 from aural.train.config import Recipe
 
 FREE = ("paper", "shows", "command", "cost", "expected", "evaluators", "track")
@@ -101,7 +102,7 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dic
 
 def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     """Reserve OUT for this recipe. Refuse a folder that holds a run, or with `resume` a run of another recipe."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, ConfigError)
     file = out / "recipe.json"
     values = recipe.model_dump(mode="json")
     if file.is_file():

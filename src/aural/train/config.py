@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aural.audio.augment import AugmentConfig
 from aural.core.config import Config
@@ -40,8 +40,7 @@ class SourceConfig(Config):
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
-        if sum(map(bool, (self.manifest, self.shards, self.scenes, self.world))) != 1:
-            raise ValueError("name exactly one of manifest, shards, scenes and world")
+        self.require_one_of("manifest", "shards", "scenes", "world")
         return self
 
 
@@ -76,6 +75,13 @@ class DataConfig(Config):
     """Number of processes that decode and augment; 0: the training process does it."""
     prefetch: Count = 4
     """Number of batches that each worker prepares in advance."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_label(cls, template: str) -> str:
+        if template and "{label}" not in template:
+            raise ValueError("has no place for the label; write {label} where it goes")
+        return template
 
 
 class ModelConfig(Config):

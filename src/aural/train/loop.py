@@ -24,7 +24,7 @@ from aural.train import checkpoint, parallel
 from aural.train.config import Recipe
 from aural.train.finish import keep_batch, write_report
 from aural.train.loader import Batch, Batches, ahead, to_device
-from aural.train.losses import Losses
+from aural.train.losses import SYSTEM_TENSORS, Losses
 from aural.train.optimizer import Averaged, Schedule, build_optimizer
 from aural.train.parallel import Place
 from aural.train.retrieval import retrieval
@@ -76,7 +76,7 @@ class Step:
     """The scalars in host memory, and when they are there."""
 
     def send(self) -> None:
-        """On CUDA, start to copy the scalars to the host. `float(tensor)` would wait for all work that is queued."""
+        """Start to copy the scalars to the host if they are on CUDA. `float(tensor)` would wait for all queued work."""
         values = [value.detach().reshape(()).double() for value in self.scalars.values()]
         if values[0].is_cuda:
             event = torch.cuda.Event()
@@ -343,6 +343,8 @@ def prepare(recipe: Recipe, place: Place) -> Prepared:
     if plan.gives_loss and (recipe.objectives or recipe.teachers):
         raise ConfigError("the recipe's system computes its own loss; leave objectives and teachers out")
     names = plan.gives | teachers.rows | teachers.once
+    if losses is not None:
+        losses.check(names, only=SYSTEM_TENSORS)
     batches = Batches(recipe, plan=plan, rank=place.rank, world=place.world)
     if losses is not None:
         losses.check(names | batches.gives)

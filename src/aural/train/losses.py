@@ -13,6 +13,18 @@ from aural.objectives.base import Objective
 from aural.objectives.targets import TargetProducer, build_targets
 from aural.train.config import ObjectiveConfig
 
+FIXES = {
+    "logit_bias": "set model.clap.logit_bias=true (system.logit_bias=true in a recipe with `system`)",
+    "hard_text_emb": "set data.negatives to the number of false captions per clip",
+    "hard_text_mask": "set data.negatives to the number of false captions per clip",
+    "targets": "name a producer of targets in objective.targets, for example [{name: labels}]",
+    "weights": "name a producer of weights in objective.targets, for example [{name: propensity}]",
+}
+"""Keys of a recipe that make it give a tensor."""
+
+SYSTEM_TENSORS = frozenset({"logit_bias", "logit_scale"})
+"""Tensors that no batch can give, so that they are checked before the data are opened."""
+
 Gather = Callable[[str, Tensor], Tensor]
 
 
@@ -86,15 +98,16 @@ class Losses:
         """Names of all tensors that the objectives take."""
         return frozenset[str]().union(*(term.needs for term in self.terms))
 
-    def check(self, given: Iterable[str]) -> None:
-        """Raise ConfigError if an objective needs a tensor that is not among `given`."""
+    def check(self, given: Iterable[str], *, only: frozenset[str] | None = None) -> None:
+        """Raise ConfigError if an objective needs a tensor that is not among `given`; `only`: check only these."""
         names = set(given)
         for term in self.terms:
-            missing = sorted(term.needs - names)
+            missing = sorted((term.needs if only is None else term.needs & only) - names)
             if missing:
+                fix = "; ".join(FIXES[name] for name in missing if name in FIXES)
+                fix = fix or f"it gives {', '.join(sorted(names))}; rename one of them in the objective's `inputs`"
                 raise ConfigError(
-                    f'objective "{term.label}" needs {" and ".join(missing)}, which this recipe does not give; '
-                    f"it gives {', '.join(sorted(names))}"
+                    f'objective "{term.label}" needs {" and ".join(missing)}, which this recipe does not give; {fix}'
                 )
 
     def __call__(self, tensors: Mapping[str, Tensor], gather: Gather | None = None) -> dict[str, Tensor]:

@@ -34,19 +34,12 @@ def put(path: Path, content: bytes | str = b"sound") -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "plain"),
-    [
-        ("Doors/Open_02.ogg", "doors/open"),
-        ("a/fs_grass (3).wav", "a/fs_grass"),
-        ("Tom 2", "tom"),
-        ("12.wav", "12"),
-        ("bark.1.OGG", "bark"),
-        ("c4 - high tom", "c4 - high tom"),
-    ],
-)
-def test_plain_names(name: str, plain: str) -> None:
-    assert plain_name(name) == plain
+def test_plain_names() -> None:
+    plain = {
+        "Doors/Open_02.ogg": "doors/open", "a/fs_grass (3).wav": "a/fs_grass", "Tom 2": "tom", "12.wav": "12",
+        "bark.1.OGG": "bark", "c4 - high tom": "c4 - high tom",
+    }  # fmt: skip
+    assert {name: plain_name(name) for name in plain} == plain
 
 
 def test_the_first_matching_rule_applies() -> None:

@@ -29,7 +29,7 @@ import numpy as np
 from aural.audio.io import read
 from aural.audio.resample import resample
 from aural.core.errors import AudioError, AuralError, DataError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, make_folder, write_text
 from aural.core.types import Clip
 from aural.data.fingerprint import fingerprint
 from aural.data.libre.cards import Meaning, SourceCard, meaning, plain_name, taxonomy
@@ -92,7 +92,7 @@ def build(
     from aural.data.libre import soundfont  # noqa: F401  registers the soundfont readers
 
     cards = sorted(cards, key=lambda card: card.name)
-    (out / "state").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "state")
     with _exclusive(out):
         _clear(out)
         return _build(cards, Place(out, debs, longest_s), jobs, say)

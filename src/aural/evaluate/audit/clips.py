@@ -77,7 +77,10 @@ def _of_manifest(folder: Path) -> Clips:
 
 
 def _of_files(path: Path) -> Clips:
-    files = find_sounds([path])
+    sounds = find_sounds([path])
+    if not sounds.files:
+        raise sounds.problems[0]
+    files = sounds.files
     return Clips(files, [str(file) for file in files], [""] * len(files))
 
 

@@ -48,7 +48,14 @@ export class HitPlayer {
       this.surfer.once("ready", done);
       this.surfer.once("error", failed);
     });
-    this.ready.catch(() => container.classList.add("failed"));
+    container.classList.add("loading");
+    this.row.setAttribute("aria-busy", "true");
+    const end = (failed) => {
+      container.classList.remove("loading");
+      container.classList.toggle("failed", failed);
+      this.row.removeAttribute("aria-busy");
+    };
+    this.ready.then(() => end(false), () => end(true));
     this.surfer.on("interaction", () => { this.byHover = false; this.play(null); });
     this.surfer.on("finish", () => this.setPlaying(false));
     return this.ready;

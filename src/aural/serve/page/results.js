@@ -17,15 +17,16 @@ const seen = new IntersectionObserver((entries) => {
 export function show(hits, onMore) {
   for (const player of players.values()) player.destroy();
   players = new Map();
-  list.replaceChildren(...hits.map((hit) => {
+  list.replaceChildren(...hits.map((found) => {
+    const hit = { ...found, name: found.shown.split("/").pop() };  // names may hold characters that reverse the text
     const row = template.content.firstElementChild.cloneNode(true);
     const long = hit.end_s - hit.start_s < hit.duration_s - 0.01;
     row.querySelector(".name").textContent = hit.name;
     const where = row.querySelector(".where");
     const place = long ? `${clock(hit.start_s)} to ${clock(hit.end_s)} of ${clock(hit.duration_s)}` : lasts(hit.duration_s);
-    const folder = hit.path.slice(0, -hit.name.length - 1).split("/").slice(-2).join("/");
+    const folder = hit.shown.slice(0, -hit.name.length - 1).split("/").slice(-2).join("/");
     where.textContent = `${place} · ${folder}${hit.silent ? " · silence" : ""} `;
-    where.title = hit.path;
+    where.title = hit.shown;
     for (const tag of hit.tags) {
       const chip = document.createElement("span");
       chip.className = "tag";

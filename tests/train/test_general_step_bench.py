@@ -1,0 +1,56 @@
+"""bench/general_step.py: every way to do a step gives the gradients of the whole batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from aural.train.parallel import Place
+from aural.train.system import SYSTEMS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    file = Path(__file__).parents[2] / "bench" / "general_step.py"
+    spec = importlib.util.spec_from_file_location("general_step", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["general_step"] = module  # processes of mp.spawn import it by name
+    sys.path.insert(0, str(file.parent))
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_measures_every_system(bench: ModuleType) -> None:
+    assert set(bench.SYSTEMS) == set(SYSTEMS)
+
+
+@pytest.mark.parametrize("system", ["pair", "heads", "frames"])
+def test_gradient_caching_and_a_traced_encoder_give_the_same_gradients(bench: ModuleType, system: str) -> None:
+    place = Place(0, 1, CPU)
+    first = bench.measure(system, bench.TINY, bench.Way(), place)
+    ways = [bench.Way(micro=2)] + ([bench.Way(compile=True)] if system == "frames" else [])
+    for way in ways:
+        row = bench.measure(system, bench.TINY, way, place)
+        assert row["loss"] == pytest.approx(first["loss"], rel=1e-6)
+        assert bench._difference(row["gradients"], first["gradients"]) < 1e-4
+        row["gradient"] = 0.0
+        assert way.name in bench.table([row])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_all_ways_on_the_cpu(bench: ModuleType) -> None:
+    """FSDP on one and two processes, compiled and cached."""
+    measured = bench.run(CPU, tiny=True)
+    assert {row["system"] for row in measured} == set(bench.SYSTEMS)
+    assert any("FSDP on 2" in row["way"] for row in measured)
+    assert max(row["gradient"] for row in measured) < 1e-4
