@@ -130,7 +130,8 @@ class ShardStream:
             with contextlib.ExitStack() as stack:
                 read_before = number < self._group
                 opened = {shard: self._open(self.shards[shard], stack, again=read_before) for shard in group}
-                samples = shuffled_samples(group, lambda shard, opened=opened: len(opened[shard]), random)
+                sizes = {shard: len(entries) for shard, entries in opened.items()}
+                samples = shuffled_samples(group, sizes.__getitem__, random)
                 if read_before:
                     continue
                 for shard, place in samples[self._position :]:
