@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aural.audio.io import as_source
 from aural.audio.length import windows
 from aural.core.types import AudioSource, FloatArray
-from aural.models.arguments import as_source
 from aural.models.embedding import AudioInput
 
 
