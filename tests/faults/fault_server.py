@@ -1,7 +1,7 @@
 """Run commands of `aural` in forks of this process, each with at most one failing system call; see inject.c.
 
 Reads one JSON request per line: arguments, folder, call, error, log, out. Writes one JSON answer per line: the exit
-code, or minus the signal. The process has imported everything before it forks, so that a run takes only the command's time.
+code, or minus the signal.
 """
 
 from __future__ import annotations
