@@ -16,7 +16,7 @@ from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
-from aural.models.clap import BranchConfig
+from aural.models.clap import TaggedBranchConfig
 from aural.models.format import save_own
 from aural.models.load import load
 from aural.models.onnx_export import export_onnx
@@ -181,7 +181,8 @@ def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
     """A CNN and YAMNet's network read the same 24 kHz waveform; the graph equals torch."""
     config = tiny_config()
     mel = PRESETS["msclap-2022"].model_copy(update={"sample_rate_hz": 24000, "hop": 480, "fmax_hz": 12000})
-    branch = BranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options={"hop_frames": 100})
+    options = {"hop_frames": 100, "floor": -6.9078}
+    branch = TaggedBranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options=options, classes=5)
     update = {"sample_rate_hz": 24000, "window_s": 1.0, "mel": mel, "branch": branch}
     audio = config.audio.model_copy(update=update | {"encoder_options": {"n_mels": 64, "width": 4}})
     config = config.model_copy(update={"audio": audio})
