@@ -5,7 +5,8 @@
 
 Each row is the step of `aural train`: forward, loss, backward, gradient norm and optimizer, on one synthetic batch that
 is already on the device, without dropout. "gradient" is the largest difference from the gradients of the first row of
-the system, in units of the norm of the tensor: 1e-5 in fp32, 1e-2 in bf16. On the CPU "compiled" is the traced graph
+the system, in units of the norm of the tensor (at least 1e-4 of the largest norm, because the gradient of the biases of
+keys is zero and only rounding is left of it): 1e-5 in fp32, 1e-2 in bf16. On the CPU "compiled" is the traced graph
 without code generation.
 """
 
@@ -206,7 +207,7 @@ def _difference(gradients: dict[str, Tensor], others: dict[str, Tensor]) -> floa
     assert gradients.keys() == others.keys()
     largest = max(float(grad.norm()) for grad in others.values())
     return max(
-        float((gradients[name] - grad).norm()) / max(float(grad.norm()), 1e-6 * largest)
+        float((gradients[name] - grad).norm()) / max(float(grad.norm()), 1e-4 * largest)
         for name, grad in others.items()
     )
 

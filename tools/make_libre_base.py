@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -37,6 +38,7 @@ from aural.models.onnx_export import export_onnx
 from aural.models.packaged import MINILM, PackagedBranch
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
+from aural.models.rounding import in_steps
 from aural.models.tagger import Tagger
 from aural.models.weight_files import read_safetensors
 from aural.nn.functional import unit
@@ -193,6 +195,14 @@ class Trainer:
         return {"clips": len(clips), "top1": top1, "mrr": mrr, "cross_entropy": losses[best], "scale": best}
 
 
+def store_integers(file: Path) -> None:
+    """Store the matrices of the audio tower as int8, since they are rounded when the model is opened."""
+    tensors = load_file(file)
+    audio = {name: tensors.pop(name) for name in list(tensors) if name.startswith("audio.")}
+    with atomic_write(file, ConfigError) as part:
+        save_file(tensors | in_steps(audio), part, metadata={"format": "pt"})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
@@ -234,6 +244,7 @@ def main() -> None:
         branch_from=branch_from,
         int8=True,
     )
+    store_integers(options.out / "model.safetensors")
     export_onnx(options.out, options.out, bare=True)
 
 

@@ -157,10 +157,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "model near miss": ([*CLASSIFY, "msclap-2032"], 'did you mean "msclap-2023"?'),
     "model nowhere": ([*CLASSIFY, "no/such/model.pt"], '"no/such/model.pt" is neither a file, a folder, a hub repo'),
     "model empty": ([*CLASSIFY, ""], "the model's name is empty; see `aural models list`"),
-    "model of nobody": (
-        [*CLASSIFY, "~nobody-of-that-name/m"],
-        "cannot be opened (Could not determine home directory.)",
-    ),
+    "model of nobody": ([*CLASSIFY, "~nobody-of-that-name/m"], "opened (Could not determine home directory.)"),
     "model too long": ([*CLASSIFY, "x" * 300], "cannot be opened (File name too long)"),
     "model offline": ([*CLASSIFY, "msclap-2023", "--offline"], '"CLAP_weights_2023.pth" of the hub repository'),
     "pickle noise": ([*CLASSIFY, "noise.pt"], "noise.pt: cannot be read as torch weights"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from aural.core.types import Clip
-from aural.evaluate.adapters.mteb_model import MtebModel
+from aural.core.weights import weight_cards
+from aural.evaluate.adapters.mteb_model import MtebModel, model_meta
 from aural.models.pipeline import Model
 from tiny import tone
 
@@ -98,3 +99,24 @@ def test_an_aural_model_scores_what_its_cosines_say(tiny: Model, tmp_path: Path)
     cosines = tiny.similarity([sound(n, (16_000, 22_050)) for n in range(12)], LABELS)
     expected = np.mean(cosines.argmax(axis=1) == np.arange(12) % 3)
     assert score(tiny, tmp_path) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("name", weight_cards())
+def test_every_card_is_a_model_of_mteb(name: str) -> None:
+    meta = model_meta(name)
+    assert meta.name == f"aural/{name}"
+    assert meta.embed_dim == weight_cards()[name].embed_dim
+    assert type(meta).model_validate(meta.model_dump()).modalities == ["audio", "text"]  # values that mteb accepts
+
+
+@pytest.mark.slow
+def test_mtebs_runner_loads_the_bundled_model_by_its_card(tmp_path: Path) -> None:
+    import aural
+
+    meta, model = model_meta("libre-small"), aural.load("libre-small")
+    cosines = model.similarity([sound(n, (16_000, 22_050)) for n in range(12)], LABELS)
+    cache = mteb.ResultCache(tmp_path / "cache")
+    loaded = meta.loader(meta.name, revision=meta.revision)  # meta.load_model() also wants mteb's extra "audio"
+    result = mteb.evaluate(loaded, tasks=[local_task()], cache=cache, show_progress_bar=False).task_results[0]
+    expected = np.mean(cosines.argmax(axis=1) == np.arange(12) % 3)
+    assert result.scores["test"][0]["accuracy"] == pytest.approx(float(expected))

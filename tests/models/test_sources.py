@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from aural.core.errors import AudioError
+from aural.core.types import Clip
 from aural.models.arguments import as_source, as_sources
 from aural.models.load import load
 from tiny import save_tiny, tiny_config
@@ -34,9 +35,10 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_all_forms_give_the_samples(form: str) -> None:
-    samples, rate = as_source(FORMS[form])
-    np.testing.assert_array_equal(np.squeeze(np.asarray(samples)), WAVE)
-    assert rate == 8000
+    clip = as_source(FORMS[form])
+    assert isinstance(clip, Clip)
+    np.testing.assert_array_equal(clip.samples, WAVE[None])
+    assert clip.sample_rate_hz == 8000
     assert list(as_sources(FORMS[form])) == [FORMS[form]]  # one sound, not an iterable of sounds
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -193,3 +194,15 @@ def test_the_command_refuses_in_a_sentence(tmp_path: Path, monkeypatch: pytest.M
         result = runner.invoke(app, ["reproduce", *arguments])
         assert result.exit_code != 0
         assert message in str(result.exception), arguments
+
+
+@pytest.mark.slow
+def test_the_real_card_killed_at_ten_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL of the process group of `aural reproduce scenes-vs-labels --smoke`; tools/kill_claim.py does it."""
+    tool = Path(__file__).parents[2] / "tools" / "kill_claim.py"
+    command = [sys.executable, str(tool), "scenes-vs-labels", "--smoke", "--data", "toys", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "effect.json is equal to the byte" in done.stdout

@@ -7,8 +7,9 @@ import pytest
 
 from aural.core.errors import ConfigError, DataError
 from aural.reproduce import calibration
-from aural.reproduce.card import Check, parse_terms
+from aural.reproduce.card import Check, claim, parse_terms
 from aural.reproduce.effect import combine, mean_of, rounded, t_interval, t_quantile, verdict_of
+from aural.reproduce.effects import cost_of
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -103,3 +104,12 @@ def test_null_comparisons_of_real_runs_are_drawn_from_disjoint_seeds() -> None:
     noise = calibration.Noise("runs", seed=0.2, seeds=40)
     runs, _ = calibration.simulate(noise, rng)
     assert 0.0 < calibration.null_share(runs, seeds=5) < 0.12
+
+
+def test_measured_costs_replace_estimates() -> None:
+    card = claim("scenes-vs-labels")
+    assert cost_of(card) == f"estimated {card.cost.gpu_min:g} GPU min"
+    effect = {"seeds": [0, 1, 2], "run": {"seconds": 1920.0, "jobs": 16, "devices": ["NVIDIA H200"]}}
+    assert cost_of(card, effect) == "measured 2 min, 3 seeds, 16 jobs, NVIDIA H200"
+    alone = {"seeds": [0], "run": {"seconds": 90.0, "jobs": 1, "devices": ["cpu"]}}
+    assert cost_of(card, alone) == "measured 1.5 min, 1 seed, 1 job, cpu"

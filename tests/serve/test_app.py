@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fastapi.testclient import TestClient
 from aural.core.errors import ConfigError
 from aural.core.types import FloatArray
 from aural.search.filters import parse_filter
+from aural.search.fuse import fused
 from aural.search.index import best_per_file
 from aural.search.library import Library
 from aural.search.query import QueryWeights, combine
@@ -56,13 +58,18 @@ def test_embedded_served_and_exact_agree_on_200_queries(client: TestClient, serv
             "where": random_filter(draw) if draw.random() < 0.7 else None,
             "top": draw.randrange(1, 30),
             "minus_weight": round(draw.uniform(0, 0.9), 2),
+            "names": draw.random() < 0.5,
         }
         where = parse_filter(body["where"]) if body["where"] else None
         like = [served.vector(file) for file in body["like"]]
         weights = QueryWeights(minus=body["minus_weight"])
         query = combine(body["words"], like, body["minus"], embedder.embed_text, weights)
-        embedded = served.search(query, body["top"], where)
-        exact = best_per_file(lambda rows, q=query, w=where: oracle.search(q, rows, w), body["top"])  # type: ignore[misc]
+        words = body["words"] if body["names"] else ()
+        embedded = served.search(query, body["top"], where, words=words)
+        if words:
+            exact = fused(oracle.search, query, partial(served.words.search, words), body["top"], where)
+        else:
+            exact = best_per_file(partial(oracle.search, query, where=where), body["top"])
         body["like"] = [hide(file) for file in body["like"]]
         answer = client.post("/v1/search", json=body)
         assert answer.status_code == 200, answer.text
@@ -89,7 +96,7 @@ def test_an_uploaded_sound_finds_itself(client: TestClient, served: Library) -> 
         ["rain"], [embedder.embed_audio([path])[0]], ["wind", "dog"], embedder.embed_text, QueryWeights(like=2)
     )
     assert [hit["path"] for hit in hits] == [
-        hit.path for hit in served.search(query, 5, parse_filter("name != '07.wav'"))
+        hit.path for hit in served.search(query, 5, parse_filter("name != '07.wav'"), words=["rain"])
     ]
 
 
@@ -171,6 +178,10 @@ def test_library_map_health_and_metrics(client: TestClient, served: Library) -> 
     text = client.get("/metrics").text
     assert 'aural_requests_total{method="GET",route="/v1/library",status="200"}' in text
     assert "aural_library_files 40.0" in text
+    assert "aural_library_fragments 1.0" in text
+    assert "aural_library_indexes 0.0" in text
+    assert f"aural_library_unindexed_windows {float(served.store.count())}" in text
+    assert "aural_library_readable 1.0" in text
 
 
 def test_request_ids_and_logs(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

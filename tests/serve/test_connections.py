@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -139,6 +140,7 @@ def test_a_client_that_takes_no_data_is_cut_off(address: tuple[str, int]) -> Non
         (b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n{}", 400),
         (b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n", 400),
         (b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" + CHUNKED, 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 5000, 400),
         (b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 403),
         (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
         (b"CONNECT evil.example:80 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
@@ -188,3 +190,14 @@ def test_a_request_whose_client_leaves_ends(served: Library) -> None:
         assert healthy((host, int(port)))
         text = httpx.get(f"{url}/metrics").text
         assert "aural_requests_under_way 1.0" in text
+
+
+def test_only_named_proxies_name_the_client(served: Library, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("aural.serve").propagate = True
+    for proxies, client in (((), "127.0.0.1"), (("127.0.0.1",), "203.0.113.7")):
+        settings = LIMITS.model_copy(update={"proxies": proxies})
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "aural.serve"), live_server(served, settings) as url:
+            httpx.get(f"{url}/health", headers={"X-Forwarded-For": "203.0.113.7"})
+        lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "aural.serve"]
+        assert [line["client"] for line in lines if line["event"] == "request"] == [client]

@@ -15,6 +15,7 @@ from live import tone
 
 from aural.search.library import Library
 from aural.serve.app import create_app
+from aural.serve.guard import Guard
 from aural.serve.settings import Settings
 from library_toys import write_sound
 from sketch import SketchEmbedder
@@ -151,3 +152,43 @@ def test_a_thousand_labels_are_classified(client: TestClient) -> None:
     assert (answer.status_code, len(answer.json()["labels"])) == (200, 1000)
     answer = client.post("/v1/classify", files={"sound": tone(1.0)}, data=options | {"labels": [*labels, "more"]})
     check_problem(answer, 422, "invalid-input")
+
+
+def test_uploads_that_together_are_too_large_wait(served: Library) -> None:
+    app = create_app(served, SketchEmbedder(), Settings(max_upload_bytes=1 << 20))
+    with TestClient(app, "http://localhost") as client:
+        layer: Any = client.app.middleware_stack  # type: ignore[attr-defined]
+        while not isinstance(layer, Guard):
+            layer = layer.app
+        uploads = layer._uploads
+        uploads.bytes = uploads.max_bytes - 1000
+        check_problem(client.post("/v1/embed/sound", files={"sound": tone(1.0)}), 503, "busy")
+        assert uploads.bytes == uploads.max_bytes - 1000
+        uploads.bytes = 0
+        assert client.post("/v1/embed/sound", files={"sound": tone(1.0)}).status_code == 200
+        assert uploads.bytes == 0
+
+
+def test_a_hundred_thousand_unknown_fields_are_one_error(client: TestClient) -> None:
+    body = {f"k{i}": 1 for i in range(70_000)}
+    problem = check_problem(client.post("/v1/search", json=body), 422, "invalid-input")
+    assert problem["detail"] == 'request: unknown field "k0"'
+
+
+def test_excerpts_after_the_end_are_not_decoded(client: TestClient, served: Library) -> None:
+    (hit, *_) = client.post("/v1/search", json={"words": ["rain"]}).json()["hits"]
+    jobs = client.app.state.service.decoders._turns  # type: ignore[attr-defined]
+    before = sum(jobs._running.values())
+    answer = client.get(f"/v1/audio/{hit['id']}/excerpt", params={"start_s": 90_000})
+    assert "start before its end" in check_problem(answer, 422, "invalid-input")["detail"]
+    assert sum(jobs._running.values()) == before
+
+
+def test_no_more_processes_is_busy(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    service = client.app.state.service  # type: ignore[attr-defined]
+    monkeypatch.setattr(service.decoders, "_idle", [])
+    monkeypatch.setattr("aural.serve.sandbox._Worker.start", fail)
+    check_problem(client.post("/v1/embed/sound", files={"sound": tone(1.0)}), 503, "busy")

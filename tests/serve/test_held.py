@@ -135,7 +135,7 @@ def test_a_file_that_is_swapped_between_check_and_decoding_is_not_decoded(librar
     from aural.core.errors import AudioError
     from aural.serve.held import Opener, source_of_job
 
-    row = library.store.rows(["path", "size", "mtime_ns", "hash"]).to_pylist()[0]
+    row = library.store.rows(["path", "size", "mtime_ns", "hash", "duration"]).to_pylist()[0]
     held = Opener(library.card.roots).open(row)
     job = held.job()
     held.close()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from processes import children, free_port, running
 
 from aural.core.errors import ConfigError
 from aural.search.check import check
@@ -25,36 +22,6 @@ from aural.serve.run import listen, serve
 from aural.serve.settings import Settings
 from library_toys import write_sound
 from sketch import SketchEmbedder
-
-SCRIPT = Path(__file__).with_name("run_server.py")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def running(folder: Path, port: int, seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-    """Yield the process when it is ready to answer."""
-    arguments = [sys.executable, str(SCRIPT), str(folder), str(port), str(seconds)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == f"serving {folder} on http://127.0.0.1:{port}"
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                    break
-            time.sleep(0.02)
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def test_a_stopped_server_answers_first_and_logs_json(served: Library) -> None:
@@ -76,15 +43,6 @@ def test_a_stopped_server_answers_first_and_logs_json(served: Library) -> None:
     assert [(line["path"], line["status"]) for line in lines][-1] == ("/v1/search", 200)
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{port}/health")
-
-
-def children(pid: int) -> list[int]:
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            if f"PPid:\t{pid}\n" in path.read_text():
-                pids.append(int(path.parent.name))
-    return pids
 
 
 def kill_often(tmp_path: Path, times: int) -> None:

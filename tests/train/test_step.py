@@ -99,6 +99,12 @@ def test_gradient_caching_with_a_teacher(make_recipe: MakeRecipe, tmp_path: Path
 
 
 def no_dropout(recipe: Any, micro: int) -> Any:
+    with without_dropout():
+        return gradients(recipe, micro)
+
+
+@contextmanager
+def without_dropout() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
         patch.setattr(
@@ -106,7 +112,7 @@ def no_dropout(recipe: Any, micro: int) -> Any:
             "scaled_dot_product_attention",
             _without_dropout(torch.nn.functional.scaled_dot_product_attention),
         )
-        return gradients(recipe, micro)
+        yield
 
 
 def _without_dropout(attention: Any) -> Any:

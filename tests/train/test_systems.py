@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from test_parallel import run
-from test_step import assert_caching_equals_the_whole_batch
+from test_step import assert_caching_equals_the_whole_batch, ready, without_dropout
 
 from aural.core.errors import ConfigError
 from aural.train import checkpoint
@@ -16,6 +17,7 @@ from aural.train.loop import prepare, train
 from aural.train.parallel import Place
 from aural.train.recipes import load_recipe
 from aural.train.selected import system_of
+from aural.train.step import Stepper
 from aural.train.system import SYSTEMS
 from aural.train.track import lines_of
 
@@ -128,6 +130,38 @@ def test_what_cannot_work_is_refused_before_the_first_step(
     with pytest.raises(ConfigError, match=sentence) as caught:
         train(recipe_of(name, tones, change), tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+class WordsToText:
+    """A token-level loss: the best token of a caption matches the embedding of the other caption of its clip."""
+
+    needs = frozenset({"words", "text_b", "mask"})
+
+    def __call__(self, tensors: dict[str, torch.Tensor], gather: object = None) -> dict[str, torch.Tensor]:
+        scores = torch.einsum("ble,ce->bcl", tensors["words"], tensors["text_b"])
+        scores = scores.masked_fill(tensors["mask"][:, None] == 0, -1.0).amax(2)
+        return {"loss": torch.nn.functional.cross_entropy(10 * scores, torch.arange(len(scores)))}
+
+
+def test_tokens_of_texts_are_an_output_that_a_loss_can_take(tones: Path) -> None:
+    recipe = recipe_of("text twins", tones, "system.embeddings.words={tower: text, tokens: true}")
+    system, batch = ready(recipe)[1:]
+    out = system({k: v for k, v in batch.items() if isinstance(v, torch.Tensor)})
+    assert out["words"].shape == (*batch["ids"].shape, out["text_a"].shape[1])
+    plan = prepare(recipe, Place(0, 1, torch.device("cpu"))).plan
+    assert plan.ragged == {"words"}
+    grads = {}
+    for micro in (0, 2):
+        loop = recipe.loop.model_copy(update={"micro_batch": micro})
+        changed = recipe.model_copy(update={"loop": loop})
+        with without_dropout():
+            run, system, batch = ready(changed)
+            losses: Any = WordsToText()
+            Stepper(system, losses, changed, plan=run.plan, device=torch.device("cpu")).gradients(batch, 0)
+            grads[micro] = {name: p.grad for name, p in system.named_parameters() if p.grad is not None}
+    assert grads[0].keys() == grads[2].keys()
+    for name, grad in grads[0].items():
+        assert float((grads[2][name] - grad).norm()) <= 1e-5 * float(grad.norm()) + 1e-9, name
 
 
 def test_a_tag_task_on_scenes_learns_from_the_truth_record(tones: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import io
+import tokenize
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from aural.core.errors import AuralError
 from aural.train.loader import Batches
 from aural.train.loop import build, train
 from aural.train.recipes import load_recipe
+from aural.train.systems import frames
 from aural.train.track import lines_of
 
 SCENES = "{events: [1, 2], event_s: [0.3, 1.0], room_chance: 0, background_chance: 0}"
@@ -101,3 +107,25 @@ def test_twins_without_negatives_collapse_without_the_predictor(tones: Path, tmp
     learned = losses(tmp_path / "byol")
     assert learned[-1] < learned[0]
     assert losses(tmp_path / "byol", "spread")[-1] > 2 * losses(tmp_path / "bare", "spread")[-1]
+
+
+def code_lines(module: ModuleType) -> int:
+    """Count the lines of a module that hold code: no blank lines, comments and docstrings."""
+    source = inspect.getsource(module)
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    inside = {line for text in texts for line in range(text.lineno, (text.end_lineno or text.lineno) + 1)}
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return len({token.start[0] for token in tokens if token.type not in skipped} - inside)
+
+
+@pytest.mark.parametrize("name", ["text_twins", "sound_twins", "sound_twins_without_negatives", "frame_head"])
+def test_a_toy_system_takes_at_most_60_lines(name: str) -> None:
+    """The recipe, and for frame_head the module of its system."""
+    recipe = (Path(aural.__file__).parent / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    lines = [line for line in recipe.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert len(lines) + (code_lines(frames) if name == "frame_head" else 0) <= 60

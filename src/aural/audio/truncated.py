@@ -76,14 +76,21 @@ def _size(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _chunks(file: BinaryIO, header: int, word: str, *, even: bool = True) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, offset of the content, stated bytes) of chunks with a name of 4 bytes and a 32-bit size."""
-    at, end = header, _size(file)
-    while at + 8 <= end:
+def _chunks(
+    file: BinaryIO, header: int, layout: str, *, align: int = 2, inclusive: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, offset of the content, stated bytes of the content) of chunks.
+
+    layout: of a chunk's name and size, as in `struct`. align: the next chunk starts at a multiple of this many bytes.
+    inclusive: the stated size includes name and size.
+    """
+    at, end, head = header, _size(file), struct.calcsize(layout)
+    while at + head <= end:
         file.seek(at)
-        name, size = struct.unpack(f"{word}4sI", file.read(8))
-        yield name, at + 8, size
-        at += 8 + size + (size % 2 if even else 0)
+        name, size = struct.unpack(layout, file.read(head))
+        size -= head if inclusive else 0
+        yield name, at + head, size
+        at += head + -(-max(0, size) // align) * align
 
 
 def _riff(file: BinaryIO) -> tuple[int, int] | None:
@@ -91,7 +98,7 @@ def _riff(file: BinaryIO) -> tuple[int, int] | None:
     file.seek(0)
     word = ">" if file.read(4) == b"RIFX" else "<"
     large = 0
-    for name, at, size in _chunks(file, 12, word):
+    for name, at, size in _chunks(file, 12, f"{word}4sI"):
         if name == b"ds64":
             file.seek(at + 8)
             large = struct.unpack("<Q", file.read(8))[0]
@@ -102,31 +109,23 @@ def _riff(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _w64(file: BinaryIO) -> tuple[int, int] | None:
-    at, end = 40, _size(file)
-    while at + 24 <= end:
-        file.seek(at)
-        name, size = struct.unpack("<4s12xQ", file.read(24))
+    for name, at, size in _chunks(file, 40, "<4s12xQ", align=8, inclusive=True):
         if name == b"data":
-            return size - 24, end - at - 24
-        at += max(24, -(-size // 8) * 8)
+            return size, _size(file) - at
     return None
 
 
 def _aiff(file: BinaryIO) -> tuple[int, int] | None:
-    for name, at, size in _chunks(file, 12, ">"):
+    for name, at, size in _chunks(file, 12, ">4sI"):
         if name == b"SSND":
             return size, _size(file) - at
     return None
 
 
 def _caf(file: BinaryIO) -> tuple[int, int] | None:
-    at, end = 8, _size(file)
-    while at + 12 <= end:
-        file.seek(at)
-        name, size = struct.unpack(">4sq", file.read(12))
+    for name, at, size in _chunks(file, 8, ">4sq", align=1):
         if name == b"data":
-            return (size, end - at - 12) if size >= 0 else None
-        at += 12 + max(0, size)
+            return (size, _size(file) - at) if size >= 0 else None
     return None
 
 

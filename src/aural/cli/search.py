@@ -15,6 +15,7 @@ from aural.cli.options import (
     WhereOption,
     with_model_options,
 )
+from aural.core.errors import ConfigError
 from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def search(
     words_weight: Annotated[float, typer.Option("--words-weight", help="Weight of words.")] = 1.0,
     like_weight: Annotated[float, typer.Option("--like-weight", help="Weight of example sounds.")] = 1.0,
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
+    by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
@@ -42,22 +44,27 @@ def search(
     from aural.search.library import Library
     from aural.search.query import QueryWeights, combine
 
+    if by not in ("both", "sound"):
+        raise ConfigError(f'--by "{by}" is not known; use both or sound')
     condition = parse_filter(where) if where else None
     weights = QueryWeights(words_weight, like_weight, not_weight)
     target = Library(library)
     model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
-    for hit in target.search(query, top, condition, exact=exact):
+    names = words if by == "both" and words else []
+    for hit in target.search(query, top, condition, words=names, exact=exact):
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}
             values: dict[str, Any] = {"path": hit.path, "score": round(hit.score, 6)}
             values |= {name: round(seconds, 3) for name, seconds in times.items()}
+            values |= {"word_score": round(hit.word_score, 3)}
             print(json_line(values | {"id": hit.file, "window": hit.window, "tags": hit.tags}))
         else:
             long = hit.end_s - hit.start_s < hit.duration_s - 0.01
             place = f" {clock(hit.start_s)} to {clock(hit.end_s)}" if long else ""
-            print(f"{hit.score:+.3f}  {hit.path}{place}")
+            named = "  [name]" if hit.word_score else ""
+            print(f"{hit.score:+.3f}  {hit.path}{place}{named}")
 
 
 def clock(seconds: float) -> str:

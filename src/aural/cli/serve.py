@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,10 @@ def serve(
     ] = None,
     max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload in MiB.")] = 32.0,
     max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest sound in seconds.")] = 300.0,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option("--proxy", help="Address of a reverse proxy whose X-Forwarded-For names the client. Repeatable."),
+    ] = None,
     options: ModelOptions,
 ) -> None:
     """Serve a library for search in the browser and over HTTP; /openapi.json describes the API."""
@@ -39,7 +43,8 @@ def serve(
 
     target = Library(library)
     model = options.open(target.card.model)
-    values = {"host": host, "port": port, "token": token, "max_duration_s": max_duration}
+    values: dict[str, Any] = {"host": host, "port": port, "token": token, "max_duration_s": max_duration}
+    values["proxies"] = tuple(proxy or ())
     values["max_upload_bytes"] = round(max_upload_mib * 2**20)
     settings = Settings.parse(values, "aural serve")
     model.embed_text(["ready"])  # build the model before the first request

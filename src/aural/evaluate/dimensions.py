@@ -55,14 +55,9 @@ assert tuple(ASPECTS) == tuple(TITLES) == get_args(Dimension)
 class Placed(Protocol):
     """A task card, as far as coverage reads it."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def dimension(self) -> Dimension: ...
-
-    @property
-    def aspect(self) -> str: ...
+    name: str
+    dimension: Dimension
+    aspect: str
 
 
 class Cell(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aural.audio.io import is_tensor
+from aural.audio.io import as_clip, is_tensor
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.types import AudioSource, Clip, Source
 
@@ -38,7 +38,7 @@ def as_source(sound: Any) -> AudioSource:
     """
     if _is_decoder(sound):
         samples = sound.get_all_samples()
-        return samples.data, int(samples.sample_rate)
+        return as_clip((samples.data, int(samples.sample_rate)))
     if not isinstance(sound, Mapping):
         return sound
     if "audio" in sound:
@@ -48,7 +48,7 @@ def as_source(sound: Any) -> AudioSource:
             raise AudioError(
                 'array: its "sampling_rate" is not given; pass {"array": ..., "sampling_rate": rate in Hz}'
             )
-        return sound["array"], sound["sampling_rate"]
+        return as_clip((sound["array"], sound["sampling_rate"]))
     stored = sound.get("bytes") or sound.get("path")
     if stored is None:
         keys = ", ".join(map(str, sound))

@@ -29,11 +29,10 @@ Precision = Literal["fp32", "bf16"]
 
 
 @dataclass
-class AudioEmbedding:
-    """The result for one source: its vector (E,), with its windows' vectors (W, E) and times, or its error."""
+class SourceResult:
+    """The result for one source: the vectors (W, E) of its windows, on request, with their times, or its error."""
 
     index: int
-    embedding: FloatArray | None = None
     windows: FloatArray | None = None
     times_s: list[tuple[float, float]] = field(default_factory=list)
     silent: bool = False
@@ -42,6 +41,13 @@ class AudioEmbedding:
     @property
     def duration_s(self) -> float:
         return self.times_s[-1][1] if self.times_s else 0.0
+
+
+@dataclass
+class AudioEmbedding(SourceResult):
+    """The vector (E,) of one source, see `SourceResult`."""
+
+    embedding: FloatArray | None = None
 
 
 class WindowOptions(TypedDict, total=False):

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
@@ -76,16 +77,14 @@ def export_onnx(
     """Write the audio graph and the text graph of a model and return the folder.
 
     int8: store matrices and convolutions in 8 bits. bare: leave the weights out of the graphs; `target` must then be
-    the model's own folder, whose files provide them. Raises ConfigError for fused models, because their input depends
-    on the length of the clip.
+    the model's own folder, whose files provide them. The graph of a fused LAION model is its path for clips that
+    are not longer than the window, which `embed_audio` uses for every window.
     """
     model = source
     if not isinstance(model, Model):
         model = Model.from_pretrained(model, device="cpu", tokenizer=tokenizer, offline=offline)
     if int8 and bare:
         raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
-    if model.config.audio.encoder_options.get("fusion"):
-        raise ConfigError(f"{model.source}: fused models have no ONNX form (their input depends on the clip length)")
     folder = make_folder(target, ConfigError)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
@@ -149,14 +148,20 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
     except ImportError:
         raise MissingDependencyError('writing ONNX graphs needs onnxscript; pip install "aural[onnx]"') from None
     kept = set(module.state_dict())  # not folded: bare graphs take these tensors when they are opened
+    with torch.inference_mode():
+        module.eval()(
+            **inputs
+        )  # fills caches of constants (nn/window.py), which would else keep tracing's fake tensors
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # The plain formula of attention: other kernels give strides that the exporter's decomposition does not keep.
+        plain = sdpa_kernel(SDPBackend.MATH)
+        with plain, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module.eval(),
+                module,
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),

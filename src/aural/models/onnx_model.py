@@ -150,35 +150,27 @@ class OnnxModel(EmbeddingModel):
 
     @cached_property
     def _audio(self) -> Any:
-        weights: dict[str, Any] = {}
-        if self.header.form == "bare":
-            weights = {name: value for name, value in self._stored.items() if name.startswith("audio.")}
-            packaged = self._config.get("branch_from")
-            if packaged is not None:
-                path = PackagedBranch.parse(packaged, str(self.folder / "config.json")).path()
-                weights |= {f"audio.branch.{name}": value for name, value in _tensors(path).items()}
-            weights = self._rounded(weights)
-        return self._session(AUDIO, weights)
-
-    @cached_property
-    def _config(self) -> dict[str, Any]:
-        return read_mapping(self.folder / "config.json")
+        return self._session(AUDIO, self._weights("audio.", "branch.", "branch_from", PackagedBranch))
 
     @cached_property
     def _text(self) -> Any:
-        weights: dict[str, Any] = {}
-        if self.header.form == "bare":
-            weights = {name: value for name, value in self._stored.items() if name.startswith("text.")}
-            packaged = self._config.get("text_from")
-            if packaged is not None:
-                path = PackagedText.parse(packaged, str(self.folder / "config.json")).path()
-                weights |= {f"text.encoder.model.{name}": value for name, value in _tensors(path).items()}
-            weights = self._rounded(with_updates(weights))
-        return self._session(TEXT, weights)
+        return self._session(TEXT, self._weights("text.", "encoder.model.", "text_from", PackagedText))
 
-    def _rounded(self, weights: dict[str, Any]) -> dict[str, Any]:
-        """Round matrices to 8 bits if config.json says so."""
-        if not self._config.get("int8"):
+    def _weights(self, tower: str, part: str, key: str, package: type[PackagedBranch | PackagedText]) -> dict[str, Any]:
+        """Return the weights of a tower for a bare graph, rounded to 8 bits if config.json says so; else none.
+
+        config.json names under `key` the package that holds the weights of a part of the tower.
+        """
+        if self.header.form != "bare":
+            return {}
+        weights = {name: value for name, value in self._stored.items() if name.startswith(tower)}
+        config = read_mapping(self.folder / "config.json")
+        packaged = config.get(key)
+        if packaged is not None:
+            path = package.parse(packaged, str(self.folder / "config.json")).path()
+            weights |= {f"{tower}{part}{name}": value for name, value in _tensors(path).items()}
+        weights = with_updates(weights)
+        if not config.get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 

@@ -6,7 +6,7 @@ Legend: N windows, T samples, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from aural.audio.length import Shorter
 from aural.core.config import Config
-from aural.core.errors import AuralError, CheckpointError, ConfigError
+from aural.core.errors import CheckpointError, ConfigError
 from aural.core.types import AudioSource, FloatArray
 from aural.models.clap import Branch, BranchConfig
 from aural.models.device import pick_device
-from aural.models.embedding import EmbeddingModel, Precision
+from aural.models.embedding import EmbeddingModel, Precision, SourceResult
 from aural.models.rounding import with_steps
 from aural.models.systems import OPENERS, WEIGHTS
 from aural.models.weight_files import read_safetensors
@@ -54,19 +54,10 @@ class TaggerNetwork(nn.Module):
 
 
 @dataclass
-class TaggedSound:
-    """The class scores of one source: of the sound (K,), of its windows (W, K) with their times, or its error."""
+class TaggedSound(SourceResult):
+    """The class scores (K,) of one source and (W, K) of its windows, see `SourceResult`."""
 
-    index: int
     scores: FloatArray | None = None
-    windows: FloatArray | None = None
-    times_s: list[tuple[float, float]] = field(default_factory=list)
-    silent: bool = False
-    error: AuralError | None = None
-
-    @property
-    def duration_s(self) -> float:
-        return self.times_s[-1][1] if self.times_s else 0.0
 
 
 class Tagger(EmbeddingModel):
@@ -114,7 +105,7 @@ class Tagger(EmbeddingModel):
         Errors of a source are stored in its result, not raised.
         """
         for result in _Scores(self).stream_audio(clips, keep_windows=True):
-            tagged = TaggedSound(result.index, None, result.windows, result.times_s, result.silent, result.error)
+            tagged = TaggedSound(result.index, result.windows, result.times_s, result.silent, result.error)
             if result.windows is not None:
                 ends = np.array([end for _, end in result.times_s])
                 tagged.scores = np.average(result.windows, axis=0, weights=np.diff(ends, prepend=0.0))

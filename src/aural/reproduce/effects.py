@@ -52,7 +52,7 @@ def listing() -> Iterator[str]:
     """Yield one line per card: verdict and interval of the primary check, cost, and the claim."""
     for card in claims():
         effect = stored_effect(card.name)
-        yield f"{card.name:28} {state_of(card, effect):44} {cost_of(card):18} {card.claim}"
+        yield f"{card.name:28} {state_of(card, effect):44} {cost_of(card, effect):52} {card.claim}"
 
 
 def state_of(card: ClaimCard, effect: Mapping[str, Any] | None) -> str:
@@ -64,8 +64,16 @@ def state_of(card: ClaimCard, effect: Mapping[str, Any] | None) -> str:
     return text if effect["card_hash"] == card.hash else f"{text} (card changed)"
 
 
-def cost_of(card: ClaimCard) -> str:
-    """Return the expected cost of a card."""
+def cost_of(card: ClaimCard, effect: Mapping[str, Any] | None = None) -> str:
+    """Return the cost of a card: that of its stored effect, which was measured, else the card's estimate.
+
+    The measured minutes are the seconds of all runs divided by the runs at a time.
+    """
+    if effect is not None and effect["run"].get("seconds"):
+        run, seeds = effect["run"], len(effect["seeds"])
+        minutes = run["seconds"] / run["jobs"] / 60
+        count = f"{seeds} seed{'s' if seeds > 1 else ''}, {run['jobs']} job{'s' if run['jobs'] > 1 else ''}"
+        return f"measured {minutes:.3g} min, {count}, {', '.join(run['devices'])}"
     if card.cost.gpu_min:
         return f"estimated {card.cost.gpu_min:g} GPU min"
     return f"estimated {card.cost.cpu_min:g} CPU min"

@@ -114,7 +114,7 @@ def card_page(card: ClaimCard, effect: Mapping[str, Any] | None) -> Iterator[str
     yield ""
     yield f"**Claim.** {card.claim[0].upper()}{card.claim[1:]}."
     yield ""
-    yield f"Paper: {card.paper}. Run it with `aural reproduce {card.name}` ({cost_of(card)})."
+    yield f"Paper: {card.paper}. Run it with `aural reproduce {card.name}` ({cost_of(card, effect)})."
     yield ""
     if effect is None:
         yield "Not run yet."

@@ -107,6 +107,13 @@ def one_of(column: str, values: Sequence[str]) -> Filter:
     return Filter(sql, sql, lambda columns: np.array([v in allowed for v in columns[column]], bool))
 
 
+def all_of(*filters: Filter) -> Filter:
+    """Return the filter that is met where all of these are."""
+    text = " and ".join(f"({one.text})" for one in filters)
+    sql = " AND ".join(f"({one.sql})" for one in filters)
+    return Filter(text, sql, lambda columns: np.logical_and.reduce([one.mask(columns) for one in filters]))
+
+
 FIRST_WINDOWS: Final = Filter("window = 0", "`window` = 0", lambda columns: columns["window"] == 0)
 """The first window of every file: one row per file."""
 

@@ -19,7 +19,10 @@ from aural.search.filters import COLUMNS, Filter
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A window of a file with its score: the cosine between the window and the query. Times are in seconds."""
+    """A window of a file with its score: the cosine between the window and the query. Times are in seconds.
+
+    word_score: how well the query's words match the file's name, folders and tags (BM25; 0: not at all, or not asked).
+    """
 
     file: str
     path: str
@@ -30,6 +33,7 @@ class Hit:
     score: float
     silent: bool = False
     tags: tuple[str, ...] = ()
+    word_score: float = 0.0
 
 
 @runtime_checkable

@@ -39,6 +39,7 @@ def tag(
         columns = pa.schema([("file", pa.string()), ("tags", pa.list_(pa.string()))])
         if files:
             library.store.revise(pa.table({"file": files, "tags": tags}, schema=columns))
+            library.words.update()
     counts = dict.fromkeys(labels, 0)
     for row in tags:
         for label in row:

@@ -1,7 +1,8 @@
 """Limit connections: time of a request's head, of a body after its answer, and of a client that takes no data; numbers.
 
-When there are too many connections, the oldest one that waits for its client is closed for a new one. Half-open
-connections therefore never keep others out, also if all come from one address.
+When there are too many connections, one that waits for its client is closed for a new one: first those without an
+answer yet, then the one whose answer is longest ago. Half-open connections therefore never keep others out, also if all
+come from one address.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import json
 import sys
 import uuid
 from collections import Counter
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from aural.serve.access import client_network
+from aural.serve.access import MAX_HEAD_BYTES, client_network
 from aural.serve.guard import LOG
 from aural.serve.problems import (
     BUSY,
@@ -30,8 +32,28 @@ from aural.serve.problems import (
 from aural.serve.settings import Settings
 
 LINGER_S = 2.0
+MANY_CHUNKS, SMALL_CHUNK_BYTES = 1000, 64
 DRAIN_S = 5.0
 """Time for the rest of a body whose request is answered already."""
+
+
+class _Parser(h11.Connection):
+    """A parser that stops at bodies of very many very small chunks, each of which costs as much as a large one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._chunks = self._chunk_bytes = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._chunk_bytes = 0
+        elif isinstance(event, h11.Data) and (event.chunk_start or self._chunks):
+            self._chunks += event.chunk_start
+            self._chunk_bytes += len(event.data)
+            if self._chunks > MANY_CHUNKS and self._chunk_bytes < SMALL_CHUNK_BYTES * self._chunks:
+                raise h11.RemoteProtocolError("the chunks are too small")
+        return event
 
 
 class Connections:
@@ -68,8 +90,8 @@ class Connections:
                 del self._counts[client]
 
     def _close_oldest(self, client: str) -> bool:
-        waiting = (one for one, name in self._open.items() if name == client and one.waits_for_client)
-        oldest = next(waiting, None)
+        waiting = [one for one, name in self._open.items() if name == client and one.waits_for_client]
+        oldest = min(waiting, key=lambda one: (one.answers > 0, one.since), default=None)
         if oldest is None:
             return False
         self.remove(oldest)
@@ -84,6 +106,10 @@ class LimitedProtocol(H11Protocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.answers = 0
+        self.since = self.loop.time()
+        """Time of the last answer, or of the connection."""
+        self.conn = _Parser(h11.SERVER, MAX_HEAD_BYTES)
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
@@ -121,6 +147,8 @@ class LimitedProtocol(H11Protocol):
             self._watch_head()
 
     def on_response_complete(self) -> None:
+        self.answers += 1
+        self.since = self.loop.time()
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY:
             self._drain_timer = self.loop.call_later(DRAIN_S, self.transport.abort)
@@ -178,9 +206,15 @@ class LimitedProtocol(H11Protocol):
         body = problem_body(kind, detail, request_id)
         headers = problem_headers(kind) | {"content-length": str(len(body)), "connection": "close"}
         headers |= {"x-request-id": request_id, "x-content-type-options": "nosniff"}
-        head = [f"HTTP/1.1 {kind.status} {kind.title}", *(f"{name}: {value}" for name, value in headers.items())]
+        head = [
+            f"HTTP/1.1 {kind.status} {HTTPStatus(kind.status).phrase}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # the application sends nothing more
+            self.cycle.message_event.set()
         line = {"event": "refused connection", "request_id": request_id, "status": kind.status, "problem": kind.name}
         LOG.info(json.dumps(line | {"client": self.client[0] if self.client else ""}))
         if kind is BUSY:

@@ -13,11 +13,12 @@ import re
 import time
 import traceback
 import uuid
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aural.serve.access import Access, Refusal, has_body, read_headers
 from aural.serve.metrics import Metrics
-from aural.serve.problems import INTERNAL, SLOW_REQUEST, TIMEOUT, TOO_LARGE, problem_body, problem_headers
+from aural.serve.problems import BUSY, INTERNAL, SLOW_REQUEST, TIMEOUT, TOO_LARGE, problem_body, problem_headers
 from aural.serve.settings import Settings
 
 LOG = logging.getLogger("aural.serve")
@@ -25,6 +26,9 @@ CLIENT_LEFT: Final = 499
 """Status in log and metrics of a request whose client closed the connection before the answer."""
 
 MAX_LOGGED: Final = 200
+PENDING_UPLOADS: Final = 16
+"""Uploads of the largest size whose bytes may be stored at the same time."""
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 _HEADERS: Final = (
@@ -45,6 +49,7 @@ class Guard:
         self._settings = settings
         self._metrics = metrics
         self._access = access
+        self._uploads = Uploads(PENDING_UPLOADS * settings.max_upload_bytes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -58,7 +63,7 @@ class Guard:
         request_id = client_id if _ID.fullmatch(client_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         limits = self._access.max_body_bytes(headers), self._settings.body_timeout_s
-        call = _Call(scope, receive, send, *limits, has_body=has_body(headers))
+        call = _Call(scope, receive, send, *limits, uploads=self._uploads if has_body(headers) else None)
         began = time.perf_counter()
         self._metrics.active.inc()
         try:
@@ -70,6 +75,7 @@ class Guard:
                 await self._answer(call)
         finally:
             self._metrics.active.dec()
+            self._uploads.bytes -= call.received
             self._log(scope, call, time.perf_counter() - began)
 
     async def _answer(self, call: _Call) -> None:
@@ -124,6 +130,19 @@ def describe(error: BaseException) -> dict[str, Any]:
     return {"error": " from ".join(types), "stack": stack[-30:]}
 
 
+@dataclass(slots=True)
+class Uploads:
+    """The bytes of all bodies whose requests are under way; large ones are in temporary files."""
+
+    max_bytes: int
+    bytes: int = 0
+
+    def add(self, size: int) -> bool:
+        """Count received bytes; returns False if there are too many."""
+        self.bytes += size
+        return self.bytes <= self.max_bytes
+
+
 class _Call:
     """One request: limits size and time of its body, notices when its client leaves, and records its answer.
 
@@ -131,7 +150,14 @@ class _Call:
     """
 
     def __init__(
-        self, scope: Any, receive: Any, send: Any, max_bytes: int, body_timeout_s: float, *, has_body: bool
+        self,
+        scope: Any,
+        receive: Any,
+        send: Any,
+        max_bytes: int,
+        body_timeout_s: float,
+        *,
+        uploads: Uploads | None,
     ) -> None:
         self.scope = scope
         self.is_head = scope["method"] == "HEAD"
@@ -142,20 +168,22 @@ class _Call:
         self.request_id: str = scope["state"]["request_id"]
         self.status = 0
         self.client_left = False
-        self.complete = not has_body
+        self.complete = uploads is None
         self.too_large: Refusal = (TOO_LARGE, "the request is too large")
         self.started: Any = lambda: None
         self._receive = receive
         self._send = send
-        self._bytes_left = max_bytes
+        self.received = 0
+        self._uploads = uploads
+        self._max_bytes = max_bytes
         self._body_timeout_s = body_timeout_s
         self._arrived = asyncio.Event()
         self._gone = asyncio.Event()
         self._began = False
         self._ended = False
-        self._empty = not has_body  # the application has not received the empty body yet
+        self._empty = uploads is None  # the application has not received the empty body yet
         self.instead: Refusal | None = None  # replaces the answer of the application
-        if not has_body:
+        if uploads is None:
             self._arrived.set()
 
     async def receive(self) -> Any:
@@ -172,9 +200,14 @@ class _Call:
             slow = f"no byte of the request arrived for {self._body_timeout_s:g} s; send it again"
             self.instead = SLOW_REQUEST, slow
             raise ValueError("body too slow") from None
-        self._bytes_left -= len(message.get("body", b""))
-        if self._bytes_left < 0:
+        size = len(message.get("body", b""))
+        self.received += size
+        few = self._uploads is None or self._uploads.add(size)
+        if self.received > self._max_bytes:
             self.instead = self.too_large
+        elif not few:
+            self.instead = BUSY, "too many uploads are under way; try again in a moment"
+        if self.instead is not None:
             raise ValueError("body too large")
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             self.complete = True

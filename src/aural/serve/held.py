@@ -64,11 +64,12 @@ def opened_again(path: str, identity: Sequence[int], offset: int, size: int, nam
 
 @dataclass(slots=True)
 class HeldFile:
-    """An open sound of the library; `close` it. size: in bytes."""
+    """An open sound of the library; `close` it. size: in bytes. duration_s: as stored in the library."""
 
     name: str
     size: int
     mtime_ns: int
+    duration_s: float
     _stack: ExitStack
     _file: BinaryIO
     _local: tuple[str, int] | None
@@ -110,7 +111,7 @@ class Opener:
         self._real_roots = [(root, os.path.realpath(root)) for root in self.roots if "://" not in root]
 
     def open(self, row: dict[str, Any]) -> HeldFile:
-        """Open the sound of a row with the columns path, size, mtime_ns and hash.
+        """Open the sound of a row with the columns path, size, mtime_ns, hash and duration.
 
         Raises SwappedError if it is not the sound that was added, and OSError or AudioError if it is missing.
         """
@@ -118,7 +119,7 @@ class Opener:
         with stack:
             local = local_part(name)
             if local is None:
-                held = self._remote(name, stack)
+                held = self._remote(name, row, stack)
             else:
                 path, offset, size = local
                 file = stack.enter_context(open_regular(path))
@@ -126,7 +127,7 @@ class Opener:
                 size = status.st_size if size is None else size
                 if offset + size > status.st_size:
                     raise SwappedError(name)
-                held = HeldFile(name, size, status.st_mtime_ns, stack, file, (path, offset))
+                held = HeldFile(name, size, status.st_mtime_ns, row["duration"], stack, file, (path, offset))
             if (held.size, held.mtime_ns) != (row["size"], row["mtime_ns"]):
                 raise SwappedError(name)
             if local is not None and not self._in_place(held, local[0]) and self._hash(held) != row["hash"]:
@@ -134,10 +135,10 @@ class Opener:
             held._stack = stack.pop_all()
         return held
 
-    def _remote(self, name: str, stack: ExitStack) -> HeldFile:
+    def _remote(self, name: str, row: dict[str, Any], stack: ExitStack) -> HeldFile:
         current = find(name)
         file = stack.enter_context(current.source.open())
-        return HeldFile(name, current.size, current.mtime_ns, stack, file, None)
+        return HeldFile(name, current.size, current.mtime_ns, row["duration"], stack, file, None)
 
     def _in_place(self, held: HeldFile, path: str) -> bool:
         """Return whether the open file is where its path says, below a root as it was at the start."""

@@ -131,7 +131,7 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     """Return the files nearest to the weighted sum of words and sounds minus unwanted words, with the best windows."""
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights)
+    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names)
     return _answer(await service_of(request).search(query), began)
 
 

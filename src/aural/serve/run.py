@@ -12,7 +12,6 @@ from typing import Any
 from aural.core.errors import ConfigError
 from aural.core.types import Embedder
 from aural.search.library import Library
-from aural.serve.access import MAX_HEAD_BYTES
 from aural.serve.guard import LOG, describe
 from aural.serve.settings import Settings
 
@@ -61,7 +60,6 @@ def server_config(app: Any, settings: Settings) -> Any:
         forwarded_allow_ips=list(settings.proxies),
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=settings.idle_timeout_s,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         backlog=BACKLOG,
     )
 

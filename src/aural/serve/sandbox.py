@@ -13,7 +13,7 @@ import numpy as np
 
 from aural.core.errors import AudioError
 from aural.core.types import Clip
-from aural.serve.turns import Turns
+from aural.serve.turns import OverloadedError, Turns
 
 JOBS_PER_WORKER = 500
 ATTEMPTS = 2
@@ -86,7 +86,10 @@ class DecodePool:
         raise AudioError("the sound cannot be decoded: it ended the decoder")
 
     async def _ask(self, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        worker = self._take() or await _Worker.start(self._memory_mib)
+        try:
+            worker = self._take() or await _Worker.start(self._memory_mib)
+        except OSError:  # the system allows no more processes or open files
+            raise OverloadedError from None
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await worker.ask(job, payload)

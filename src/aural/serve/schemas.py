@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from aural.core.printable import printable
 from aural.search.index import Hit
@@ -23,6 +25,15 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def reject_unknown(cls, data: Any) -> Any:
+        """Stop at the first unknown field; pydantic lists all, which takes seconds for 100,000."""
+        unknown = next((key for key in data if key not in cls.model_fields), None) if isinstance(data, dict) else None
+        if unknown is not None:
+            raise PydanticCustomError("unknown_field", "unknown field {field}", {"field": json.dumps(unknown[:100])})
+        return data
+
 
 class SearchRequest(Strict):
     """Words, sounds of the library and unwanted words, summed with their weights."""
@@ -32,6 +43,7 @@ class SearchRequest(Strict):
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
     top: int = Field(20, ge=1, le=MAX_TOP)
+    names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
     words_weight: Weight = 1.0
     like_weight: Weight = 1.0
     minus_weight: Weight = NOT_WEIGHT
@@ -51,6 +63,7 @@ class SoundHit(BaseModel):
     duration_s: float
     silent: bool
     tags: list[str]
+    word_score: float = Field(description="BM25 score of the words in name, folders and tags; 0 if none matches.")
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +24,7 @@ from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
 from aural.search.folder import CARD
+from aural.search.fuse import fused
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
@@ -64,6 +67,8 @@ class Query:
     top: int = 20
     weights: QueryWeights = field(default_factory=QueryWeights)
     sounds: Sequence[FloatArray] = ()
+    names: bool = True
+    """Whether the words also count in names, folders and tags; see `aural.search.fuse`."""
 
 
 class InferenceService:
@@ -147,13 +152,16 @@ class InferenceService:
             return np.stack([vectors[text] for text in wanted])
 
         vector = combine(query.words, sounds, query.minus, look_up, query.weights)
-        return await self.on_store(self._search, vector, query.top, condition)
+        words = query.words if query.names else ()
+        return await self.on_store(self._search, vector, query.top, condition, words)
 
-    def _search(self, vector: FloatArray, top: int, condition: Filter | None) -> list[Hit]:
+    def _search(self, vector: FloatArray, top: int, condition: Filter | None, words: Sequence[str]) -> list[Hit]:
         """Search in memory while the library is small enough for it, otherwise in the table; hits have public ids."""
         index = self._index()
         if index is None:
-            hits = self.library.search(vector, top, condition)
+            hits = self.library.search(vector, top, condition, words=words)
+        elif words:
+            hits = fused(index.search, vector, partial(self.library.words.search, words), top, condition)
         else:
             hits = best_per_file(lambda rows: index.search(vector, rows, condition), top)
         return [replace(hit, file=self.ids.hide(hit.file)) for hit in hits]
@@ -214,7 +222,7 @@ class InferenceService:
 
     def _open(self, public: str) -> HeldFile:
         where = one_of("file", [self.ids.reveal(public)])
-        rows = self.library.store.rows(["path", "size", "mtime_ns", "hash"], where).slice(0, 1).to_pylist()
+        rows = self.library.store.rows(["path", "size", "mtime_ns", "hash", "duration"], where).slice(0, 1).to_pylist()
         if not rows:
             raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search")
         try:
@@ -227,8 +235,8 @@ class InferenceService:
     async def excerpt(self, public: str, start_s: float, end_s: float, client: str) -> Clip:
         """Return a part of a file of the library at its sample rate, decoded in a separate process."""
         held = await self.open(public)
-        try:
+        with contextlib.closing(held):
+            if start_s >= held.duration_s:
+                raise AudioError(f"start_s: the sound lasts {held.duration_s:g} s; start before its end")
             place = held.job()
-        finally:
-            held.close()
         return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)

@@ -76,7 +76,7 @@ class Step:
     """The scalars in host memory, and when they are there."""
 
     def send(self) -> None:
-        """On CUDA, start to copy the scalars to the host. `float(tensor)` would wait for all work that is queued."""
+        """Start to copy the scalars to the host if they are on CUDA. `float(tensor)` would wait for all queued work."""
         values = [value.detach().reshape(()).double() for value in self.scalars.values()]
         if values[0].is_cuda:
             event = torch.cuda.Event()

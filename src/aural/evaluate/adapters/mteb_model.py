@@ -3,9 +3,9 @@
 The embedder receives sounds at the data set's rate; it resamples them, reads long sounds in windows and adds its
 end-of-text token. Batches of mteb mix rates, so sounds are not stacked here.
 
-    import aural, mteb
-    from aural.evaluate.adapters.mteb_model import MtebModel
-    mteb.evaluate(MtebModel(aural.load(), name="aural/libre-small"), tasks=mteb.get_tasks(["ESC50_Zeroshot"]))
+    import mteb
+    from aural.evaluate.adapters.mteb_model import model_meta
+    mteb.evaluate(model_meta("libre-small"), tasks=mteb.get_tasks(["ESC50_Zeroshot"]))
 """
 
 from __future__ import annotations
@@ -16,30 +16,21 @@ import numpy as np
 
 from aural.core.types import FloatArray
 from aural.core.vectors import unit_rows
+from aural.core.weights import weight_card
 from aural.evaluate.adapters.embedders import model_hash
 from aural.models.arguments import as_source
+from aural.models.load import load
 
 
 class MtebModel:
     """A model that satisfies mteb's EncoderProtocol; `name` has the form "owner/name" that mteb requires."""
 
     def __init__(self, embedder: Any, *, name: str = "aural/model", revision: str | None = None) -> None:
-        from mteb.models import ModelMeta
-
         self.embedder = embedder
         self.model_name = name
         self.revision = revision or model_hash(embedder)
-        self.mteb_model_meta = ModelMeta.create_empty(
-            {
-                "loader": None,
-                "name": name,
-                "revision": self.revision,
-                "modalities": ["audio", "text"],
-                "embed_dim": int(embedder.embed_dim),
-                "similarity_fn_name": "cosine",
-                "framework": ["PyTorch"],
-            }
-        )
+        values = {"name": name, "revision": self.revision, "embed_dim": int(embedder.embed_dim)}
+        self.mteb_model_meta = _meta(values)
 
     def encode(self, inputs: Any, **options: Any) -> FloatArray:
         """Embed the sounds or texts of mteb's loader as (N, E); rows with both get the unit mean."""
@@ -66,6 +57,38 @@ class MtebModel:
         import torch
 
         return (torch.as_tensor(np.asarray(embeddings1)) * torch.as_tensor(np.asarray(embeddings2))).sum(-1)
+
+
+def model_meta(name: str) -> Any:
+    """Return mteb's ModelMeta of a model of `aural models list`, whose loader opens it with `aural.load`.
+
+    mteb names it "aural/NAME". Raises ConfigError for an unknown name.
+    """
+    card = weight_card(name)
+    values = {
+        "loader": _load,
+        "name": f"aural/{card.name}",
+        "revision": card.revision or card.sha256,
+        "embed_dim": card.embed_dim,
+        "languages": ["eng-Latn"] if card.languages == "English" else None,
+        "open_weights": True,
+        "use_instructions": False,
+        "reference": None if card.repository is None else f"https://huggingface.co/{card.repository}",
+        "citation": card.citation,
+    }
+    return _meta(values)
+
+
+def _load(model_name: str, revision: str | None = None, device: str | None = None, **_options: Any) -> MtebModel:
+    """Load the model "aural/NAME" for mteb."""
+    return MtebModel(load(model_name.removeprefix("aural/"), device=device), name=model_name, revision=revision)
+
+
+def _meta(values: dict[str, Any]) -> Any:
+    from mteb.models import ModelMeta
+
+    fixed = {"modalities": ["audio", "text"], "similarity_fn_name": "cosine", "framework": ["PyTorch"]}
+    return ModelMeta.create_empty(fixed | values)
 
 
 def _rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from aural.core.errors import ConfigError
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
 from aural.encoders.convert.base import check_keys
+from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.device import has_bf16, pick_device
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.prefix import strip_prefix
@@ -121,6 +122,12 @@ class FamilyModel(EmbeddingModel):
             rows = unit(self.text_rows(texts).float())
         vectors: FloatArray = rows.cpu().numpy()
         return vectors
+
+    def folder_tokenizer(self, folder: Path, text: Any) -> Tokenizer:
+        """Return a folder's tokenizer for a transformers text config; it adds the opening and the closing token."""
+        backend = load_backend(str(folder), self.options.tokenizer or folder)
+        longest = text.max_position_embeddings
+        return Tokenizer(backend, special="bert", max_tokens=longest, pad_id=text.pad_token_id or 0)
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError
-from aural.encoders.tokenize import Tokenizer, load_backend
+from aural.encoders.tokenize import Tokenizer
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
 from aural.models.weight_files import folder_tensors
 
@@ -68,10 +68,7 @@ class EmbeddingGemma2(FamilyModel):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The folder's tokenizer, which adds the tokens that open and close a text."""
-        text = self.config.text_config
-        backend = load_backend(str(self.folder), self.options.tokenizer or self.folder)
-        longest = text.max_position_embeddings
-        return Tokenizer(backend, special="bert", max_tokens=longest, pad_id=text.pad_token_id or 0)
+        return self.folder_tokenizer(self.folder, self.config.text_config)
 
     def text_rows(self, texts: Sequence[str]) -> Tensor:
         tokens = self.tokenizer(texts)

@@ -27,7 +27,7 @@ from aural.audio.length import windows
 from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import unit_rows
-from aural.encoders.tokenize import Tokenizer, load_backend
+from aural.encoders.tokenize import Tokenizer
 from aural.models.arguments import as_source
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
@@ -96,10 +96,7 @@ class PeAudio(FamilyModel):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The folder's tokenizer, which adds [CLS] and [SEP]."""
-        text = self.config.text_config
-        backend = load_backend(str(self.folder), self.options.tokenizer or self.folder)
-        longest = text.max_position_embeddings
-        return Tokenizer(backend, special="bert", max_tokens=longest, pad_id=text.pad_token_id or 0)
+        return self.folder_tokenizer(self.folder, self.config.text_config)
 
     def audio_states(self, waves: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors (N, E) of sounds and (N, F, E) of their frames, not normalized."""

@@ -9,7 +9,6 @@ Legend: B clips, D width of the encoder, L caption tokens, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,25 +16,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from aural.audio.mel import LogMel
-from aural.encoders.base import AudioFeatures, build_audio_encoder
-from aural.models.clap import AudioConfig
+from aural.encoders.base import AudioFeatures
 from aural.train.config import Recipe, TaskConfig
-from aural.train.inputs import log_mel, masked
-from aural.train.start import load_encoder
-from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+from aural.train.system import SYSTEMS, Plan
+from aural.train.systems.encoder import EncoderConfig, EncoderSystem
 from aural.train.tasks import CAPTION_END, IGNORE, Report
 
 if TYPE_CHECKING:
     from aural.train.loader import Batch, Batches
 
 
-class HeadsConfig(SystemConfig):
+class HeadsConfig(EncoderConfig):
     """A sound encoder and its tasks."""
 
-    audio: AudioConfig
-    init: str = ""
-    """The folder of a stage-1 run, or a model by name or folder, whose audio encoder is taken; empty: random."""
     tasks: dict[str, TaskConfig] = Field(min_length=1)
 
     def plan(self, recipe: Recipe) -> Plan:
@@ -45,41 +38,24 @@ class HeadsConfig(SystemConfig):
 
 
 @SYSTEMS.register("heads", architecture="encoder and heads", training="discriminative")
-class Heads(System):
+class Heads(EncoderSystem):
     """An audio encoder with a head per task. A batch gives "loss" and each task's sums."""
 
     config_type = HeadsConfig
     config: HeadsConfig
+    heads_prefix = "heads."
 
     def __init__(self, config: HeadsConfig, batches: Batches) -> None:
         super().__init__(config, batches)
-        self.front_end = LogMel(config.audio.mel)
-        self.encoder = build_audio_encoder(config.audio.encoder, config.audio.encoder_options)
-        if config.init:
-            load_encoder(self.encoder, config.init)
         self.heads = TaskHeads(config.tasks, batches.classes, self.encoder.dim)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = self.heads(self.encoder(masked(log_mel(self.front_end, batch), batch)), batch)
+        out: dict[str, Tensor] = self.heads(self.encode(batch), batch)
         return out
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the encoder."""
-        return {"audio": self.encoder}
 
     def report(self) -> Report:
         """Return a report with a row per task."""
         return Report(self.config.tasks)
-
-    def blank(self, batches: Batches) -> Heads:
-        """Construct heads of the same shape without reading start weights."""
-        return Heads(self.config.model_copy(update={"init": ""}), batches)
-
-    def export(self, folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
-        """Write the encoder, from which another recipe can start, and the heads."""
-        from aural.train.export import write_encoder
-
-        write_encoder(folder, "heads", self.config, recipe, state, heads="heads.")
 
 
 class Decoder(nn.Module):

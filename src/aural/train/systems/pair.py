@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
-from aural.encoders.text import TextConfig
+from aural.encoders.base import AudioFeatures
+from aural.encoders.text import TextConfig, TextFeatures
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.pair import PairShape, TowerShape, build_tower
 from aural.nn.lora import add_low_rank, learn_low_rank
@@ -53,7 +54,8 @@ class EmbeddingConfig(Config):
     draw: Annotated[int, Field(ge=0)] = 0
     """Dropout draw. Outputs with the same tower, view and draw share one forward pass."""
     tokens: bool = False
-    """Give one row per token of a sound encoder, in order of time, (B, N, E) instead of (B, E)."""
+    """Give one row per token instead of one per clip or caption: (B, N, E) of a sound encoder, in order of time, or
+    (B K, L, E) of a text encoder, whose padding is where the batch's `mask` is 0."""
     predict: bool = False
     """Pass the row through the predictor (see `predictor`)."""
 
@@ -83,8 +85,6 @@ class PairConfig(PairShape, SystemConfig):
                 raise ValueError(f'embeddings.{name}: no tower "{output.tower}"; {hint}')
             if output.predict and not self.predictor:
                 raise ValueError(f"embeddings.{name}: predict needs `predictor`, the width of its hidden layer")
-            if output.tokens and self.towers[output.tower].audio is None:
-                raise ValueError(f"embeddings.{name}: tokens is for sound towers")
         return self
 
     def outputs(self) -> dict[str, EmbeddingConfig]:
@@ -98,18 +98,21 @@ class PairConfig(PairShape, SystemConfig):
             views = [out.view for out in self.outputs().values() if out.tower in self.of_kind(kind)]
             if views:
                 fields[field] = {"views": max(views) + 1}
-        rows, once = set(self.outputs()), {"logit_scale"} | ({"logit_bias"} if self.logit_bias else set())
+        ragged = {name for name, out in self.outputs().items() if out.tokens and out.tower in self.of_kind("text")}
+        rows, once = set(self.outputs()) - ragged, {"logit_scale"} | ({"logit_bias"} if self.logit_bias else set())
         if recipe.data.negatives:
             if not self.of_kind("text"):
                 raise ConfigError("data.negatives needs a text tower; set it to 0")
             fields["negatives"] = {}
             rows.add("hard_text_emb")
-        return Plan(fields, frozenset(rows), frozenset(once), audio=self._audio(), text=self._text())
+        return Plan(fields, frozenset(rows), frozenset(once), frozenset(ragged), audio=self._audio(), text=self._text())
 
     def _audio(self) -> AudioConfig | None:
         configs = [tower.audio for tower in self.towers.values() if tower.audio is not None]
         if any((c.sample_rate_hz, c.window_s, c.mel) != _window(configs[0]) for c in configs):
             raise ConfigError("towers: sound towers must share sample_rate_hz, window_s and mel")
+        if any(config.branch is not None for config in configs):
+            raise ConfigError("towers: a sound tower with a second branch is for inference; leave branch out")
         return configs[0] if configs else None
 
     def _text(self) -> TextConfig | None:
@@ -187,13 +190,17 @@ class Pair(System):
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        passes: dict[tuple[str, int, int, bool], Tensor] = {}
+        passes: dict[tuple[str, int, int], AudioFeatures | TextFeatures] = {}
+        projected: dict[tuple[str, int, int, bool], Tensor] = {}
         out: dict[str, Tensor] = {}
         for name, output in self.config.outputs().items():
-            key = (output.tower, output.view, output.draw, output.tokens)
+            key = (output.tower, output.view, output.draw)
             if key not in passes:
-                passes[key] = self._embed(output, batch)
-            rows = passes[key]
+                passes[key] = self._features(output, batch)
+            if (*key, output.tokens) not in projected:
+                features = passes[key].tokens if output.tokens else passes[key].pooled
+                projected[*key, output.tokens] = self._tower(output.tower).projection(features)
+            rows = projected[*key, output.tokens]
             out[name] = unit(self.predictor(rows) if output.predict else rows)
         if "hard_ids" in batch:
             tower = self._tower(self.config.of_kind("text")[0])
@@ -202,16 +209,13 @@ class Pair(System):
         out["logit_scale"] = self.logit_scale.clamp(max=math.log(HIGHEST_SCALE)).exp()
         return out | ({"logit_bias": self.logit_bias} if self.config.logit_bias else {})
 
-    def _embed(self, output: EmbeddingConfig, batch: Batch) -> Tensor:
+    def _features(self, output: EmbeddingConfig, batch: Batch) -> AudioFeatures | TextFeatures:
         tower = self._tower(output.tower)
         if isinstance(tower, TextTower):
-            embedded: Tensor = tower(batch[viewed("ids", output.view)], batch[viewed("mask", output.view)])
-            return embedded
-        mel = masked(log_mel(tower.front_end, batch, output.view), batch, output.view)
-        if output.tokens:
-            tokens: Tensor = tower.projection(tower.encoder(mel).tokens)
-            return tokens
-        return tower.embed_mel(mel)
+            texts: TextFeatures = tower.encoder(batch[viewed("ids", output.view)], batch[viewed("mask", output.view)])
+            return texts
+        sounds: AudioFeatures = tower.encoder(masked(log_mel(tower.front_end, batch, output.view), batch, output.view))
+        return sounds
 
     def parts(self) -> dict[str, nn.Module]:
         """Return each tower's encoder."""
