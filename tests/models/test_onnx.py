@@ -180,6 +180,16 @@ def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
+def test_the_graphs_of_libre_base_equal_torch() -> None:
+    """The branch's encoder and classes come from the tagger's folder, the rest from the model's own."""
+    files = [*bundled_sounds()[0]][:2]
+    torch_model, onnx_model = (load("libre-base", device="cpu", engine=engine) for engine in ("torch", "onnx"))
+    assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
+    small = load("libre-small", device="cpu", engine="onnx")
+    assert np.array_equal(onnx_model.embed_text(["rain"]), small.embed_text(["rain"]))
+    assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
+
+
 def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
     """A CNN and YAMNet's network read the same 24 kHz waveform; the graph equals torch."""
     config = tiny_config()
