@@ -92,7 +92,7 @@ def expected(
     """What the library itself answers."""
     vectors = [library.vector(file) for file in like or []]
     query = combine(words, vectors, minus, SketchEmbedder().embed_text)
-    hits = library.search(query, 30, parse_filter(where) if where else None)
+    hits = library.search(query, 30, parse_filter(where) if where else None, words=words)
     return [hit.path.rsplit("/", 1)[1] for hit in hits]
 
 
