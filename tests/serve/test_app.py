@@ -178,6 +178,10 @@ def test_library_map_health_and_metrics(client: TestClient, served: Library) -> 
     text = client.get("/metrics").text
     assert 'aural_requests_total{method="GET",route="/v1/library",status="200"}' in text
     assert "aural_library_files 40.0" in text
+    assert "aural_library_fragments 1.0" in text
+    assert "aural_library_indexes 0.0" in text
+    assert f"aural_library_unindexed_windows {float(served.store.count())}" in text
+    assert "aural_library_readable 1.0" in text
 
 
 def test_request_ids_and_logs(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

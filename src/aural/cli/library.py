@@ -75,15 +75,14 @@ def add(
     embed: EmbedOptions,
 ) -> None:
     """Add files, folders, tars and object stores to the library. Files that it already contains are not read again."""
-    from aural.search.folder import CARD, read_card
+    from aural.search.folder import stored_card
     from aural.search.library import Library
 
     embed, options = _check_runner(embed, options)
-    existed, exists = library.exists(), (library / CARD).is_file()
-    stored_model = read_card(library).model if exists else DEFAULT_MODEL
-    name = _model_name(embed.model or stored_model)
+    existed, card = library.exists(), stored_card(library)
+    name = _model_name(embed.model or (card.model if card else DEFAULT_MODEL))
     model = options.open(name)
-    if window is None and not exists:
+    if window is None and card is None:
         window = whole_windows(model.window_s)
     target = Library.create(library, model, model=name, window_s=window)
     work = _file_embedder(target, model, embed, options)
@@ -193,19 +192,54 @@ def check(
     hashes: Annotated[bool, typer.Option("--hashes", help="Also read and hash the content of every file.")] = False,
     show: Annotated[int, typer.Option("--show", min=0, help="Number of lines per kind to print.")] = 20,
 ) -> None:
-    """Check every file and vector; exit code 1 if there is a problem."""
+    """Check every file, checksum, vector and index; exit code 1 if there is a problem."""
     from aural.search.check import check as run
-    from aural.search.library import Library
 
-    report = run(Library(library), hashes=hashes)
+    report = run(library, hashes=hashes)
     for kind, lines in (("problem", report.problems), ("note", report.notes)):
         for line in lines[:show]:
             print(f"{kind}: {line}")
         if len(lines) > show:
             print(f"... and {len(lines) - show} more {kind}s")
     hours = report.seconds / 3600
+    index = "none" if report.index is None else f"{report.index} without {report.unindexed_rows} windows"
+    print(
+        f"{report.fragments} fragments, {report.indexes} indexes (approximate: {index}), "
+        f"{report.files_checked} checksums compared"
+    )
     print(f"{report.files} files, {report.windows} windows, {hours:.2f} hours; {len(report.problems)} problems")
     if report.problems:
+        print(f"run `aural library repair --library {library}`", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+@with_model_options
+def repair(
+    *,
+    library: LibraryOption,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Name of the library's model, if library.json and its copy are lost."),
+    ] = None,
+    options: ModelOptions,
+) -> None:
+    """Repair a damaged library: keep every vector that can be read and embed the other sounds again.
+
+    Exit code 1 if the vectors of a file are lost and its sound does not exist any more.
+    """
+    from aural.search.repair import repair as run
+
+    report = run(library, options.open, model=model)
+    for line in report.actions:
+        print(f"repaired: {line}")
+    for path in report.embedded:
+        print(f"embedded again: {path}")
+    for line in report.lost:
+        print(f"lost: {line}")
+    done = f"{len(report.actions)} repairs, {len(report.embedded)} sounds embedded again, {len(report.lost)} lost"
+    print(done if report.actions else "the library is in order; nothing was changed")
+    if report.lost:
         raise typer.Exit(1)
 
 

@@ -47,11 +47,13 @@ class LanguageModel:
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, layer: int = -1) -> Tensor:
         """Return one vector per text (B, D) in float32, not normalized: the pooled states after a layer."""
-        vectors = []
+        vectors = torch.empty(len(texts), self.dim)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of like length need little padding
         for first in range(0, len(texts), BATCH):
-            ids, mask = self.tokenize(texts[first : first + BATCH])
-            vectors.append(pool(self.layers(ids, mask)[layer].float(), mask, self.pooling))
-        return torch.cat(vectors) if vectors else torch.empty(0, self.dim)
+            places = order[first : first + BATCH]
+            ids, mask = self.tokenize([texts[i] for i in places])
+            vectors[places] = pool(self.layers(ids, mask)[layer].float(), mask, self.pooling)
+        return vectors
 
 
 def pool(states: Tensor, mask: Tensor, pooling: Pooled) -> Tensor:

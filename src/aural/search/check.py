@@ -1,68 +1,157 @@
-"""Check that a library is complete: every file once, with all its windows, and equal to the files on disk."""
+"""Check that a library is complete: its files, every row, its indexes, and whether it equals the sounds on disk."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-
-from aural.core.errors import AuralError
-from aural.search.lance import column_of, vectors_of
-from aural.search.library import Library
-from aural.search.locations import content_hash, file_id, find
+from aural.core.errors import AuralError, ConfigError, DataError
+from aural.search.checksums import RECORD, damaged_copies, damages, newest_version, read_record
+from aural.search.derived import DERIVED_FILES
+from aural.search.filters import FIRST_WINDOWS
+from aural.search.folder import (
+    CARD,
+    CARD_COPY,
+    LOCK,
+    SAFETY,
+    DamagedLibraryError,
+    LibraryCard,
+    parse_card,
+    read_card,
+    stored_card,
+)
+from aural.search.lance import LanceStore, vectors_of
+from aural.search.library import Library, stored_files
+from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
+from aural.search.row_checks import first_rows, row_problems, sorted_rows
 
-NORM_TOLERANCE: Final = 1e-3
-TIME_TOLERANCE_S: Final = 1e-6
+PROBES: Final = 5
+"""Number of stored vectors that are searched for through the approximate index."""
+
+PROBE_TOLERANCE: Final = 1e-3
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """The result of a check. `problems` are errors of the library; `notes` are files that changed on disk."""
+    """The result of a check: counts, errors of the library (`problems`), and other facts (`notes`).
+
+    files_checked: files of the library whose checksum was compared. index: the kind of the approximate index, or None.
+    """
 
     files: int = 0
     windows: int = 0
     seconds: float = 0.0
+    files_checked: int = 0
+    fragments: int = 0
+    indexes: int = 0
+    index: str | None = None
+    unindexed_rows: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def check(library: Library, *, hashes: bool = False) -> CheckReport:
-    """Compare the library's rows with each other and with the files on disk.
+def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
+    """Compare a library's files with their checksums, its rows and indexes with each other, and both with the sounds.
 
-    hashes: also read and hash the content of every file.
+    target: a library, or the folder of one that may be too damaged to open. hashes: also read and hash the content of
+    every sound. Raises DataError if the folder holds no library.
     """
-    names = ["file", "path", "window", "start", "end", "duration", "size", "mtime_ns", "hash"]
-    table = library.store.rows([*names, "vector"]).sort_by([("file", "ascending"), ("window", "ascending")])
-    report = CheckReport(windows=table.num_rows)
-    norms = np.linalg.norm(vectors_of(table, library.card.embed_dim), axis=1)
-    for row in np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))[:1000]:
-        report.problems.append(f"{table['path'][int(row)]}: the vector of a window is not of length 1")
-    files, window = column_of(table, "file"), column_of(table, "window")
-    ends, starts = column_of(table, "end"), column_of(table, "start")
-    firsts = np.flatnonzero(np.r_[True, files[1:] != files[:-1]]) if len(files) else np.empty(0, int)
-    lasts = np.r_[firsts[1:], len(files)] - 1 if len(files) else firsts
-    rows = table.drop_columns(["vector"]).take(firsts).to_pylist() if len(files) else []
-    for first, last, row in zip(firsts.tolist(), lasts.tolist(), rows, strict=True):
-        report.files += 1
-        report.seconds += row["duration"]
-        path = row["path"]
-        if not np.array_equal(window[first : last + 1], np.arange(last - first + 1)):
-            report.problems.append(f"{path}: its windows are not each there once")
-        elif abs(ends[last] - row["duration"]) > TIME_TOLERANCE_S or starts[first] != 0:
-            report.problems.append(f"{path}: its windows do not cover it from start to end")
-        if row["file"] != file_id(path):
-            report.problems.append(f"{path}: its id does not follow from its path")
-        _compare_with_disk(row, report, hashes)
-    counts = Counter(row["path"] for row in rows)
-    report.problems += [f"{path}: stored {count} times" for path, count in counts.items() if count > 1]
-    _note_new_files(library, report)
+    folder = target.folder if isinstance(target, Library) else Path(target)
+    report = CheckReport()
+    card = _check_card(folder, report)
+    differing = damages(folder)
+    report.problems += [str(one) for one in differing]
+    _check_other_files(folder, report)
+    if card is None or any(not one.path.startswith(SAFETY) for one in differing):
+        report.notes.append("the rows were not checked, because of the problems above")
+        return report
+    try:
+        store = LanceStore(folder, card.embed_dim)
+        _check_rows(store, report, hashes=hashes)
+        _check_indexes(store, report)
+        plan = plan_roots(card.roots, stored_files(store))
+    except DataError as error:
+        report.problems.append(error.reason if isinstance(error, DamagedLibraryError) else str(error))
+        return report
+    report.notes += [f"{file.path}: not in the library yet (or cannot be decoded)" for file in plan.new]
+    report.notes += plan.notes
     return report
 
 
-def _compare_with_disk(row: dict[str, object], report: CheckReport, hashes: bool) -> None:
+def _check_card(folder: Path, report: CheckReport) -> LibraryCard | None:
+    """Return the card or, if it is damaged, its copy; None if neither can be read."""
+    card = copy = None
+    try:
+        card = stored_card(folder) or read_card(folder)
+    except DamagedLibraryError as error:
+        report.problems.append(f"{CARD}: is missing or damaged ({error.reason})")
+    try:
+        copy = parse_card(folder / CARD_COPY)
+    except ConfigError as error:
+        if card is None or card.digest:
+            report.problems.append(f"{CARD_COPY}: is missing or damaged ({error})")
+    if card is not None and copy is not None and copy != card:
+        report.problems.append(f"{CARD_COPY}: differs from {CARD}")
+    return card or copy
+
+
+def _check_other_files(folder: Path, report: CheckReport) -> None:
+    """Check what is not part of the table: the lock, the map and the copies of small files."""
+    if (folder / LOCK).is_dir():
+        report.problems.append(f"{LOCK}: is a folder instead of a file")
+    for name, is_readable in DERIVED_FILES.items():
+        if not is_readable(folder / name):
+            report.problems.append(f"{name}: cannot be read; a repair deletes it, and it is written again when needed")
+    if not os.path.lexists(folder / RECORD):
+        missing = f"{RECORD}: is missing; `aural library repair` writes it"
+        (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)
+    report.problems += [str(one) for one in damaged_copies(folder) if one.path != RECORD]
+    try:
+        report.files_checked = len(read_record(folder).files)
+        report.fragments = len(newest_version(folder).fragments)
+    except DataError:
+        return  # reported by `damages`
+
+
+def _check_rows(store: LanceStore, report: CheckReport, *, hashes: bool) -> None:
+    table = sorted_rows(store)
+    report.windows = table.num_rows
+    problems = row_problems(table, store.embed_dim)
+    counts = Counter[str]()
+    for row in table.drop_columns(["vector"]).take(first_rows(table)).to_pylist():
+        report.files += 1
+        report.seconds += row["duration"]
+        counts[row["path"]] += 1
+        if row["file"] in problems:
+            report.problems.append(f"{row['path']}: {problems[row['file']]}")
+        _compare_with_disk(row, report, hashes)
+    report.problems += [f"{path}: stored {count} times" for path, count in counts.items() if count > 1]
+
+
+def _check_indexes(store: LanceStore, report: CheckReport) -> None:
+    """Count the indexes, and compare searches through the approximate index and filters with exact ones."""
+    stats = store.stats()
+    report.fragments = stats["fragments"]
+    report.indexes = stats["indexes"]
+    report.index = stats["index"]
+    report.unindexed_rows = stats["unindexed_rows"] or 0
+    if report.indexes:
+        store.count(FIRST_WINDOWS)
+    if report.index is None:
+        return
+    probes = vectors_of(store.rows(["vector"]).slice(0, PROBES), store.embed_dim)
+    for vector in probes:
+        best = store.search(vector, 1)
+        if not best or best[0].score < 1 - PROBE_TOLERANCE:
+            report.problems.append("the approximate index does not find vectors that are stored")
+            return
+
+
+def _compare_with_disk(row: dict[str, Any], report: CheckReport, hashes: bool) -> None:
     path = str(row["path"])
     try:
         file = find(path)
@@ -72,9 +161,3 @@ def _compare_with_disk(row: dict[str, object], report: CheckReport, hashes: bool
             report.problems.append(f"{path}: its content changed, but neither size nor time")
     except AuralError:
         report.notes.append(f"{path}: does not exist any more")
-
-
-def _note_new_files(library: Library, report: CheckReport) -> None:
-    plan = plan_roots(library.card.roots, library.files())
-    report.notes += [f"{file.path}: not in the library yet (or cannot be decoded)" for file in plan.new]
-    report.notes += plan.notes

@@ -6,23 +6,32 @@ index is scanned exactly; one with an index is searched by inverted lists and re
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from aural.core.errors import ConfigError, DataError, MissingDependencyError
+from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
+from aural.search.checksums import record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
+from aural.search.folder import DamagedLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
+from aural.search.row_digests import DIGEST, digests
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+P = ParamSpec("P")
+R = TypeVar("R")
 TABLE = "sounds"
 HIT_COLUMNS = ["file", "path", "window", "start", "end", "duration", "silent", "tags", "_distance"]
 INDEX_FROM_ROWS = 20_000
@@ -40,6 +49,10 @@ FILTER_INDEXES = {"duration": "BTree", "tags": "LabelList"} | dict.fromkeys(
 )
 """Columns with an index for filters and its kind; built together with the approximate index."""
 
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_NOT_DAMAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
+"""Errors of the system after which the library is as it was."""
+
 KEEP_VERSIONS = timedelta(hours=1)
 """Age up to which old versions are kept, for readers that still use them and for adds that were interrupted."""
 
@@ -53,7 +66,58 @@ def schema(embed_dim: int) -> pa.Schema:
     fields = [pa.field(name, integers.get(name, kinds[kind]), nullable=False) for name, kind in COLUMNS.items()]
     fields.append(pa.field("mtime_ns", pa.int64(), nullable=False))
     fields.append(pa.field("vector", pa.list_(pa.float32(), embed_dim), nullable=False))
+    fields.append(pa.field(DIGEST, pa.int64(), nullable=False))
     return pa.schema(fields)
+
+
+def _guarded(method: Callable[P, R]) -> Callable[P, R]:
+    """Raise DataError with one sentence when LanceDB fails in a method of a store."""
+
+    @wraps(method)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        with lance_errors(arguments[0].folder):  # type: ignore[attr-defined]
+            return method(*arguments, **options)
+
+    return run
+
+
+def _commits(method: Callable[P, R]) -> Callable[P, R]:
+    """Guard a method that commits, and record the files of the new version afterwards."""
+
+    @wraps(method)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        folder: Path = arguments[0].folder  # type: ignore[attr-defined]
+        with lance_errors(folder):
+            result = method(*arguments, **options)
+            record_files(folder)
+            return result
+
+    return run
+
+
+@contextlib.contextmanager
+def lance_errors(folder: Path) -> Iterator[None]:
+    """Turn the errors of LanceDB, which come as several types, into a DataError that names the library and the fix."""
+    try:
+        yield
+    except AuralError:
+        raise
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _sentence(folder, error) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+            raise
+        raise _sentence(folder, error) from None
+
+
+def _sentence(folder: Path, error: BaseException) -> DataError:
+    code = getattr(error, "errno", None)
+    if code is None and (named := _OS_ERROR.search(str(error))):
+        code = int(named.group(1))
+    if code in _NOT_DAMAGE:
+        reason = os.strerror(code)
+        return DataError(f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space")
+    return DamagedLibraryError(folder, one_line(error, 160))
 
 
 class LanceStore:
@@ -69,19 +133,25 @@ class LanceStore:
             raise MissingDependencyError(
                 'the sound library needs the package lancedb; pip install "aural[search]"'
             ) from None
+        self.folder = Path(folder)
         self.embed_dim = embed_dim
         options = {"new_table_data_storage_version": FILE_VERSION}
-        database = lancedb.connect(folder, read_consistency_interval=timedelta(0), storage_options=options)
-        if create:
-            self._table = database.create_table(TABLE, schema=schema(embed_dim), exist_ok=True)
-        else:
-            try:
-                self._table = database.open_table(TABLE)
-            except (ValueError, RuntimeError, OSError) as error:
-                raise DataError(f"{folder}: the table of sounds cannot be read ({_short(error)})") from None
+        with lance_errors(self.folder):
+            self._database = lancedb.connect(folder, read_consistency_interval=timedelta(0), storage_options=options)
+            if create:
+                self._table = self._database.create_table(TABLE, schema=schema(embed_dim), exist_ok=True)
+                record_files(self.folder)
+            else:
+                self._table = self._database.open_table(TABLE)
+            width = self._table.schema.field("vector").type.list_size
+        if width != embed_dim:
+            raise DamagedLibraryError(
+                self.folder, f"its card states vectors of {embed_dim} numbers, the table of {width}"
+            )
 
     # Reading -------------------------------------------------------------------------------------------------------
 
+    @_guarded
     def search(
         self,
         query: FloatArray,
@@ -117,10 +187,12 @@ class LanceStore:
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.file, hit.window))
 
+    @_guarded
     def count(self, where: Filter | None = None) -> int:
         """Return the number of rows that meet `where`; see `Index`."""
         return int(self._table.count_rows(None if where is None else where.sql))
 
+    @_guarded
     def rows(self, columns: Sequence[str], where: Filter | None = None) -> pa.Table:
         """Return the rows that meet `where` as a table with these columns, in no particular order."""
         search = self._table.search().select(list(columns)).limit(None)
@@ -132,10 +204,12 @@ class LanceStore:
         return ExactIndex(vectors_of(table, self.embed_dim), {name: column_of(table, name) for name in COLUMNS})
 
     @property
+    @_guarded
     def version(self) -> int:
         """The number of the newest commit."""
         return int(self._table.version)
 
+    @_guarded
     def stats(self) -> dict[str, Any]:
         """Return the numbers of rows, bytes, fragments and rows that are not in the approximate index.
 
@@ -147,30 +221,36 @@ class LanceStore:
             "rows": int(self._table.count_rows()),
             "bytes": int(table["total_bytes"]),
             "fragments": int(table["fragment_stats"]["num_fragments"]),
+            "indexes": len(self._table.list_indices()),
             "index": None if index is None else str(index.index_type),
             "unindexed_rows": None if index is None else int(index.num_unindexed_rows or 0),
         }
 
     # Writing -------------------------------------------------------------------------------------------------------
 
+    @_commits
     def append(self, rows: pa.Table) -> None:
         """Add the rows of files that are not in the table yet, in one commit."""
-        self._table.add(rows)
+        self._table.add(self._stored_columns(rows))
 
+    @_commits
     def replace(self, files: Sequence[str], rows: pa.Table) -> None:
         """Replace all rows of these files by new rows, in one commit."""
         merge = self._table.merge_insert(["file", "window"]).when_matched_update_all().when_not_matched_insert_all()
-        merge.when_not_matched_by_source_delete(one_of("file", files).sql).execute(rows)
+        merge.when_not_matched_by_source_delete(one_of("file", files).sql).execute(self._stored_columns(rows))
 
+    @_commits
     def revise(self, rows: pa.Table) -> None:
         """Change some columns of all rows of files, in one commit. `rows` has the column `file` and those to change."""
         self._table.merge_insert(["file"]).when_matched_update_all().execute(rows)
 
+    @_commits
     def remove(self, files: Sequence[str]) -> None:
         """Delete all rows of these files."""
         for start in range(0, len(files), FILES_PER_COMMIT):
             self._table.delete(one_of("file", files[start : start + FILES_PER_COMMIT]).sql)
 
+    @_commits
     def compact(self) -> None:
         """Merge small fragments, add new rows to the index, and delete versions older than an hour."""
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
@@ -188,6 +268,7 @@ class LanceStore:
         self.index_filters()
         return True
 
+    @_commits
     def build_index(self, kind: str | None = None, *, partitions: int | None = None, **options: Any) -> None:
         """Build or rebuild the approximate index; searches continue meanwhile.
 
@@ -218,6 +299,7 @@ class LanceStore:
             warnings.simplefilter("ignore", DeprecationWarning)
             self._table.create_index("vector", config=config)
 
+    @_commits
     def index_filters(self) -> None:
         """Build the indexes of `FILTER_INDEXES`; compacting adds new rows to them."""
         from lancedb import index as kinds
@@ -225,6 +307,27 @@ class LanceStore:
         for column, kind in FILTER_INDEXES.items():
             self._table.create_index(column, config=getattr(kinds, kind)())
 
+    @_commits
+    def drop_indexes(self) -> None:
+        """Delete every index; searches compare every row from then on."""
+        for index in self._table.list_indices():
+            self._table.drop_index(index.name)
+
+    @_commits
+    def overwrite(self, rows: pa.Table) -> None:
+        """Replace all rows, in one commit; indexes are dropped. Earlier versions are not read."""
+        self._table = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns; a table of format 1 has no `digest`."""
+        return list(self._table.schema.names)
+
+    def _stored_columns(self, rows: pa.Table) -> pa.Table:
+        """Return the columns that the table has; a table of format 1 has no digests."""
+        return rows.select(self.columns)
+
+    @_guarded
     def indexes(self) -> list[list[str]]:
         """Return the columns of each existing index."""
         return [list(index.columns) for index in self._table.list_indices()]
@@ -240,8 +343,10 @@ def table_of(rows: Iterable[dict[str, Any]], vectors: FloatArray, embed_dim: int
     rows = list(rows)
     fields = schema(embed_dim)
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    columns = [pa.array([row[f.name] for row in rows], f.type) for f in fields if f.name != "vector"]
-    return pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, embed_dim)], schema=fields)
+    columns = [pa.array([row[f.name] for row in rows], f.type) for f in fields if f.name not in ("vector", DIGEST)]
+    columns.append(pa.FixedSizeListArray.from_arrays(flat, embed_dim))
+    table = pa.table(columns, schema=pa.schema([f for f in fields if f.name != DIGEST]))
+    return table.append_column(fields.field(DIGEST), pa.array(digests(table), pa.int64()))
 
 
 def vectors_of(table: pa.Table, embed_dim: int) -> FloatArray:
@@ -258,7 +363,3 @@ def column_of(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
     values = np.empty(table.num_rows, object)
     values[:] = table[name].to_pylist()
     return values
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -21,12 +21,22 @@ from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.files import make_folder
 from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
+from aural.search.checksums import check_opened
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
-from aural.search.filters import COLUMNS, FIRST_WINDOWS, Filter, one_of
-from aural.search.folder import CARD, LibraryCard, check_model, read_card, reference_vector, write_card, writer_lock
+from aural.search.filters import FIRST_WINDOWS, Filter, one_of
+from aural.search.folder import (
+    FORMAT,
+    LibraryCard,
+    check_model,
+    read_card,
+    reference_vector,
+    stored_card,
+    write_card,
+    writer_lock,
+)
 from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
-from aural.search.lance import LanceStore, column_of, table_of, vectors_of
+from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 from aural.search.words import WordIndex
@@ -78,6 +88,7 @@ class Library:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.card = read_card(self.folder)
+        check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
         self.words = WordIndex(self.folder, self.store)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
@@ -90,7 +101,7 @@ class Library:
         ConfigError if the folder cannot be created, or its library has another model or other windows.
         """
         folder = Path(folder)
-        created = not (folder / CARD).is_file() and _create(
+        created = stored_card(folder) is None and _create(
             folder, embedder, model, DEFAULT_WINDOW_S if window_s is None else window_s
         )
         library = cls(folder)
@@ -136,14 +147,11 @@ class Library:
 
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""
-        names = ["file", "path", "size", "mtime_ns", "hash"]
-        rows = self.store.rows(names, FIRST_WINDOWS).to_pydict()
-        stored = (StoredFile(*values) for values in zip(*(rows[name] for name in names), strict=True))
-        return {one.path: one for one in stored}
+        return stored_files(self.store)
 
     def windows(self, file: str) -> pa.Table:
         """Return all columns of a file's windows, in order; no rows if the library does not contain the file."""
-        rows = self.store.rows([*COLUMNS, "mtime_ns", "vector"], one_of("file", [file]))
+        rows = self.store.rows(self.store.columns, one_of("file", [file]))
         return rows.sort_by("window")
 
     def vector(self, file: str) -> FloatArray:
@@ -177,7 +185,7 @@ class Library:
             self._store_roots(roots)
             plan = plan_locations(locations, self.files())
             on_plan(plan)
-            yield from self._carry_out(plan, embedder, embed_with)
+            yield from self.carry_out(plan, embedder, embed_with)
 
     def update(
         self,
@@ -195,12 +203,12 @@ class Library:
             self.card = read_card(self.folder)
             plan = plan_roots(self.card.roots, self.files(), prune=prune)
             on_plan(plan)
-            yield from self._carry_out(plan, embedder, embed_with)
+            yield from self.carry_out(plan, embedder, embed_with)
 
-    def optimize(self, **options: Any) -> bool:
+    def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
         with writer_lock(self.folder):
-            return self.store.optimize(**options)
+            return self.store.optimize(build_from=build_from)
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""
@@ -215,7 +223,8 @@ class Library:
             self.card = self.card.model_copy(update={"roots": merged})
             write_card(self.folder, self.card)
 
-    def _carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None) -> Iterator[FileResult]:
+    def carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None = None) -> Iterator[FileResult]:
+        """Embed and store the files of a plan; the caller holds the writer's lock. See `add`."""
         self._check_model(embedder)
         embed = embed_with or (lambda jobs: embed_files(jobs, embedder, self.card.window_s))
         for error in plan.errors:
@@ -285,15 +294,24 @@ class Library:
         pending.since = time.monotonic()
 
 
+def stored_files(store: LanceStore) -> dict[str, StoredFile]:
+    """Return every file of a table by its path."""
+    names = ["file", "path", "size", "mtime_ns", "hash"]
+    rows = store.rows(names, FIRST_WINDOWS).to_pydict()
+    stored = (StoredFile(*values) for values in zip(*(rows[name] for name in names), strict=True))
+    return {one.path: one for one in stored}
+
+
 def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bool:
     """Create the table and card of a new library; returns False if another process did so first."""
     if not 0.1 <= window_s <= 600:
         raise ConfigError(f"window_s is {window_s}; it must be between 0.1 and 600 seconds")
     make_folder(folder, ConfigError)
     with writer_lock(folder):
-        if (folder / CARD).is_file():
+        if stored_card(folder) is not None:
             return False
         card = LibraryCard(
+            aural=FORMAT,
             model=model,
             sample_rate_hz=embedder.sample_rate_hz,
             embed_dim=embedder.embed_dim,

@@ -8,6 +8,7 @@ scikit-learn, the two principal axes are used.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,7 +51,7 @@ def sound_map(library: Library, *, redraw: bool = False) -> SoundMap:
         raise DataError(f"{library.folder}: contains no sounds yet; add some first")
     signature = hashlib.blake2b("".join(names["file"]).encode(), digest_size=8).hexdigest()
     stored = library.folder / FILE
-    if stored.is_file() and not redraw:
+    if stored.is_file() and not redraw and is_readable(stored):
         table = parquet.read_table(stored)
         metadata = table.schema.metadata or {}
         if metadata.get(b"signature") == signature.encode():
@@ -64,6 +65,20 @@ def sound_map(library: Library, *, redraw: bool = False) -> SoundMap:
     with atomic_write(stored) as part:
         parquet.write_table(table.replace_schema_metadata({"signature": signature, "method": method}), part)
     return SoundMap(files, names["path"], names["tags"], xy, method)
+
+
+def is_readable(stored: Path) -> bool:
+    """Return whether a stored map is missing, which is no error, or a table with the columns of a map."""
+    from pyarrow import parquet
+
+    if not os.path.lexists(stored):
+        return True
+    try:
+        table = parquet.read_table(stored, columns=["file", "x", "y"])
+        table.validate(full=True)
+    except (OSError, ValueError):  # the errors of pyarrow are ValueErrors
+        return False
+    return set(table.schema.metadata or {}) >= {b"signature", b"method"}
 
 
 def lay_out(vectors: FloatArray) -> tuple[FloatArray, str]:

@@ -8,11 +8,13 @@ written, it is built in memory.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import quote
 
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.lance import LanceStore
@@ -96,6 +98,20 @@ def query_of(texts: Sequence[str]) -> str:
     """
     tokens = [token for text in texts for token in re.findall(r"[^\W_]+", text.lower()) if token not in STOP_WORDS]
     return " OR ".join(f'"{token}"' for token in dict.fromkeys(tokens))
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether an index is missing, which is no error, or passes SQLite's integrity check."""
+    if not os.path.lexists(path):
+        return True
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("PRAGMA integrity_check").fetchall()
+            connection.execute("SELECT version, commits FROM state").fetchone()
+            connection.execute("SELECT count(*) FROM words").fetchone()
+    except sqlite3.Error:
+        return False
+    return [tuple(row) for row in rows] == [("ok",)]
 
 
 class WordIndex:

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 import aural
-from aural.core.errors import AuralError
+from aural.core.errors import AuralError, DataError
 from aural.core.types import Embedder
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
@@ -99,7 +99,12 @@ def _server_routes(app: FastAPI, settings: Settings, access: Access, metrics: Me
     @app.get("/metrics", summary="Prometheus metrics", tags=["server"], response_class=PlainTextResponse)
     async def show_metrics(request: Request) -> Response:
         """Return counters in the text format of Prometheus."""
-        metrics.decoders_ended.set(request.app.state.service.decoders.ended)
+        service = request.app.state.service
+        metrics.decoders_ended.set(service.decoders.ended)
+        try:
+            metrics.show_library(await service.on_store(service.library.store.stats))
+        except DataError:
+            metrics.readable.set(0)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.post("/v1/session", summary="Start a session", tags=["server"], status_code=204, responses=ERRORS)

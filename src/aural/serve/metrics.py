@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
@@ -24,3 +27,18 @@ class Metrics:
         self.active = Gauge("aural_requests_under_way", "Requests being answered.", registry=self.registry)
         self.decoders_ended = Gauge("aural_decoders_ended", "Decoders ended by a sound.", registry=self.registry)
         self.files = Gauge("aural_library_files", "Files in the library.", registry=self.registry)
+        fragments = "Fragments of the library's table; compacting merges them."
+        self.fragments = Gauge("aural_library_fragments", fragments, registry=self.registry)
+        indexes = "Indexes of the library's table, filters included."
+        self.indexes = Gauge("aural_library_indexes", indexes, registry=self.registry)
+        unindexed = "Windows that the approximate index does not contain, or all if there is none."
+        self.unindexed = Gauge("aural_library_unindexed_windows", unindexed, registry=self.registry)
+        readable = "1 if the table and its indexes can be read, else 0."
+        self.readable = Gauge("aural_library_readable", readable, registry=self.registry)
+
+    def show_library(self, stats: Mapping[str, Any]) -> None:
+        """Set the gauges of the library from `LanceStore.stats`."""
+        self.fragments.set(stats["fragments"])
+        self.indexes.set(stats["indexes"])
+        self.unindexed.set(stats["rows"] if stats["index"] is None else stats["unindexed_rows"])
+        self.readable.set(1)

@@ -1,0 +1,15 @@
+"""The files of a library that are computed from its table, and how to see whether each can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aural.search import sound_map, words
+
+DERIVED_FILES: Final[Mapping[str, Callable[[Path], bool]]] = {
+    sound_map.FILE: sound_map.is_readable,
+    words.FILE: words.is_readable,
+}
+"""File name -> a function that returns whether the file is missing or can be read."""
