@@ -28,6 +28,11 @@ _LAZY = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names, which are imported on first use."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Import the public names on first use, so that `import aural` does no work."""
     if name not in _LAZY:

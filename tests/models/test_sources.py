@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from aural.audio.io import as_source
 from aural.core.errors import AudioError
 from aural.core.types import Clip
-from aural.models.arguments import as_source, as_sources
+from aural.models.arguments import as_sources
 from aural.models.load import load
 from tiny import save_tiny, tiny_config
 

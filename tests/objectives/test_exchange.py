@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from aural.core.errors import AuralError
 from aural.objectives import InfoNCE, Sigmoid, TiledConfig, TiledInfoNCE, TiledSigmoid, gather_with_gradient
 from aural.objectives.exchange import Alone, exchange_between
 
@@ -113,3 +114,50 @@ def test_two_ranks_are_one_process(results: list[Result], case: int) -> None:
 
 def test_alone_where_no_group_is_set_up() -> None:
     assert isinstance(exchange_between("ring"), Alone)
+
+
+def unequal_on_rank(rank: int, folder: str) -> None:
+    """Rank 1 has one pair less; then a rank without its captions; every rank must raise, and at once."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    sentences = []
+    scale, bias = torch.tensor(1.0), torch.tensor(-1.0)
+    unit = torch.eye(4)
+    for exchange in ("gather", "ring"):
+        config = TiledConfig(exchange=exchange)
+        for audio, text in ((unit[: 4 - rank], unit[: 4 - rank]), (unit, unit[: 4 - rank])):
+            for name in ("info_nce", "sigmoid"):
+                given = {"audio_emb": audio, "text_emb": text, "logit_scale": scale, "logit_bias": bias}
+                objective = TiledInfoNCE(config) if name == "info_nce" else TiledSigmoid(config)
+                try:
+                    objective({key: given[key] for key in objective.needs})
+                    sentences.append("no error")
+                except AuralError as error:
+                    sentences.append(str(error))
+    try:
+        gather_with_gradient(unit[: 4 - rank])
+    except AuralError as error:
+        sentences.append(str(error))
+    equal = TiledInfoNCE(TiledConfig(exchange="ring"))
+    sentences.append(str(float(equal({"audio_emb": unit, "text_emb": unit, "logit_scale": scale})["loss"])))
+    (Path(folder) / f"{rank}.txt").write_text("\n".join(sentences))
+    dist.destroy_process_group()
+
+
+def test_unequal_ranks_are_refused_on_every_rank(tmp_path: Path) -> None:
+    context = spawn(unequal_on_rank, args=(str(tmp_path),), nprocs=2, join=False)
+    for _ in range(60):  # before, both waited forever
+        if context.join(timeout=2):
+            break
+    else:
+        for process in context.processes:
+            process.kill()
+        pytest.fail("the ranks wait for each other")
+    lines = [(tmp_path / f"{rank}.txt").read_text().splitlines() for rank in (0, 1)]
+    assert lines[0][0] == (
+        "rank 0 has 4 pairs, but the ranks have 3 to 4; a loss over ranks needs equal numbers: drop the incomplete "
+        "last batch, or set exchange to none"
+    )
+    assert all("a loss over ranks needs equal numbers" in line for one in lines for line in one[:-1])
+    assert [len(one) for one in lines] == [10, 10]
+    assert lines[0][-1] == lines[1][-1]

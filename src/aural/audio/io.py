@@ -7,7 +7,7 @@ Long files are read in blocks (`blocks`), so memory does not grow with their len
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from aural.core.errors import AudioError
 from aural.core.types import AudioSource, Clip, FloatArray, Source
 
 READ_FRAMES = 1 << 18
+SOUND_KEYS = frozenset(("array", "audio", "bytes", "path"))
+"""Keys of which a mapping that is one sound has at least one."""
 LARGEST_SAMPLE = 1e15
 """Larger samples are refused: their power spectrum exceeds float32. Full scale is 1."""
 
 
 def info(source: AudioSource) -> AudioInfo:
     """Return format, rate, channels and length from the header, without decoding the sound."""
+    source = as_source(source)
     if isinstance(source, Clip | tuple):
         clip = as_clip(source)
         return AudioInfo("array", "array", clip.sample_rate_hz, clip.channels, clip.frames)
@@ -47,6 +50,7 @@ def read(
     Raises AudioError for a missing, empty, corrupt or truncated source, samples that are NaN, infinite or above
     `LARGEST_SAMPLE`, and rates outside 1 kHz to 1 MHz.
     """
+    source = as_source(source)
     parts = list(_native_blocks(source, start_s, duration_s))
     if not parts:
         raise AudioError(f"{source_name(source)}: holds no samples" + (f" after {start_s:g} s" if start_s else ""))
@@ -136,6 +140,39 @@ def as_clip(source: Clip | tuple[Any, int]) -> Clip:
     if isinstance(rate, bool) or not float(rate).is_integer() or not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise AudioError(f"array: sample rate {rate!r} Hz is not a whole number in {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
     return Clip(np.ascontiguousarray(array, dtype=np.float32), int(rate))
+
+
+def as_source(sound: Any) -> AudioSource:
+    """Convert a sound of another library to a source that aural reads; return anything else unchanged.
+
+    Accepted are the mapping {"array", "sampling_rate"} and the undecoded {"bytes", "path"} of the `datasets` library,
+    {"audio": sound} of sentence-transformers, and the AudioDecoder of torchcodec.
+    """
+    if is_decoder(sound):
+        samples = sound.get_all_samples()
+        return as_clip((samples.data, int(samples.sample_rate)))
+    if not isinstance(sound, Mapping):
+        return sound
+    if "audio" in sound:
+        return as_source(sound["audio"])
+    if "array" in sound:
+        if sound.get("sampling_rate") is None:
+            raise AudioError(
+                'array: its "sampling_rate" is not given; pass {"array": ..., "sampling_rate": rate in Hz}'
+            )
+        return as_clip((sound["array"], sound["sampling_rate"]))
+    stored = sound.get("bytes") or sound.get("path")
+    if stored is None:
+        keys = ", ".join(map(str, sound))
+        raise AudioError(
+            f'a mapping with the keys ({keys}) is not a sound; give "array" and "sampling_rate", or "path"'
+        )
+    return stored
+
+
+def is_decoder(sound: Any) -> bool:
+    """Return whether a value is a decoder of torchcodec, without importing it."""
+    return hasattr(sound, "get_all_samples")
 
 
 def is_tensor(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """Stream samples from shards: shuffled by (seed, epoch), split over ranks and workers, and resumable at any sample.
 
-The order of shards, and of samples within a group of `mix` shards, is determined by a hash of seed, epoch, shard name
-and offset. A position is therefore four numbers: there is no shuffle buffer to save and nothing to replay. A scan of
-the tar headers gives the offsets of the samples. Shards in an object store are copied to a local file first.
+The order of shards, and of samples within a group of `mix` shards, is a function of seed and epoch (`data.order`). A
+position is therefore four numbers: there is no shuffle buffer to save. A scan of the tar headers gives the offsets of
+the samples; a stream that resumes scans the shards that it has read. Shards in an object store are copied to a local
+file first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aural.core.config import Config
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.core.types import Clip
 from aural.data import remote
+from aural.data.order import epoch_generator, shuffled_groups, shuffled_samples
 from aural.data.tar import Entry, scan
 
 MAX_NAMED = 1_000
@@ -118,34 +120,33 @@ class ShardStream:
         config = self.config
         share = config.rank * config.workers + config.worker
         shares = config.world * config.workers
-        shards = self._shuffled(self.shards, self.shards)
+        random = epoch_generator(config.seed, self._epoch) if config.shuffle else None
+        groups = shuffled_groups(range(len(self.shards)), config.mix, random)
         if config.split == "shards":
-            shards, share, shares = shards[share::shares], 0, 1
-        groups = [shards[at : at + config.mix] for at in range(0, len(shards), config.mix)]
-        for group in groups[self._group :]:
+            order = [shard for group in groups for shard in group]
+            groups = shuffled_groups(order[share::shares], config.mix, None)
+            share, shares = 0, 1
+        for number, group in enumerate(groups):
             with contextlib.ExitStack() as stack:
-                entries = [entry for shard in group for entry in self._open(shard, stack)]
-                names = [f"{shard}/{entry.offset}" for shard, _, entry in entries]
-                for shard, stream, entry in self._shuffled(entries, names)[self._position :]:
+                read_before = number < self._group
+                opened = {shard: self._open(self.shards[shard], stack, again=read_before) for shard in group}
+                sizes = {shard: len(entries) for shard, entries in opened.items()}
+                samples = shuffled_samples(group, sizes.__getitem__, random)
+                if read_before:
+                    continue
+                for shard, place in samples[self._position :]:
                     is_in_share = (self._before + self._position) % shares == share
                     self._position += 1
-                    if is_in_share and (sample := self._read(shard, stream, entry)) is not None:
+                    if is_in_share and (sample := self._read(*opened[int(shard)][place])) is not None:
                         yield sample
-                self._group, self._before, self._position = self._group + 1, self._before + len(entries), 0
+                self._group, self._before, self._position = self._group + 1, self._before + len(samples), 0
         self.set_epoch(self._epoch + 1)
 
-    def _shuffled(self, values: Any, names: Any) -> list[Any]:
-        """Return the values in an order that depends only on the seed, the epoch and their names."""
-        if not self.config.shuffle:
-            return list(values)
-        salt = f"{self.config.seed}/{self._epoch}/"
-        keys = [hashlib.blake2b((salt + _base_name(name)).encode(), digest_size=8).digest() for name in names]
-        return [values[n] for n in sorted(range(len(keys)), key=lambda n: (keys[n], n))]
-
-    def _open(self, shard: str, stack: contextlib.ExitStack) -> list[tuple[str, BinaryIO, Entry]]:
+    def _open(self, shard: str, stack: contextlib.ExitStack, *, again: bool) -> list[tuple[str, BinaryIO, Entry]]:
+        """Return the entries of a shard. Its faults are reported unless it was read before (`again`)."""
         stream = stack.enter_context(stack.enter_context(remote.local_copy(shard)).open("rb"))
         entries, faults = scan(stream)
-        if self._position == 0:
+        if self._position == 0 and not again:
             for fault in faults:
                 self._skip(f"{shard}: {fault}")
         return [(shard, stream, entry) for entry in entries]
@@ -173,6 +174,7 @@ class ShardStream:
     def _order_digest(self) -> str:
         """Return a digest of everything that determines which sample a position refers to."""
         config = self.config.model_dump(exclude={"shards", "decode"}) | {"names": [_base_name(s) for s in self.shards]}
+        config["rule"] = "data.order"
         return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aural.audio.io import as_clip, is_tensor
-from aural.core.errors import AudioError, ConfigError, DataError
+from aural.audio.io import SOUND_KEYS, is_decoder, is_tensor
+from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, Clip, Source
-
-SOUND_KEYS = frozenset(("array", "audio", "bytes", "path"))
-"""Keys of which a mapping that is one sound has at least one."""
 
 
 def as_sources(clips: Any) -> Iterable[AudioSource]:
@@ -23,44 +20,11 @@ def as_sources(clips: Any) -> Iterable[AudioSource]:
     is_row = isinstance(clips, Mapping) and not SOUND_KEYS.isdisjoint(clips)
     if is_pair or is_row or isinstance(clips, single) or is_tensor(clips) or hasattr(clips, "read"):
         return [clips]
-    if _is_decoder(clips):
+    if is_decoder(clips):
         return [clips]
     if not isinstance(clips, Iterable):
         raise DataError(f"{type(clips).__name__} is not a list of sounds; give paths, clips or (samples, rate in Hz)")
     return clips
-
-
-def as_source(sound: Any) -> AudioSource:
-    """Convert a sound of another library to a source that aural reads; return anything else unchanged.
-
-    Accepted are the mapping {"array", "sampling_rate"} and the undecoded {"bytes", "path"} of the `datasets` library,
-    {"audio": sound} of sentence-transformers, and the AudioDecoder of torchcodec.
-    """
-    if _is_decoder(sound):
-        samples = sound.get_all_samples()
-        return as_clip((samples.data, int(samples.sample_rate)))
-    if not isinstance(sound, Mapping):
-        return sound
-    if "audio" in sound:
-        return as_source(sound["audio"])
-    if "array" in sound:
-        if sound.get("sampling_rate") is None:
-            raise AudioError(
-                'array: its "sampling_rate" is not given; pass {"array": ..., "sampling_rate": rate in Hz}'
-            )
-        return as_clip((sound["array"], sound["sampling_rate"]))
-    stored = sound.get("bytes") or sound.get("path")
-    if stored is None:
-        keys = ", ".join(map(str, sound))
-        raise AudioError(
-            f'a mapping with the keys ({keys}) is not a sound; give "array" and "sampling_rate", or "path"'
-        )
-    return stored
-
-
-def _is_decoder(sound: Any) -> bool:
-    """Return whether a value is a decoder of torchcodec, without importing it."""
-    return hasattr(sound, "get_all_samples")
 
 
 def check_texts(texts: Any) -> list[str]:

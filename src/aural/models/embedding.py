@@ -8,24 +8,28 @@ Legend: N items, E joint dimensions, W windows, T samples.
 from __future__ import annotations
 
 import random
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, Protocol, TypedDict, Unpack, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
 import numpy as np
 
 from aural.audio.decode import source_name
+from aural.audio.io import as_source
 from aural.audio.length import Longer, Shorter, Window, windows
 from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
-from aural.models.arguments import as_source, as_sources, check_texts, check_words
+from aural.models.arguments import as_sources, check_texts, check_words
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
+CPU_BATCH, GPU_BATCH = 4, 64
+"""Windows that are computed together."""
 
 
 @dataclass
@@ -48,15 +52,6 @@ class AudioEmbedding(SourceResult):
     """The vector (E,) of one source, see `SourceResult`."""
 
     embedding: FloatArray | None = None
-
-
-class WindowOptions(TypedDict, total=False):
-    """The types of the options of `EmbeddingModel.embed_audio`, which explains them."""
-
-    batch_size: int | None
-    longer: Longer
-    shorter: Shorter | None
-    generator: random.Random | None
 
 
 class AudioInput(Protocol):
@@ -116,6 +111,33 @@ class EmbeddingModel(ABC):
     def logit_bias(self) -> float | None:
         """The learned bias of the sigmoid loss, or None."""
 
+    def __repr__(self) -> str:
+        try:
+            sound = f"{self.sample_rate_hz} Hz, windows of {self.window_s:g} s, "
+        except (AuralError, TypeError):  # a model of texts only, or without windows
+            sound = ""
+        kind = type(self).__name__
+        return f'{kind}("{self.name}": {sound}{self.embed_dim} dimensions, {self.precision} on {self.device})'
+
+    def to(self, device: Any) -> Self:
+        """Move the model to "cpu", "cuda", "cuda:1" or "mps" and return it, as `torch.nn.Module.to` does.
+
+        Raises ConfigError for an unknown or missing device, and for other devices than the CPU with onnxruntime.
+        """
+        if isinstance(self.device, str):
+            if str(device) != self.device:
+                raise ConfigError(f'{self.name}: onnxruntime computes it on the CPU; load it with engine="torch"')
+            return self
+        from aural.models.device import pick_device
+
+        place = pick_device(device)
+        for part in vars(self).values():
+            if callable(getattr(part, "parameters", None)):
+                part.to(place)
+        self.device = place
+        self.windows_a_batch = CPU_BATCH if place.type == "cpu" else GPU_BATCH
+        return self
+
     @property
     def computes(self) -> Precision:
         """The precision in use, which may differ from the requested one."""
@@ -135,7 +157,17 @@ class EmbeddingModel(ABC):
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
-    def embed_audio(self, clips: Iterable[AudioSource], **options: Unpack[WindowOptions]) -> FloatArray:
+    def embed_audio(
+        self,
+        clips: Iterable[AudioSource],
+        *,
+        batch_size: int | None = None,
+        longer: Longer = "windows",
+        shorter: Shorter | None = None,
+        generator: random.Random | None = None,
+        skip_bad: bool = False,
+        progress: bool = False,
+    ) -> FloatArray:
         """Embed sounds to float32 unit rows (N, E).
 
         batch_size: number of windows that are computed together; default: what suits the device.
@@ -144,16 +176,34 @@ class EmbeddingModel(ABC):
         shorter: how a sound shorter than the window fills it; default: as in training. Digital silence is embedded like
         any sound.
         generator: where longer="random" places the window.
+        skip_bad: give a sound that cannot be read a row of NaN and go on, with one warning that counts and names them.
+        progress: show a progress bar on stderr.
 
-        Raises AudioError on the first source that cannot be read; `stream_audio` continues after such sources.
+        Raises AudioError on the first source that cannot be read, unless `skip_bad`.
         """
         clips = list(as_sources(clips))
-        rows = np.empty((len(clips), self.embed_dim), np.float32)
-        for result in self.stream_audio(clips, **options):
-            if result.error is not None:
+        results = self._reference_results(clips)
+        if results is None:
+            results = self.stream_audio(
+                clips, batch_size=batch_size, longer=longer, shorter=shorter, generator=generator
+            )
+        rows = np.full((len(clips), self.embed_dim), np.nan, np.float32)
+        bad: list[AuralError] = []
+        for result in _with_bar(results, len(clips)) if progress else results:
+            if result.error is None:
+                rows[result.index] = result.embedding
+            elif skip_bad:
+                bad.append(result.error)
+            else:
                 raise result.error
-            rows[result.index] = result.embedding
+        if bad:
+            text = f"{len(bad)} of {len(clips)} sounds were skipped and have rows of NaN; the first: {bad[0]}"
+            warnings.warn(text, stacklevel=2)
         return rows
+
+    def _reference_results(self, clips: Sequence[AudioSource]) -> Iterable[AudioEmbedding] | None:
+        """Return the results of the reference package's preprocessing, or None to use ours."""
+        return None
 
     def stream_audio(
         self,
@@ -263,6 +313,13 @@ class EmbeddingModel(ABC):
     ) -> Classifier:
         """Embed the labels once and return a classifier for any number of sounds."""
         return Classifier(self, labels, template, multi_label)
+
+
+def _with_bar(results: Iterable[AudioEmbedding], total: int) -> Iterator[AudioEmbedding]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, description="embedding", total=total, console=Console(stderr=True), transient=True)
 
 
 def checked_texts(rows: FloatArray, name: str) -> FloatArray:

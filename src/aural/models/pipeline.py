@@ -10,30 +10,29 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aural.audio.decode import source_name
+from aural.audio.io import as_source
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
-from aural.models.arguments import as_source, as_sources, check_texts
+from aural.models.arguments import check_texts
 from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
-from aural.models.embedding import EmbeddingModel, Precision, WindowOptions, checked_texts
+from aural.models.embedding import CPU_BATCH, GPU_BATCH, AudioEmbedding, EmbeddingModel, Precision, checked_texts
 from aural.models.open import open_checkpoint
 from aural.models.prefix import strip_prefix
 from aural.models.publish import push_to_hub, save_pretrained
 from aural.nn.conv import ConvBlock
 from aural.nn.functional import unit
-
-CPU_BATCH, GPU_BATCH = 4, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,24 +157,26 @@ class Model(EmbeddingModel):
         name_or_path: str | Path,
         *,
         device: str | torch.device | None = None,
+        precision: Precision = "fp32",
+        compat: Literal["peer"] | None = None,
+        seed: int = 0,
+        tokenizer: str | Path | None = None,
         offline: bool = False,
-        **options: Any,
     ) -> Model:
         """Load a model on torch; the options are those of `aural.load`."""
         where = pick_device(device)
         checkpoint = open_checkpoint(name_or_path, offline=offline)
-        return Model(checkpoint, name=str(name_or_path), device=where, options=ModelOptions(offline=offline, **options))
+        options = ModelOptions(precision=precision, compat=compat, seed=seed, tokenizer=tokenizer, offline=offline)
+        return Model(checkpoint, name=str(name_or_path), device=where, options=options)
 
     # Sound ---------------------------------------------------------------------------------------------------------
 
-    def embed_audio(self, clips: Iterable[AudioSource], **options: Unpack[WindowOptions]) -> FloatArray:
-        """Embed sounds as `EmbeddingModel.embed_audio` does, or with compat="peer" as the reference package does.
-
-        With compat="peer" the options are ignored, because the reference package has none.
-        """
-        if self.compat == "peer":
-            return self._embed_peer([as_source(clip) for clip in as_sources(clips)])
-        return super().embed_audio(clips, **options)
+    def _reference_results(self, clips: Sequence[AudioSource]) -> Iterable[AudioEmbedding] | None:
+        """Embed all clips in one call as the reference package does, which has no options, with compat="peer"."""
+        if self.compat != "peer":
+            return None
+        rows = self._embed_peer([as_source(clip) for clip in clips])
+        return [AudioEmbedding(index, embedding=row) for index, row in enumerate(rows)]
 
     def embed_waves(self, waves: FloatArray | Tensor) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""

@@ -9,7 +9,7 @@ captions, block by block, and returns the results for its own captions (log-sums
 | Gather | N | all-gather of captions, then an all-reduce (log-sums) or reduce-scatter (gradients) of results |
 | Ring | n (two blocks during a transfer) | W - 1 hops of captions while tiles are computed, W hops of results |
 
-Every rank must hold the same number of pairs.
+Every rank must hold the same number of pairs: `check_equal` refuses others, because collectives would wait forever.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from aural.core.errors import DataError
 
 ExchangeName: TypeAlias = Literal["none", "gather", "ring"]
 Group: TypeAlias = "dist.ProcessGroup | None"
@@ -129,6 +131,21 @@ class Ring(_Ranks):
         return rank if self.group is None else dist.get_global_rank(self.group, rank)
 
 
+def check_equal(pairs: int, like: Tensor, group: Group = None) -> None:
+    """Raise DataError on every rank if the ranks hold different numbers of pairs.
+
+    One all-reduce of two numbers. like: a tensor on the device of the pairs.
+    """
+    ends = torch.tensor([pairs, -pairs], device=like.device)
+    dist.all_reduce(ends, dist.ReduceOp.MAX, group=group)
+    most, least = int(ends[0]), -int(ends[1])
+    if most != least:
+        raise DataError(
+            f"rank {dist.get_rank(group)} has {pairs} pairs, but the ranks have {least} to {most}; a loss over ranks "
+            "needs equal numbers: drop the incomplete last batch, or set exchange to none"
+        )
+
+
 def exchange_between(name: ExchangeName, group: Group = None) -> Exchange:
     """Return the exchange of that name, or Alone without a process group, so that recipes also run on one device."""
     if name == "none" or not (dist.is_available() and dist.is_initialized()):
@@ -162,10 +179,14 @@ class _GatherWithGradient(torch.autograd.Function):
         return reduce_scatter(grad, ctx.group), None
 
 
-def gather_with_gradient(local: Tensor, group: Group = None) -> Tensor:
+def gather_with_gradient(local: Tensor, group: Group = None, *, check_ranks: bool = True) -> Tensor:
     """Return (W * n, ...) from the (n, ...) of every rank; backward sums the gradients of the losses of all ranks.
+
+    check_ranks: raise DataError on every rank if n differs between ranks, instead of waiting forever.
 
     With it, any objective of this package can use the global batch. If each rank computes the same global loss and the
     trainer averages gradients over ranks, as DDP does, the parameters receive the gradient of that loss.
     """
+    if check_ranks:
+        check_equal(len(local), local, group)
     return torch.as_tensor(_GatherWithGradient.apply(local, group))

@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from aural.core.config import Config
 from aural.core.errors import ConfigError
 from aural.objectives.base import OBJECTIVES, Objective
-from aural.objectives.exchange import Exchange, ExchangeName, Group, exchange_between
+from aural.objectives.exchange import Exchange, ExchangeName, Group, check_equal, exchange_between
 from aural.objectives.precision import MatmulPrecision, Products
 from aural.objectives.tile_math import meets, merged, tile_math
 
@@ -42,6 +42,9 @@ class TiledConfig(Config):
     """How ranks exchange captions (exchange.py). With "none", each rank compares only its own pairs."""
     over_ranks: Literal["mean", "sum"] = "mean"
     """How the trainer combines parameter gradients over ranks. DDP and FSDP take the mean."""
+    check_ranks: bool = True
+    """Refuse unequal numbers of pairs per rank, for which collectives would wait forever: one small all-reduce and a
+    wait for the device per call. The training loop turns it off, because its ranks are equal by construction."""
 
 
 class Scalars(NamedTuple):
@@ -83,7 +86,13 @@ def tiled_sigmoid(
 def _checked(audio: Tensor, text: Tensor, config: TiledConfig, group: Group) -> Exchange:
     exchange = exchange_between(config.exchange, group)
     fits = audio.ndim == text.ndim == 2 and audio.shape[1] == text.shape[1] and 1 <= len(audio) <= len(text)
-    if not fits or (exchange.world > 1 and len(audio) != len(text)):
+    if exchange.world > 1:
+        fits = fits and len(audio) == len(text)
+        if config.check_ranks:
+            check_equal(
+                len(audio) if fits else 0, audio, group
+            )  # also where this rank alone does not fit: the others wait
+    if not fits:
         raise ConfigError(
             f"audio_emb {tuple(audio.shape)} and text_emb {tuple(text.shape)} must both be (B, E) with B >= 1"
             + (", the same B at every rank" if exchange.world > 1 else " (more captions than clips are allowed)")

@@ -36,7 +36,7 @@ from aural.search.folder import (
 )
 from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
-from aural.search.lance import LanceStore, column_of, table_of, vectors_of
+from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 from aural.search.words import WordIndex
@@ -205,10 +205,10 @@ class Library:
             on_plan(plan)
             yield from self.carry_out(plan, embedder, embed_with)
 
-    def optimize(self, **options: Any) -> bool:
+    def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
         with writer_lock(self.folder):
-            return self.store.optimize(**options)
+            return self.store.optimize(build_from=build_from)
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""

@@ -21,9 +21,11 @@ CAPTION_COLUMNS = ("captions", "caption_detailed", "caption_short", "caption_lab
 
 
 class SourceConfig(Config):
-    """A source of clips: exactly one of a manifest, shards, or scenes mixed from a manifest's clips."""
+    """A source of clips: exactly one of a manifest, captions, shards, scenes of a manifest's clips, and a world."""
 
     manifest: str = ""
+    captions: str = ""
+    """A CSV file with the columns path and caption, or a folder with one subfolder of sounds per class."""
     shards: tuple[str, ...] = ()
     """Folders, globs or names of webdataset tars."""
     scenes: str = ""
@@ -40,7 +42,7 @@ class SourceConfig(Config):
 
     @model_validator(mode="after")
     def _one(self) -> SourceConfig:
-        self.require_one_of("manifest", "shards", "scenes", "world")
+        self.require_one_of("manifest", "captions", "shards", "scenes", "world")
         return self
 
 
@@ -87,9 +89,11 @@ class DataConfig(Config):
 class ModelConfig(Config):
     """A sound tower and a text tower, and their start weights."""
 
-    clap: ClapConfig
+    clap: ClapConfig = Field(default=None)  # type: ignore[assignment]
+    """The architecture; with `init` it is that of the model to start from and need not be given."""
     init: str = ""
-    """A model of `aural models list`, a folder or a hub repository to start from; empty: random."""
+    """A model of `aural models list`, a folder or a hub repository to start from, with its architecture; empty:
+    random."""
     audio_init: str = ""
     """The folder of a stage-1 run, or a model by name or folder, whose audio encoder is taken."""
     text_init: str = "random"
@@ -105,6 +109,12 @@ class ModelConfig(Config):
     batch_norm: Literal["batch", "calibrated", "sync"] = "batch"
     """batch: statistics of each micro-batch and rank; sync: over ranks (CUDA); calibrated: measured on the first
     batches before step 0, then constant, so that a result does not depend on how a batch is cut."""
+
+    @model_validator(mode="after")
+    def _architecture(self) -> ModelConfig:
+        if self.clap is None and not self.init:
+            raise ValueError('key "clap" is missing; describe the towers, or name a model to start from in init')
+        return self
 
     @model_validator(mode="after")
     def _updates_of_a_locked_tower(self) -> ModelConfig:

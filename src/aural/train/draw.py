@@ -11,13 +11,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-ORDER, DECK, ITEM, SPARE, STEP, TEACHER = range(6)  # what a draw is for
+from aural.core.seeds import ORDER as ORDER
+from aural.core.seeds import generator as generator
+
+DECK, ITEM, SPARE, STEP, TEACHER = range(ORDER + 1, ORDER + 6)  # what a draw is for
 DECK_SIZE = 1000
-
-
-def generator(seed: int, *key: int) -> np.random.Generator:
-    """Return a separate generator for each key."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
 def number(seed: int, *key: int) -> int:

@@ -24,7 +24,7 @@ def open_source(
     """
     if config.world:
         return WorldSource(f"world {config.world}", open_world(config.world, config.world_options), audio)
-    if audio is None and not config.manifest:
+    if audio is None and not (config.manifest or config.captions):
         raise ConfigError("data.sources: a system without an audio tower reads texts from a manifest; name a manifest")
     if config.scenes:
         assert audio is not None

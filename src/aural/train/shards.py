@@ -1,7 +1,7 @@
 """Read the samples of webdataset tars by number.
 
-A scan of the tar headers gives the offsets of the samples. Shards are shuffled in groups of `shard_mix`, so a reader
-keeps few files open. Shards in an object store are copied to a local file, one copy per reader.
+A scan of the tar headers gives the offsets of the samples. Shards in an object store are copied to a local file, one
+copy per reader.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from aural.core.errors import AudioError, DataError
 from aural.data import remote
 from aural.data.manifest import Row
+from aural.data.order import epoch_generator, epoch_order
 from aural.data.tar import Entry, scan
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, SourceConfig
-from aural.train.draw import ORDER, generator
 from aural.train.kept import KEPT, StoredMel, version_of
 from aural.train.sources import Draw, Item, answer, captions_of, check_columns, listed, salt, window
 
@@ -102,19 +102,10 @@ class ShardSource:
         }
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
-        """Return the order of an epoch as (samples, 2): the shard and the index within the shard.
-
-        Shards are shuffled, and the samples of each group of `shard_mix` shards are shuffled together.
-        """
+        """Return the order of an epoch as (samples, 2): the shard and the index within the shard (`data.order`)."""
         if epoch not in self._orders:
-            random = generator(self.seed, ORDER, epoch, salt(self.name))
-            shards = random.permutation(len(self.shards))
-            parts = []
-            for at in range(0, len(shards), self.data.shard_mix):
-                group = shards[at : at + self.data.shard_mix]
-                pairs = [(shard, place) for shard in group for place in range(self.sizes[shard])]
-                parts.append(random.permutation(np.asarray(pairs, np.int32).reshape(-1, 2)))
-            self._orders[epoch] = np.concatenate(parts)
+            random = epoch_generator(self.seed, epoch, salt(self.name))
+            self._orders[epoch] = epoch_order(self.sizes, self.data.shard_mix, random)
             while len(self._orders) > 2:
                 self._orders.popitem(last=False)
         return self._orders[epoch]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from aural.models.clap import ClapConfig
 from aural.train.config import ModelConfig, ObjectiveConfig, Recipe, TeacherConfig
 
 
@@ -14,9 +16,22 @@ def system_values(recipe: Recipe) -> dict[str, Any]:
     return heads_values(recipe.model, recipe) if recipe.tasks else pair_values(recipe.model)
 
 
+def architecture(model: ModelConfig) -> ClapConfig:
+    """Return the architecture of the model to start from, else the recipe's `model.clap`."""
+    return architecture_of(model.init) if model.init else model.clap
+
+
+@functools.lru_cache(maxsize=8)
+def architecture_of(name: str) -> ClapConfig:
+    """Return the architecture of a model by name, path or hub repository; AuralError if it cannot be opened."""
+    from aural.models.open import open_checkpoint
+
+    return open_checkpoint(name).config
+
+
 def pair_values(model: ModelConfig) -> dict[str, Any]:
     """Return a sound tower and a text tower in one space as options of the system "pair"."""
-    clap, locked = model.clap, set(model.locked)
+    clap, locked = architecture(model), set(model.locked)
     audio = {"audio": clap.audio, "init": model.audio_init or "random", "locked": "audio" in locked}
     text = {
         "text": clap.text,
@@ -42,7 +57,7 @@ def heads_values(model: ModelConfig, recipe: Recipe) -> dict[str, Any]:
     """Return an audio encoder with a head per task as options of the system "heads"."""
     return {
         "name": "heads",
-        "audio": model.clap.audio,
+        "audio": architecture(model).audio,
         "init": model.audio_init,
         "batch_norm": model.batch_norm,
         "tasks": recipe.tasks,

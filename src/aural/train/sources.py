@@ -16,6 +16,7 @@ from aural.audio.io import read
 from aural.audio.length import fit_shorter
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.types import FloatArray
+from aural.data.captioned import read_captioned
 from aural.data.manifest import COLUMNS, Manifest, read_manifest
 from aural.data.worlds import ScenesConfig, ScenesWorld, World, WorldItem
 from aural.models.clap import AudioConfig
@@ -73,9 +74,10 @@ class ManifestSource:
     def __init__(
         self, config: SourceConfig, data: DataConfig, audio: AudioConfig | None, seed: int, *, captioned: bool = True
     ) -> None:
-        self.name = config.manifest
+        self.name = config.manifest or config.captions
         self.data, self.audio, self.seed = data, audio, seed
-        self.manifest = read_manifest(config.manifest).filter(split=config.split)
+        manifest = read_manifest(config.manifest) if config.manifest else read_captioned(config.captions)
+        self.manifest = manifest.filter(split=config.split)
         if not len(self.manifest):
             raise DataError(f'{self.name}: has no rows of split "{config.split}"; name another split')
         check_columns(data)

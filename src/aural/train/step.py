@@ -191,7 +191,7 @@ def padded(tensor: Tensor, width: int) -> Tensor:
 def gathered(local: Tensor) -> Tensor:
     """Return the rows of all processes, differentiable if the local ones are."""
     if local.requires_grad:
-        return gather_with_gradient(local)
+        return gather_with_gradient(local, check_ranks=False)  # equal by construction
     return all_gather(local.to(torch.uint8)).bool() if local.dtype == torch.bool else all_gather(local)
 
 

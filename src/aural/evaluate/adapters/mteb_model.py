@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from aural.audio.io import as_source
 from aural.core.types import FloatArray
 from aural.core.vectors import unit_rows
 from aural.core.weights import weight_card
 from aural.evaluate.adapters.embedders import model_hash
-from aural.models.arguments import as_source
 from aural.models.load import load
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aural.audio.io import as_source
 from aural.audio.length import windows
 from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokenizer
-from aural.models.arguments import as_source
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
 from aural.models.prefix import strip_prefix

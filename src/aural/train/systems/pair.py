@@ -162,7 +162,7 @@ class Pair(System):
 
             checkpoint = open_checkpoint(config.init)
             if checkpoint.config != config.clap():
-                raise ConfigError(f"model.init: {config.init} is a model of another shape; copy its config")
+                raise ConfigError(f"model.init: {config.init} is a model of another shape; leave model.clap out")
             self.load_state_dict(dict(checkpoint.tensors), strict=True)
             return
         with torch.no_grad():
