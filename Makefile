@@ -36,6 +36,7 @@ test-gpu: $(READY)  ## tests that need a CUDA device
 parity: $(READY)  ## compute the goldens again with the reference packages and compare
 	tests/golden/make_peers_env.sh
 	rm -rf out/goldens && .peers/bin/python tests/golden/make_goldens.py --out out/goldens
+	.peers/bin/python tests/golden/make_flam.py --out out/goldens
 	AURAL_GOLDENS=$(CURDIR)/out/goldens $(BIN)/python -m pytest tests/parity -s
 
 package: $(READY)  ## build wheel and sdist, install the wheel into a fresh environment, run it

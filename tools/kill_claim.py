@@ -44,7 +44,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def start(args: argparse.Namespace, out: Path) -> subprocess.Popen[str]:
-    """Start the card in a process group of its own."""
+    """Start the card in a separate process group."""
     command = [sys.executable, __file__, args.card, "--child", "--out", str(out), "--data", str(args.data)]
     command += [f"--steps={args.steps}", f"--seeds={args.seeds}", f"--jobs={args.jobs}"]
     command += ["--smoke"] if args.smoke else []

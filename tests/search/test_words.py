@@ -50,19 +50,10 @@ def names(scores: dict[str, float]) -> list[int]:
     return [int(file, 16) for file in scores]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("RainOnTinRoof_02", "Rain On Tin Roof 02"),
-        ("044_Tremolo_Strings", "044 Tremolo Strings"),
-        ("UIClick3b", "UI Click 3 b"),
-        ("Türöffnen", "Türöffnen"),
-        ("dog-bark", "dog-bark"),
-        ("__", ""),
-    ],
-)
-def test_names_are_split_into_words(name: str, words: str) -> None:
-    assert split_name(name) == words
+def test_names_are_split_into_words() -> None:
+    split = {"RainOnTinRoof_02": "Rain On Tin Roof 02", "044_Tremolo_Strings": "044 Tremolo Strings", "__": ""}
+    split |= {"UIClick3b": "UI Click 3 b", "Türöffnen": "Türöffnen", "dog-bark": "dog-bark"}
+    assert {name: split_name(name) for name in split} == split
 
 
 def test_what_is_indexed_of_a_path() -> None:

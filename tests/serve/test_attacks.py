@@ -121,12 +121,13 @@ def random_map_library(folder: Path, files: int) -> Library:
 
 
 def test_maps_at_once_are_one_computation_and_searches_continue(tmp_path: Path) -> None:
-    library, port = random_map_library(tmp_path / "library", 6000), free_port()
-    with running(library.folder, port), Bystander(f"http://127.0.0.1:{port}") as bystander:
+    library, port = random_map_library(tmp_path / "library", 1000), free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (tmp_path / "log").open("w") as log, running(library.folder, port, log=log), Bystander(url) as bystander:
         answers: list[httpx.Response] = []
 
         def ask() -> None:
-            answers.append(httpx.get(f"http://127.0.0.1:{port}/v1/map", timeout=TIMEOUT_S))
+            answers.append(httpx.get(f"{url}/v1/map", timeout=TIMEOUT_S))
 
         asking = [threading.Thread(target=ask) for _ in range(4)]
         for thread in asking:
@@ -136,9 +137,9 @@ def test_maps_at_once_are_one_computation_and_searches_continue(tmp_path: Path) 
         done = {answer.status_code for answer in answers}
         assert done <= {200, 503}  # 503: on a slow machine the first map takes longer than a request may
         until = time.monotonic() + 300
-        while (last := httpx.get(f"http://127.0.0.1:{port}/v1/map", timeout=TIMEOUT_S)).status_code == 503:
+        while (last := httpx.get(f"{url}/v1/map", timeout=TIMEOUT_S)).status_code == 503:
             assert time.monotonic() < until
-        assert len(last.json()["ids"]) == 6000
+        assert len(last.json()["ids"]) == 1000
     assert len(bystander.statuses) > 20
     assert bystander.slowest_s < 10
 
@@ -192,11 +193,11 @@ PIECES = [
 
 
 def test_random_bytes_and_broken_requests(server: Server) -> None:
-    """3,000 connections with shuffled pieces of requests; every status line that comes back is below 500."""
+    """1,500 connections with shuffled pieces of requests; every status line that comes back is below 500."""
     draw = random.Random(11)
     seen: dict[int, int] = {}
     with Bystander(server.url):
-        for i in range(3000):
+        for i in range(1500):
             pieces = [draw.choice(PIECES) for _ in range(draw.randrange(1, 14))]
             data = b"".join(pieces) if i % 2 else b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(pieces)
             with contextlib.suppress(OSError), socket.create_connection(server.address, timeout=0.05) as connection:
@@ -283,7 +284,7 @@ def load(server: Server, seconds: float, clients: int, kills: int) -> dict[str, 
         thread.start()
     draw, killed = random.Random(1), 0
     while killed < kills and time.monotonic() < end:
-        time.sleep(seconds / (kills + 2))
+        time.sleep(0.8 * seconds / kills)
         decoders = children(server.pid)
         if decoders:
             with contextlib.suppress(ProcessLookupError):

@@ -115,7 +115,7 @@ class TextEncoder(nn.Module):
             weight = mask[..., None].to(states.dtype)
             return (states * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
         last = mask.sum(1) - 1 if last is None else last
-        return states[torch.arange(len(states), device=states.device), last]
+        return states[torch.arange(states.shape[0], device=states.device), last]
 
 
 _BUFFERS: dict[str, Callable[[int], Tensor]] = {

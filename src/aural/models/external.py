@@ -59,7 +59,7 @@ def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publ
     raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and no embeddings")
 
 
-def _laion(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
+def laion_layout(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
     if "audio_branch.conv_block1.conv1.weight" in state:
         fused = "audio_branch.mel_conv2d.0.weight" in state
         encoder, options, htsat = "cnn14", {"fusion": fused}, None
@@ -81,7 +81,7 @@ MARKERS: dict[str, Reader] = {
     "audio_encoder.base.htsat.bn0.weight": partial(_msclap, 2023),
     "audio_encoder.base.conv_block1.conv1.weight": partial(_msclap, 2022),
     "clap_project.prefix_const": _clapcap,
-    "audio_branch.bn0.weight": _laion,
+    "audio_branch.bn0.weight": laion_layout,
 }
 
 

@@ -8,6 +8,7 @@ come from one address.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import uuid
@@ -220,7 +221,8 @@ class LimitedProtocol(H11Protocol):
         if kind is BUSY:
             self.transport.close()
         else:
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client is gone
+                self.transport.write_eof()
             self._drain_timer = self.loop.call_later(LINGER_S, self.transport.abort)
 
 

@@ -11,10 +11,19 @@ from aural.encoders.htsat import HtsatConfig
 LINEARS = {"linear1": "0", "linear2": "2"}
 
 
-def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int = 1024, n_mels: int = 64) -> Publisher:
+def publisher(
+    htsat: HtsatConfig | None,
+    fused: bool,
+    embed_dim: int,
+    *,
+    complete: bool = True,
+    n_fft: int = 1024,
+    n_mels: int = 64,
+) -> Publisher:
     """Describe a LAION CLAP file; `htsat` is None for PANN-14.
 
-    Fused models compute their mel outside the network, so the front end in the file is unused.
+    Fused models compute their mel outside the network, so the front end in the file is unused. complete: whether the
+    file holds the transforms, class heads and second scale of laion_clap; OpenFLAM's file does not.
     """
     audio = "audio_branch."
     kernels = [f"{audio}spectrogram_extractor.stft.conv_{part}.weight" for part in ("real", "imag")]
@@ -35,6 +44,10 @@ def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int
             return Piece({f"{side}_projection.{LINEARS[linear]}.{kind}": shape})
         return Piece({f"{side}_branch.{rest.removeprefix('model.')}": shape})
 
+    if htsat is not None:
+        masks = htsat_constants(audio, htsat.depths, htsat.window, htsat.image_side // htsat.patch, masks=True)
+        if not complete:
+            return Publisher(piece, {}, masks)
     unused: dict[str, Shape] = {"logit_scale_t": ()}
     for side in ("audio", "text"):
         for layer in (0, 3):
@@ -48,8 +61,7 @@ def publisher(htsat: HtsatConfig | None, fused: bool, embed_dim: int, n_fft: int
     dim = htsat.embed_dim * 8
     heads: dict[str, Shape] = {"tscam_conv.weight": (527, dim, 2, 3), "tscam_conv.bias": (527,)}
     heads |= {"head.weight": (527, 527), "head.bias": (527,)}
-    constants = htsat_constants(audio, htsat.depths, htsat.window, htsat.image_side // htsat.patch, masks=True)
-    return Publisher(piece, unused | {audio + name: shape for name, shape in heads.items()}, constants)
+    return Publisher(piece, unused | {audio + name: shape for name, shape in heads.items()}, masks)
 
 
 def _default_front_end(name: str) -> Tensor:

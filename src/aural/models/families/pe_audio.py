@@ -20,17 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from aural.audio.io import as_source
-from aural.audio.length import windows
 from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokenizer
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
+from aural.models.families.frames import joined_frames
 from aural.models.prefix import strip_prefix
 from aural.models.weight_files import folder_tensors
 
@@ -119,17 +117,12 @@ class PeAudio(FamilyModel):
 
     def frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Return a clip's frames (F, E), not normalized, with their (start, end) in seconds."""
-        rows, times = [], []
-        step_s = self.hop / self.sample_rate_hz
-        for window in windows(as_source(clip), self.sample_rate_hz, self.window_s, shorter=None):
+
+        def states(wave: Tensor) -> Tensor:
             with self.computing():
-                wave = torch.from_numpy(window.samples).to(self.device)[None]
-                states = self.audio_states(wave)[1][0].float().cpu().numpy()
-            starts = window.start_s + step_s * np.arange(len(states))
-            new = starts >= window.end_s - window.fresh_s - step_s / 2  # the last window overlaps the previous one
-            rows.append(states[new])
-            times += [(start, min(start + step_s, window.end_s)) for start in starts[new].tolist()]
-        return np.concatenate(rows), times
+                return self.audio_states(wave.to(self.device)[None])[1][0].float().cpu()
+
+        return joined_frames(clip, self.audio_input, states, self.hop / self.sample_rate_hz)
 
     def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Embed one clip as unit rows (F, E), one per 40 ms, with the (start, end) of each frame in seconds."""
