@@ -128,8 +128,8 @@ def save_own(
     peer, source: see `Checkpoint`. card: text of README.md. tokenizer_json: content of tokenizer.json, if written.
     dtype: data type of stored matrices; float16 halves the file. text_from: the package that holds the text tower's
     weights; they are then left out of the folder, and only their low-rank updates are stored. Without it, updates are
-    added to the matrices. branch_from: the file that holds the encoder of the second branch; it is then left out of the
-    folder. int8: round matrices to 8 bits when the model is opened.
+    added to the matrices. branch_from: the file of the tagger whose encoder and classes the branch has; they are then
+    left out of the folder. int8: round matrices to 8 bits when the model is opened.
     """
     from safetensors.torch import save_file
 
@@ -139,7 +139,11 @@ def save_own(
         tensors = with_updates(tensors)
     elsewhere = tuple(
         prefix
-        for prefix, place in (("text.encoder.", text_from), ("audio.branch.encoder.", branch_from))
+        for prefix, place in (
+            ("text.encoder.", text_from),
+            ("audio.branch.encoder.", branch_from),
+            ("audio.branch.classes.", branch_from),
+        )
         if place is not None
     )
     packed = {

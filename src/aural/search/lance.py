@@ -23,7 +23,7 @@ from aural.core.errors import AuralError, ConfigError, DataError, MissingDepende
 from aural.core.types import FloatArray
 from aural.search.checksums import record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
-from aural.search.folder import DamagedLibraryError
+from aural.search.folder import DamagedLibraryError, UnusableLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
 from aural.search.row_digests import DIGEST, digests
 
@@ -116,7 +116,9 @@ def _sentence(folder: Path, error: BaseException) -> DataError:
         code = int(named.group(1))
     if code in _NOT_DAMAGE:
         reason = os.strerror(code)
-        return DataError(f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space")
+        return UnusableLibraryError(
+            f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space"
+        )
     return DamagedLibraryError(folder, one_line(error, 160))
 
 
