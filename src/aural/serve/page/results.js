@@ -25,7 +25,7 @@ export function show(hits, onMore) {
     const where = row.querySelector(".where");
     const place = long ? `${clock(hit.start_s)} to ${clock(hit.end_s)} of ${clock(hit.duration_s)}` : lasts(hit.duration_s);
     const folder = hit.shown.slice(0, -hit.name.length - 1).split("/").slice(-2).join("/");
-    where.textContent = `${place} · ${folder}${hit.silent ? " · silence" : ""} `;
+    where.textContent = `${place} · ${folder}${hit.silent ? " · silence" : ""}${hit.word_score > 0 ? " · words match" : ""} `;
     where.title = hit.shown;
     for (const tag of hit.tags) {
       const chip = document.createElement("span");
