@@ -14,7 +14,7 @@ import aural
 from aural.core.errors import CheckpointError, ConfigError
 from aural.core.weights import weight_card
 from aural.models.load import load
-from aural.models.rounding import with_steps
+from aural.models.rounding import in_8_bits, in_steps, with_steps
 from aural.models.tagger import Tagger
 
 SOUNDS = Path(aural.__file__).parent / "sounds"
@@ -61,6 +61,14 @@ def test_stored_integers_become_steps_times_integers() -> None:
     real = with_steps(stored | {"b": torch.tensor([1.0])})
     assert real["w"].tolist() == [[0.5, -1.0], [0.75, 1.0]]
     assert sorted(real) == ["b", "w"]
+
+
+def test_integers_and_steps_are_the_rounded_matrix() -> None:
+    values = {"w": np.array([[1.0, -0.301], [0.0, 0.0]], np.float32), "b": np.array([0.3], np.float32)}
+    stored = in_steps(values)
+    assert stored["w"].tolist() == [[127, -38], [0, 0]]
+    assert np.array_equal(with_steps(stored)["w"], in_8_bits(values["w"]))
+    assert np.array_equal(stored["b"], values["b"])
 
 
 @pytest.fixture
