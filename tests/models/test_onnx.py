@@ -18,7 +18,7 @@ from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
 from aural.encoders.tokenize import load_backend
-from aural.models.clap import BranchConfig
+from aural.models.clap import TaggedBranchConfig
 from aural.models.format import save_own
 from aural.models.load import load
 from aural.models.onnx_export import export_onnx
@@ -180,11 +180,22 @@ def in_8_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
+def test_the_graphs_of_libre_base_equal_torch() -> None:
+    """The branch's encoder and classes come from the tagger's folder, the rest from the model's own."""
+    files = [*bundled_sounds()[0]][:2]
+    torch_model, onnx_model = (load("libre-base", device="cpu", engine=engine) for engine in ("torch", "onnx"))
+    assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
+    small = load("libre-small", device="cpu", engine="onnx")
+    assert np.array_equal(onnx_model.embed_text(["rain"]), small.embed_text(["rain"]))
+    assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
+
+
 def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
     """A CNN and YAMNet's network read the same 24 kHz waveform; the graph equals torch."""
     config = tiny_config()
     mel = PRESETS["msclap-2022"].model_copy(update={"sample_rate_hz": 24000, "hop": 480, "fmax_hz": 12000})
-    branch = BranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options={"hop_frames": 100})
+    options = {"hop_frames": 100, "floor": -6.9078}
+    branch = TaggedBranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options=options, classes=5)
     update = {"sample_rate_hz": 24000, "window_s": 1.0, "mel": mel, "branch": branch}
     audio = config.audio.model_copy(update=update | {"encoder_options": {"n_mels": 64, "width": 4}})
     config = config.model_copy(update={"audio": audio})

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 import aural
 from aural.core.errors import CheckpointError, ConfigError
 from aural.core.weights import weight_card
+from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
 from aural.models.load import load
-from aural.models.rounding import with_steps
+from aural.models.rounding import in_8_bits, in_steps, with_steps
 from aural.models.tagger import Tagger
 
 SOUNDS = Path(aural.__file__).parent / "sounds"
@@ -56,11 +57,32 @@ def test_it_embeds_sounds_and_refuses_texts(tagger: Tagger) -> None:
         tagger.embed_text(["rain"])
 
 
+def test_silent_patches_do_not_count_in_the_mean(tagger: Tagger) -> None:
+    """With a floor, the second half of the first clip is left out; a clip that is silent keeps its mean."""
+    encoder = Mobilenet(MobilenetConfig(hop_frames=96, floor=-6.9078)).eval()
+    encoder.load_state_dict(tagger.network.network.encoder.state_dict(), strict=True)
+    mel = torch.full((2, 192, 64), -6.9078)
+    mel[0, :96] = torch.randn((96, 64), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pooled, tokens, *_ = encoder(mel)
+    torch.testing.assert_close(pooled[0], tokens[0, 0])
+    torch.testing.assert_close(pooled[1], tokens[1].mean(0))
+    assert (tokens[0, 0] - tokens[0, 1]).abs().max() > 0.1
+
+
 def test_stored_integers_become_steps_times_integers() -> None:
     stored = {"w": torch.tensor([[1, -2], [3, 4]], dtype=torch.int8), "w.steps": torch.tensor([0.5, 0.25])}
     real = with_steps(stored | {"b": torch.tensor([1.0])})
     assert real["w"].tolist() == [[0.5, -1.0], [0.75, 1.0]]
     assert sorted(real) == ["b", "w"]
+
+
+def test_integers_and_steps_are_the_rounded_matrix() -> None:
+    values = {"w": np.array([[1.0, -0.301], [0.0, 0.0]], np.float32), "b": np.array([0.3], np.float32)}
+    stored = in_steps(values)
+    assert stored["w"].tolist() == [[127, -38], [0, 0]]
+    assert np.array_equal(with_steps(stored)["w"], in_8_bits(values["w"]))
+    assert np.array_equal(stored["b"], values["b"])
 
 
 @pytest.fixture

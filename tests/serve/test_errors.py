@@ -192,3 +192,15 @@ def test_no_more_processes_is_busy(client: TestClient, monkeypatch: pytest.Monke
     monkeypatch.setattr(service.decoders, "_idle", [])
     monkeypatch.setattr("aural.serve.sandbox._Worker.start", fail)
     check_problem(client.post("/v1/embed/sound", files={"sound": tone(1.0)}), 503, "busy")
+
+
+def test_a_failure_of_the_checks_is_a_problem_document(served: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr("aural.serve.access.Access.refusal", fail)
+    app = create_app(served, SketchEmbedder())
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
+        answer = client.get("/health", headers={"X-Request-Id": "abc"})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (answer.json()["request_id"], "secret" in answer.text) == ("abc", False)

@@ -18,7 +18,7 @@ from processes import children, free_port, running
 from aural.core.errors import ConfigError
 from aural.search.check import check
 from aural.search.library import Library
-from aural.serve.run import listen, serve
+from aural.serve.run import listen, serve, within_file_limit
 from aural.serve.settings import Settings
 from library_toys import write_sound
 from sketch import SketchEmbedder
@@ -112,3 +112,13 @@ def test_connections_send_small_answers_at_once() -> None:
         assert listener.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY only on such sockets
     finally:
         listener.close()
+
+
+def test_connections_stay_below_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"now": (256, 1024)}
+    monkeypatch.setattr("resource.getrlimit", lambda _: limits["now"])
+    monkeypatch.setattr("resource.setrlimit", lambda _, new: limits.update(now=new))
+    assert within_file_limit(Settings()).max_connections == 462
+    assert limits["now"] == (1024, 1024)
+    limits["now"] = (20_000, 20_000)
+    assert within_file_limit(Settings()).max_connections == 1000

@@ -110,6 +110,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        reason = printable(f"{place}{error.strerror or error}")
+        print(f"error: {reason}; check the path, its permissions and the free space", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

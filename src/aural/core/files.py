@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from aural.core.errors import AuralError, DataError
 
@@ -44,14 +46,42 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
         os.replace(part, path)
     except IsADirectoryError as failure:
         raise error(f"{path}: is a folder; name a file") from failure
-    except OSError as failure:
-        reason = failure.strerror or str(failure)
+    except AuralError:
+        raise
+    except Exception as failure:
+        reason = system_reason(failure)
+        if reason is None:
+            raise
         raise error(f"{path}: cannot be written ({reason}); check the folder and the free space") from failure
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # the reason for which it cannot be deleted is that for which the write failed
+                part.unlink(missing_ok=True)
+
+
+def system_reason(failure: Exception) -> str | None:
+    """Return what the system says about a failed read or write, or None if it is another failure.
+
+    Libraries in other languages report the system's errors in their messages: "... (os error 28)" (Rust), or
+    "PytorchStreamWriter failed writing file ..." (torch).
+
+    >>> system_reason(RuntimeError("I/O error: No space left on device (os error 28)"))
+    'No space left on device'
+    """
+    if isinstance(failure, OSError):
+        return failure.strerror or str(failure)
+    text = str(failure)
+    if code := _OS_ERROR.search(text):
+        return os.strerror(int(code.group(1)))
+    if any(part in text for part in _WRITE_FAILURES):
+        return "the disk refused a part of it"
+    return None
+
+
+_OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+_WRITE_FAILURES: Final = ("PytorchStreamWriter failed writing", "unexpected pos", "Error opening", "System error")
 
 
 def check_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path:
@@ -77,6 +107,22 @@ def make_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path
     except OSError as failure:
         raise error(f"{path}: cannot be created ({failure.strerror}); name another folder") from None
     return path
+
+
+@contextmanager
+def filled_folder(folder: str | Path, error: type[AuralError] = DataError) -> Iterator[Path]:
+    """Create a folder for the block to fill; when the block raises, delete what was created; see `make_folder`.
+
+    A folder that existed before is kept, with what the block wrote to it.
+    """
+    path = check_folder(folder, error)
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        yield make_folder(path, error)
+    except BaseException:
+        if missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        raise
 
 
 def check_regular(path: Path, error: type[AuralError] = DataError) -> os.stat_result:

@@ -33,6 +33,8 @@ class MobilenetConfig(Config):
     patch_frames: int = Field(default=96, ge=32)
     hop_frames: int = Field(default=48, gt=0)
     """Frames from one patch to the next; frames after the last whole patch are not read."""
+    floor: float | None = None
+    """Log-mel of digital silence. Patches that are nowhere above it do not count in the mean, unless all are silent."""
     arithmetic: Literal["float", "int8"] = "float"
     """int8 rounds activations to the steps that the published file's integer network has; float does not."""
     grids: dict[str, tuple[float, int]] = Field(default_factory=dict)
@@ -118,7 +120,15 @@ class Mobilenet(AudioEncoder):
                 maps.append(x.unflatten(0, (mel.shape[0], -1)))
         x = self.pool(x)
         tokens = x.unflatten(0, (mel.shape[0], -1))  # (B, P, D)
-        return AudioFeatures(tokens.mean(1), tokens, layers=tuple(maps) if layers else None)
+        return AudioFeatures(self._mean(tokens, mel), tokens, layers=tuple(maps) if layers else None)
+
+    def _mean(self, tokens: Tensor, mel: Tensor) -> Tensor:
+        """Return the mean (B, D) of the features (B, P, D) of patches that are not silent."""
+        if self.config.floor is None:
+            return tokens.mean(1)
+        heard = (self.patches(mel).amax((2, 3)) > self.config.floor + 0.01).to(tokens.dtype)  # (B, P)
+        weight = torch.where(heard.sum(1, keepdim=True) > 0, heard, 1.0)
+        return (tokens * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
 
     def pool(self, x: Tensor) -> Tensor:
         """Return the mean (B, C) of maps (B, C, N, F).

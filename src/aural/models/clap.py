@@ -71,6 +71,12 @@ class BranchConfig(Config):
         return name
 
 
+class TaggedBranchConfig(BranchConfig):
+    """A second branch of an audio tower: the encoder of a tagger with its classes."""
+
+    classes: int = Field(gt=0)
+
+
 class AudioConfig(BranchConfig):
     """The audio tower: its input, front end, encoder and projection."""
 
@@ -79,8 +85,8 @@ class AudioConfig(BranchConfig):
     """Length of one input; longer sounds are split into windows, shorter ones are filled as `shorter` says."""
     shorter: Shorter = "repeat"
     projection: ProjectionKind = "mlp"
-    branch: BranchConfig | None = None
-    """A second front end and encoder of the same waveform; the projection reads the features of both, joined."""
+    branch: TaggedBranchConfig | None = None
+    """A tagger that reads the same waveform and adds what it knows to the embedding."""
 
 
 class ClapConfig(Config):
@@ -114,6 +120,32 @@ class Branch(nn.Module):
         return self.encoder(self.front_end(wave)).pooled
 
 
+class TaggedBranch(Branch):
+    """The encoder of a tagger, added to an embedding in two ways: by a linear map and by its scores of classes.
+
+    `names` starts as the embeddings of the class names, so that a class adds its name as far as it is scored.
+    """
+
+    def __init__(self, config: TaggedBranchConfig, embed_dim: int) -> None:
+        super().__init__(config)
+        dim = self.encoder.dim
+        self.linear = projection("log-linear", dim, embed_dim)
+        self.classes = nn.Linear(dim, config.classes)
+        self.names = nn.Linear(config.classes, embed_dim, bias=False)
+        self.mix = nn.Parameter(torch.ones(3))
+        """Weights of the embedding, of the linear map and of the names; each is a unit vector."""
+
+    def add_to(self, embedding: Tensor, features: Tensor) -> Tensor:
+        """Return the mixture (B, E) of an embedding (B, E) with this branch's `features` (B, D)."""
+        return self.mixed(embedding, features, features)
+
+    def mixed(self, embedding: Tensor, features: Tensor, dropped: Tensor) -> Tensor:
+        """Return the mixture (B, E); the linear map reads `dropped`, in training the features with some set to 0."""
+        tags = self.names(self.classes(features).sigmoid())
+        parts = torch.stack([unit(embedding), unit(self.linear(dropped)), unit(tags)], dim=1)  # (B, 3, E)
+        return (self.mix[:, None] * parts).sum(1)
+
+
 class AudioTower(nn.Module):
     """The audio tower: waveforms (B, T) at the model's rate to embeddings (B, E), not normalized."""
 
@@ -122,17 +154,12 @@ class AudioTower(nn.Module):
         self.config = config
         self.front_end = LogMel(config.mel)
         self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
-        self.branch = None if config.branch is None else Branch(config.branch)
-        width = self.encoder.dim + (0 if self.branch is None else self.branch.encoder.dim)
-        self.projection = projection(config.projection, width, embed_dim)
+        self.projection = projection(config.projection, self.encoder.dim, embed_dim)
+        self.branch = None if config.branch is None else TaggedBranch(config.branch, embed_dim)
 
     def forward(self, wave: Tensor) -> Tensor:
-        return self.projection(self.features(wave))
-
-    def features(self, wave: Tensor) -> Tensor:
-        """Return what the projection reads, (B, D): the pooled features, with those of the branch after them."""
-        pooled = self.encoder(self.front_end(wave)).pooled
-        return pooled if self.branch is None else torch.cat([pooled, self.branch(wave)], dim=1)
+        embedding: Tensor = self.projection(self.encoder(self.front_end(wave)).pooled)
+        return embedding if self.branch is None else self.branch.add_to(embedding, self.branch(wave))
 
     def embed_mel(self, mel: Tensor, longer: Tensor | None = None) -> Tensor:
         """Return embeddings (B, E) of log-mel (B, N, F).

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aural.audio.mel import mel_filters
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.files import make_folder
+from aural.core.files import atomic_write, make_folder, write_text
 from aural.encoders.convert.base import htsat_constants
 from aural.encoders.convert.transformers import clapmodel_name, qkv_names
 from aural.encoders.htsat import HtsatConfig
@@ -36,16 +36,17 @@ def export_transformers(
     check_fits(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
     folder = make_folder(target, ConfigError)
-    save_file(clapmodel_tensors(tensors, htsat, config), folder / "model.safetensors", metadata={"format": "pt"})
+    with atomic_write(folder / "model.safetensors", ConfigError) as part:
+        save_file(clapmodel_tensors(tensors, htsat, config), part, metadata={"format": "pt"})
     files = {"config.json": clap_config(config, htsat), "preprocessor_config.json": extractor_config(config, htsat)}
     for name, values in files.items():
-        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / name, json.dumps(values, indent=2) + "\n", ConfigError)
     try:
-        (folder / "tokenizer.json").write_text(model.tokenizer.backend.to_str(), encoding="utf-8")
+        write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
         settings = {"tokenizer_class": "RobertaTokenizerFast", "model_max_length": config.text.max_tokens}
         special = {f"{name}_token": f"<{name}>" for name in ("pad", "unk", "mask")}
         special |= {"bos_token": "<s>", "eos_token": "</s>"}
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings | special, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / "tokenizer_config.json", json.dumps(settings | special, indent=2) + "\n", ConfigError)
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{folder}: written without its tokenizer ({error})") from None
     return folder

@@ -17,7 +17,7 @@ from torch import Tensor
 import aural
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.files import atomic_write, filled_folder, write_text
 from aural.encoders.convert.base import check_keys
 from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import ClapConfig, layout
@@ -128,18 +128,22 @@ def save_own(
     peer, source: see `Checkpoint`. card: text of README.md. tokenizer_json: content of tokenizer.json, if written.
     dtype: data type of stored matrices; float16 halves the file. text_from: the package that holds the text tower's
     weights; they are then left out of the folder, and only their low-rank updates are stored. Without it, updates are
-    added to the matrices. branch_from: the file that holds the encoder of the second branch; it is then left out of the
-    folder. int8: round matrices to 8 bits when the model is opened.
+    added to the matrices. branch_from: the file of the tagger whose encoder and classes the branch has; they are then
+    left out of the folder. int8: round matrices to 8 bits when the model is opened.
     """
     from safetensors.torch import save_file
 
-    folder = make_folder(folder, ConfigError)
+    folder = Path(folder)
     check_keys(with_updates(tensors), layout(config), str(folder))
     if text_from is None:
         tensors = with_updates(tensors)
     elsewhere = tuple(
         prefix
-        for prefix, place in (("text.encoder.", text_from), ("audio.branch.encoder.", branch_from))
+        for prefix, place in (
+            ("text.encoder.", text_from),
+            ("audio.branch.encoder.", branch_from),
+            ("audio.branch.classes.", branch_from),
+        )
         if place is not None
     )
     packed = {
@@ -157,11 +161,12 @@ def save_own(
         int8=int8,
         clap=config,
     )
-    with atomic_write(folder / WEIGHTS, ConfigError) as part:
-        save_file(packed, part, metadata={"format": "pt"})
-    texts = {"config.json": json.dumps(header.model_dump(mode="json"), indent=2) + "\n", "README.md": card}
-    if tokenizer_json is not None:
-        texts["tokenizer.json"] = tokenizer_json
-    for name, text in texts.items():
-        write_text(folder / name, text, ConfigError)
+    with filled_folder(folder, ConfigError):
+        with atomic_write(folder / WEIGHTS, ConfigError) as part:
+            save_file(packed, part, metadata={"format": "pt"})
+        texts = {"config.json": json.dumps(header.model_dump(mode="json"), indent=2) + "\n", "README.md": card}
+        if tokenizer_json is not None:
+            texts["tokenizer.json"] = tokenizer_json
+        for name, text in texts.items():
+            write_text(folder / name, text, ConfigError)
     return folder

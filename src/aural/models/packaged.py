@@ -56,13 +56,13 @@ class PackagedText(PackagedFile):
 
 
 class PackagedBranch(PackagedFile):
-    """A reference to the weights of an audio encoder: a safetensors file whose names begin with "encoder."."""
+    """A reference to the weights of a tagger: a safetensors file with the tensors of its encoder and its classes."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of an audio tower's branch under aural's names, without the front end."""
         from aural.models.weight_files import read_safetensors
 
-        return {f"audio.branch.{k}": t for k, t in read_safetensors(self.path()).items() if k.startswith("encoder.")}
+        return {f"audio.branch.{name}": tensor for name, tensor in read_safetensors(self.path()).items()}
 
 
 MINILM = PackagedText(

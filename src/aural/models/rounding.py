@@ -38,6 +38,19 @@ STEP_OF = ".steps"
 """`x.steps` (rows,) or (1,) stored with an int8 tensor `x`: the size of one step per row."""
 
 
+def in_steps(tensors: Mapping[str, FloatArray]) -> dict[str, Any]:
+    """Return arrays with each matrix as int8 and its steps, which `with_steps` turns back into rounded matrices."""
+    stored: dict[str, Any] = {}
+    for name, values in tensors.items():
+        if not is_matrix(name, values.shape):
+            stored[name] = values
+            continue
+        scale = scale_of(values.astype(np.float32))
+        stored[name] = np.rint(values / scale).astype(np.int8)
+        stored[name + STEP_OF] = scale.ravel()
+    return stored
+
+
 def with_steps(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tensors with each stored int8 tensor in float32, its integers times its steps.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import aural
 from aural.core.config import read_mapping
 from aural.core.errors import AuralError, CheckpointError, ConfigError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.files import atomic_write, filled_folder, write_text
 from aural.core.registry import Registry
 from aural.models.embedding import EmbeddingModel, Precision
 
@@ -44,12 +44,14 @@ def save_system(
     """Write a system's options and tensors to a folder and return it. `weights` names the file of the tensors."""
     from safetensors.torch import save_file
 
-    make_folder(folder, CheckpointError)
-    with atomic_write(folder / weights, CheckpointError) as part:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, metadata={"format": "pt"})
-    header = {"aural": FORMAT, "system": system, "written_by": f"aural {aural.__version__}", "source": source}
-    write_text(folder / "config.json", json.dumps(header | {"options": dict(options)}, indent=2) + "\n")
-    write_text(folder / "README.md", card)
+    with filled_folder(folder, CheckpointError):
+        with atomic_write(folder / weights, CheckpointError) as part:
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, metadata={"format": "pt"}
+            )
+        header = {"aural": FORMAT, "system": system, "written_by": f"aural {aural.__version__}", "source": source}
+        write_text(folder / "config.json", json.dumps(header | {"options": dict(options)}, indent=2) + "\n")
+        write_text(folder / "README.md", card)
     return folder
 
 

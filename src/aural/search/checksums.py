@@ -67,10 +67,26 @@ def record_files(folder: Path) -> None:
         path = f"{TABLE_FOLDER}/{name}"
         if (folder / path).is_file():
             files[path] = earlier.get(path) or measure(folder / path)
-    _copy_small_files(folder, version)
+    copied = _copy_small_files(folder, version)
     content: dict[str, Any] = {"aural": 1, "version": version.number, "files": files}
     (folder / SAFETY).mkdir(exist_ok=True)
     write_text(folder / RECORD, json.dumps(content | {"crc32": _sum_of(content)}, indent=1) + "\n")
+    copies = folder / COPIES / TABLE_FOLDER
+    for copy in copies.rglob("*"):
+        if copy.is_file() and copy.relative_to(copies).as_posix() not in copied:
+            copy.unlink(missing_ok=True)
+
+
+def incomplete_file(folder: Path) -> str | None:
+    """Return a file of the newest version that is shorter than the manifest says, or None.
+
+    LanceDB may commit a version although the disk refused a part of its data.
+    """
+    table = folder / TABLE_FOLDER
+    for name, size in newest_version(folder).sizes.items():
+        if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
+            return f"{TABLE_FOLDER}/{name}"
+    return None
 
 
 def newest_version(folder: Path) -> Version:
@@ -206,8 +222,8 @@ def _difference(path: Path, recorded: list[int] | None, *, read: bool) -> str:
     return ""
 
 
-def _copy_small_files(folder: Path, version: Version) -> None:
-    """Copy the manifest and the lists of deleted rows of a version, and delete the copies of earlier ones."""
+def _copy_small_files(folder: Path, version: Version) -> set[str]:
+    """Copy the manifest and the lists of deleted rows of a version; return their names."""
     names = {version.name} | {part.deletion for part in version.fragments if part.deletion}
     copies = folder / COPIES / TABLE_FOLDER
     for name in sorted(names):
@@ -216,9 +232,7 @@ def _copy_small_files(folder: Path, version: Version) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(copy) as part:
                 shutil.copyfile(folder / TABLE_FOLDER / name, part)
-    for path in copies.rglob("*"):
-        if path.is_file() and path.relative_to(copies).as_posix() not in names:
-            path.unlink(missing_ok=True)
+    return names
 
 
 def _is_written(folder: Path) -> bool:

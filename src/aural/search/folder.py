@@ -59,7 +59,11 @@ class LibraryCard(Config):
         return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-class DamagedLibraryError(DataError):
+class UnusableLibraryError(DataError):
+    """A library cannot be read or written now, whatever is asked of it."""
+
+
+class DamagedLibraryError(UnusableLibraryError):
     """A library is damaged; the sentence names it and proposes the repair. reason: what is wrong with it."""
 
     def __init__(self, folder: Path, reason: str) -> None:

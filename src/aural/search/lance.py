@@ -21,10 +21,11 @@ import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
-from aural.search.checksums import record_files
+from aural.search.checksums import incomplete_file, record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
-from aural.search.folder import DamagedLibraryError
+from aural.search.folder import TABLE_FOLDER, DamagedLibraryError, UnusableLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
+from aural.search.lance_files import version_names
 from aural.search.row_digests import DIGEST, digests
 
 if TYPE_CHECKING:
@@ -87,12 +88,26 @@ def _commits(method: Callable[P, R]) -> Callable[P, R]:
     @wraps(method)
     def run(*arguments: P.args, **options: P.kwargs) -> R:
         folder: Path = arguments[0].folder  # type: ignore[attr-defined]
+        table = folder / TABLE_FOLDER
+        before = {name for _, name in version_names(table)}
         with lance_errors(folder):
             result = method(*arguments, **options)
+            if (file := incomplete_file(folder)) is not None:
+                _take_back(table, before)
+                raise DataError(f"{folder}: the disk refused a part of {file}; check the free space and try again")
             record_files(folder)
             return result
 
     return run
+
+
+def _take_back(table: Path, names: set[str]) -> None:
+    """Delete the manifests of all versions but these, if one of them is still there."""
+    present = [name for _, name in version_names(table)]
+    if not names.isdisjoint(present):
+        for name in present:
+            if name not in names:
+                (table / name).unlink()
 
 
 @contextlib.contextmanager
@@ -116,7 +131,9 @@ def _sentence(folder: Path, error: BaseException) -> DataError:
         code = int(named.group(1))
     if code in _NOT_DAMAGE:
         reason = os.strerror(code)
-        return DataError(f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space")
+        return UnusableLibraryError(
+            f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space"
+        )
     return DamagedLibraryError(folder, one_line(error, 160))
 
 

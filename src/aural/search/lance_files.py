@@ -38,12 +38,17 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A committed version of a table. indexes: the folder of each index below the table, and its name."""
+    """A committed version of a table.
+
+    indexes: the folder of each index below the table, and its name. sizes: the bytes of the files whose size the
+    manifest states.
+    """
 
     number: int
     name: str
     fragments: tuple[Fragment, ...]
     indexes: Mapping[str, str]
+    sizes: Mapping[str, int]
 
     def files(self, table: Path) -> list[str]:
         """Return every file that this version needs, relative to the folder `table`; index files as they are there."""
@@ -77,19 +82,20 @@ def read_version(table: Path, name: str) -> Version:
         values = list(_fields(_message(content, position)))
         number = next((value for key, value in values if key == 3), 0)
         section = next((value for key, value in values if key == 6), None)
-        fragments = tuple(_fragment(_bytes(value)) for key, value in values if key == 2)
+        sizes: dict[str, int] = {}
+        fragments = tuple(_fragment(_bytes(value), sizes) for key, value in values if key == 2)
         indexes: dict[str, str] = {}
         if section is not None:
             entries = _fields(_message(content, int(section)))
-            indexes = dict(_index(_bytes(value)) for key, value in entries if key == 1)
+            indexes = dict(_index(_bytes(value), sizes) for key, value in entries if key == 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, IndexError, struct.error) as error:
         raise DataError(f"{path}: is not a manifest of a table ({error})") from None
-    return Version(int(number), name, fragments, indexes)
+    return Version(int(number), name, fragments, indexes, sizes)
 
 
-def _fragment(content: bytes) -> Fragment:
+def _fragment(content: bytes, sizes: dict[str, int]) -> Fragment:
     number = rows = 0
     data: list[str] = []
     deletion = None
@@ -98,6 +104,7 @@ def _fragment(content: bytes) -> Fragment:
             number = int(value)
         elif key == 2:
             data.append("data/" + _first(_bytes(value), 1).decode())
+            sizes[data[-1]] = next((int(size) for inner, size in _fields(_bytes(value)) if inner == 6), 0)
         elif key == 3:
             parts = dict(_fields(_bytes(value)))
             kind = "bin" if parts.get(1) else "arrow"
@@ -107,10 +114,14 @@ def _fragment(content: bytes) -> Fragment:
     return Fragment(number, rows, tuple(data), deletion.format(number) if deletion else None)
 
 
-def _index(content: bytes) -> tuple[str, str]:
+def _index(content: bytes, sizes: dict[str, int]) -> tuple[str, str]:
     """Return the folder and the name of an index."""
-    identity = _first(_first(content, 1), 1)
-    return f"_indices/{uuid.UUID(bytes=identity)}", _first(content, 3).decode()
+    folder = f"_indices/{uuid.UUID(bytes=_first(_first(content, 1), 1))}"
+    for number, value in _fields(content):
+        if number == 10:
+            file = _first(_bytes(value), 1).decode()
+            sizes |= {f"{folder}/{file}": int(size) for inner, size in _fields(_bytes(value)) if inner == 2}
+    return folder, _first(content, 3).decode()
 
 
 # Protocol buffers --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
-from aural.core.files import make_folder
+from aural.core.files import filled_folder
 from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.checksums import check_opened
@@ -306,8 +306,7 @@ def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bo
     """Create the table and card of a new library; returns False if another process did so first."""
     if not 0.1 <= window_s <= 600:
         raise ConfigError(f"window_s is {window_s}; it must be between 0.1 and 600 seconds")
-    make_folder(folder, ConfigError)
-    with writer_lock(folder):
+    with filled_folder(folder, ConfigError), writer_lock(folder):
         if stored_card(folder) is not None:
             return False
         card = LibraryCard(

@@ -105,10 +105,11 @@ def is_readable(path: Path) -> bool:
     if not os.path.lexists(path):
         return True
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        # Not read-only: SQLite completes a transaction that was interrupted.
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as connection:
             rows = connection.execute("PRAGMA integrity_check").fetchall()
-            connection.execute("SELECT version, commits FROM state").fetchone()
-            connection.execute("SELECT count(*) FROM words").fetchone()
+            if _state(connection)[0]:
+                connection.execute("SELECT count(*) FROM words").fetchone()
     except sqlite3.Error:
         return False
     return [tuple(row) for row in rows] == [("ok",)]
@@ -177,7 +178,8 @@ class WordIndex:
                 connection.execute("UPDATE state SET version = ?, commits = ?", (VERSION, commits))
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # an error of the disk has ended the transaction already
+                connection.execute("ROLLBACK")
             raise
 
     def _texts(self) -> dict[str, tuple[str, str, str]]:

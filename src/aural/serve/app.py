@@ -28,6 +28,7 @@ from aural.serve.problems import (
     BUSY,
     CHANGED,
     DISK_FULL,
+    INTERNAL,
     INVALID,
     LIBRARY_MISSING,
     MEDIA_TYPE,
@@ -147,6 +148,12 @@ def _error_handlers(app: FastAPI) -> None:
             detail = f"the upload cannot be stored ({cause.strerror or type(cause).__name__}); try again later"
             return _problem(request, DISK_FULL, detail)
         return _problem(request, kind_of_status(error.status_code), str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:  # a failure of the middleware itself
+        request_id = getattr(request.state, "request_id", "")
+        LOG.error(json.dumps({"event": "failure", "request_id": request_id} | describe(error)))
+        return problem_response(INTERNAL, "internal error; see the server's log", request_id)
 
 
 def _problem(request: Request, kind: ProblemKind, detail: str, headers: Mapping[str, str] | None = None) -> Response:

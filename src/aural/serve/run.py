@@ -16,6 +16,9 @@ from aural.serve.guard import LOG, describe
 from aural.serve.settings import Settings
 
 GRACE_S = 10
+RESERVED_FILES = 100
+"""Open files that are not for connections: the library, decoders, temporary files of uploads."""
+
 BACKLOG = 128
 """Connections that wait to be accepted; the event loop accepts as many at once."""
 
@@ -31,8 +34,8 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
 
     if not settings.on_loopback and not settings.token:
         raise ConfigError(f"host {settings.host} can be reached from other machines; set --token or use 127.0.0.1")
+    settings = within_file_limit(settings)
     app = create_app(library, embedder, settings)
-    _raise_file_limit()
     _log_to_stderr()
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
@@ -79,13 +82,21 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system permits; every connection is one."""
+def within_file_limit(settings: Settings) -> Settings:
+    """Allow as many open files as the system permits, and no more connections than that.
+
+    Each connection is an open file; without one the server cannot accept, decode or read.
+    """
     import resource
 
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return settings
+    most = max(1, min(settings.max_connections, (soft - RESERVED_FILES) // 2))  # a connection may read a sound
+    return settings.model_copy(update={"max_connections": most})
 
 
 def _log_to_stderr() -> None:

@@ -23,7 +23,7 @@ from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
-from aural.search.folder import CARD
+from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import fused
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
@@ -52,7 +52,7 @@ class ChangedError(AuralError):
     """The file on disk is missing or differs from the one that was added."""
 
 
-class MissingLibraryError(AuralError):
+class MissingLibraryError(DataError):
     """The library was moved, deleted or damaged while it is served."""
 
 
@@ -128,7 +128,7 @@ class InferenceService:
             raise MissingLibraryError("the library was moved or deleted; put it back or restart the server")
         try:
             return work(*arguments)
-        except (OSError, RuntimeError, ValueError) as error:  # lance raises these for missing and damaged files
+        except (UnusableLibraryError, OSError, RuntimeError, ValueError) as error:
             LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
             raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
 
@@ -178,6 +178,8 @@ class InferenceService:
     def _vector(self, public: str) -> FloatArray:
         try:
             return self.library.vector(self.ids.reveal(public))
+        except UnusableLibraryError:
+            raise
         except DataError:
             raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search") from None
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import make_folder
+from aural.core.files import make_folder, write_text
 from aural.train.config import Recipe
 
 FREE = ("paper", "shows", "command", "cost", "expected", "evaluators", "track")
@@ -115,9 +115,7 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
             )
     elif resume:
         raise CheckpointError(f"{out}: holds no run to continue; leave --resume out")
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps(values, indent=1) + "\n", CheckpointError)
 
 
 def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -260,7 +260,8 @@ class LoopConfig(Config):
 class TaskConfig(Config):
     """A supervised task."""
 
-    kind: Literal["classify", "tag", "regress", "count", "caption"]
+    kind: str
+    """Name in `aural.train.head_kinds.HEAD_KINDS`: classify, tag, regress, count, caption, or one of a plug-in."""
     column: str = "class_name"
     """Where the answer is stored: a column of the manifest, "meta.KEY" for a key of its meta JSON, or a key of the
     truth record of a scene (`classes`, `event_count`)."""

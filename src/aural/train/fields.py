@@ -26,10 +26,11 @@ from aural.core.types import FloatArray
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, Recipe, TaskConfig
+from aural.train.head_kinds import multi_hot
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
 from aural.train.sources import Item, Source, answer, listed
-from aural.train.tasks import Labels, multi_hot
+from aural.train.tasks import Labels
 from aural.train.tokens import Tokens
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aural.core.files import write_text
+from aural.core.files import atomic_write, write_text
 from aural.train.config import Recipe
 from aural.train.loader import Batch
 from aural.train.tasks import Report
@@ -25,5 +25,6 @@ def write_report(out: Path, recipe: Recipe, report: Report) -> None:
 def keep_batch(out: Path, step: int, rank: int, batch: Batch) -> Path:
     """Save a batch for inspection, its tensors, names and captions; return the file."""
     file = out / f"bad-batch-step-{step:08d}-rank-{rank}.pt"
-    torch.save({k: v.cpu() if isinstance(v, Tensor) else v for k, v in batch.items()}, file)
+    with atomic_write(file) as part:
+        torch.save({k: v.cpu() if isinstance(v, Tensor) else v for k, v in batch.items()}, part)
     return file

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aural.core.errors import DataError, MissingDependencyError
+from aural.core.files import atomic_write, write_text
 from aural.train.config import TrackConfig
 
 METRICS = "metrics.jsonl"
@@ -86,9 +87,7 @@ def keep_until(file: Path, step: int) -> None:
     if not file.is_file():
         return
     kept = [line for line in lines_of(file) if line["step"] < step or (line["step"] == step and "loss" not in line)]
-    part = file.with_suffix(".part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    part.replace(file)
+    write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
@@ -127,7 +126,8 @@ def curves(out: Path, title: str) -> Path | None:
         axes[2].set(title="evaluation", xlabel="step")
         axes[2].legend(fontsize=7)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(out / CURVES, dpi=110)
+    with atomic_write(out / CURVES) as part:
+        figure.savefig(part, dpi=110)
     return out / CURVES
 
 

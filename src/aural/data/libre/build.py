@@ -172,7 +172,7 @@ def build_source(card: SourceCard, place: Place) -> _Done:
         for old in (out / "state").glob(f"{card.name}.*.parquet"):
             if old.name.split(".")[0] == card.name:
                 old.unlink(missing_ok=True)
-        (out / "state" / f"{card.name}.skipped.json").write_text(json.dumps(skipped, indent=1), encoding="utf-8")
+        write_text(out / "state" / f"{card.name}.skipped.json", json.dumps(skipped, indent=1))
         write_manifest(state, rows)
     return _Done(state, notes)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aural.core.files import write_text
 from aural.evaluate.records import published, seeds_text
 from aural.evaluate.report import svg
 from aural.evaluate.report.compare import Scored, against, cell, keys, published_text
@@ -49,7 +50,7 @@ def write_page(runs: Sequence[Scored], path: str | Path, seed: int = 0) -> Path:
         _missing(runs),
     ]
     path = Path(path)
-    path.write_text("\n".join(parts), encoding="utf-8")
+    write_text(path, "\n".join(parts))
     return path
 
 

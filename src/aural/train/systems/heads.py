@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from aural.encoders.base import AudioFeatures
 from aural.train.config import Recipe, TaskConfig
+from aural.train.head_kinds import HEAD_KINDS
 from aural.train.system import SYSTEMS, Plan
 from aural.train.systems.encoder import EncoderConfig, EncoderSystem
-from aural.train.tasks import CAPTION_END, IGNORE, Report
+from aural.train.tasks import Report
 
 if TYPE_CHECKING:
     from aural.train.loader import Batch, Batches
@@ -33,6 +33,8 @@ class HeadsConfig(EncoderConfig):
 
     def plan(self, recipe: Recipe) -> Plan:
         """Return the plan: sounds and the labels of the tasks; the loss is the system's own."""
+        for task in self.tasks.values():
+            _ = HEAD_KINDS[task.kind]
         fields = {"sound": {}, "tasks": {"tasks": self.tasks}}
         return Plan(fields, gives_loss=True, audio=self.audio)
 
@@ -58,45 +60,16 @@ class Heads(EncoderSystem):
         return Report(self.config.tasks)
 
 
-class Decoder(nn.Module):
-    """Captioning head: a causal transformer with cross attention to the audio tokens.
-
-    Maps the ids (B, L) so far to logits (B, L, V) of the next tokens.
-    """
-
-    def __init__(self, task: TaskConfig, d_audio: int, vocabulary: int) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(vocabulary, task.dim)
-        self.position = nn.Parameter(0.02 * torch.randn(task.max_tokens, task.dim))
-        self.memory = nn.Linear(d_audio, task.dim)
-        layer = nn.TransformerDecoderLayer(
-            task.dim, max(1, task.dim // 64), 4 * task.dim, dropout=0.1, activation="gelu", batch_first=True,
-            norm_first=True,
-        )  # fmt: skip
-        self.layers = nn.TransformerDecoder(layer, task.depth)
-        nn.init.normal_(self.embed.weight, std=0.02)
-
-    def forward(self, ids: Tensor, audio: Tensor) -> Tensor:
-        x = self.embed(ids) + self.position[: ids.shape[1]]
-        causal = nn.Transformer.generate_square_subsequent_mask(ids.shape[1], ids.device, x.dtype)
-        x = self.layers(x, self.memory(audio), tgt_mask=causal, tgt_is_causal=True)
-        return x @ self.embed.weight.T
-
-
 class TaskHeads(nn.Module):
     """A head per task."""
 
     def __init__(self, tasks: Mapping[str, TaskConfig], classes: Mapping[str, Sequence[str]], d_audio: int) -> None:
         super().__init__()
         self.tasks = dict(sorted(tasks.items()))
-        heads: dict[str, nn.Module] = {}
-        for name, task in self.tasks.items():
-            if task.kind == "caption":
-                heads[name] = Decoder(task, d_audio, CAPTION_END + 1)
-            else:
-                width = {"regress": 1, "count": task.highest + 1}.get(task.kind, len(classes[name]))
-                heads[name] = nn.Linear(d_audio, width)
-        self.heads = nn.ModuleDict(heads)
+        self.kinds = {
+            name: HEAD_KINDS[task.kind](name, task, classes.get(name, ())) for name, task in self.tasks.items()
+        }
+        self.heads = nn.ModuleDict({name: kind.head(d_audio) for name, kind in self.kinds.items()})
 
     def forward(self, features: AudioFeatures, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return "loss", and for each task "sum.NAME", "clips.NAME" and "right.NAME" (not differentiable)."""
@@ -105,28 +78,10 @@ class TaskHeads(nn.Module):
         log: dict[str, Tensor] = {}
         for i, (name, task) in enumerate(self.tasks.items()):
             own_task = (batch["task"] == i).float()  # (B,)
-            losses, right = self._one(name, task, features, batch[f"label.{name}"])
+            losses, right = self.kinds[name].loss(self.heads[name], features, batch[f"label.{name}"])
             loss = (losses * own_task).sum()
             total = total + task.weight * loss / size
             log[f"sum.{name}"] = loss.detach()
             log[f"clips.{name}"] = own_task.sum()
             log[f"right.{name}"] = (right * own_task).sum()
         return {"loss": total, **log}
-
-    def _one(self, name: str, task: TaskConfig, features: AudioFeatures, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return loss and share of right answers, each (B,); rows of other tasks hold unused numbers."""
-        head = self.heads[name]
-        if task.kind == "caption":
-            begin = torch.full_like(label[:, :1], CAPTION_END)
-            inputs = torch.cat([begin, label[:, :-1]], 1).clamp_min(0)
-            logits = head(inputs, features.tokens).float()  # (B, L, V)
-            losses = cross_entropy(logits.transpose(1, 2), label, ignore_index=IGNORE, reduction="none")
-            length = (label != IGNORE).sum(1).clamp_min(1)
-            return losses.sum(1) / length, (logits.argmax(2) == label).sum(1) / length
-        logits = head(features.pooled).float()
-        if task.kind == "tag":
-            losses = binary_cross_entropy_with_logits(logits, label, reduction="none").mean(1)
-            return losses, ((logits > 0) == (label > 0.5)).float().mean(1)
-        if task.kind == "regress":
-            return smooth_l1_loss(logits[:, 0], label, reduction="none"), -(logits[:, 0] - label).abs()
-        return cross_entropy(logits, label, ignore_index=IGNORE, reduction="none"), (logits.argmax(1) == label).float()

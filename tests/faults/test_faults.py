@@ -1,0 +1,73 @@
+"""Every write, rename, sync and delete of the commands fails once: one sentence, nothing lost, and a repeat completes.
+
+The calls are made to fail below Python, in a library that is loaded before the C library, so that LanceDB, SQLite,
+torch and safetensors meet them too. A fault is replayed with `AURAL_FAULT="library add,66,ENOSPC"`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("lancedb")
+if shutil.which("gcc") is None or not sys.platform.startswith("linux"):
+    pytest.skip("the calls are made to fail by a C library, which needs gcc on Linux", allow_module_level=True)
+
+from faults.harness import KINDS, Fault, Harness
+from faults.operations import OPERATIONS
+
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    with Harness(tmp_path_factory.mktemp("faults")) as server:
+        yield server
+
+
+def test_a_few_faults_of_adding(harness: Harness) -> None:
+    """One call of each kind and part of the table, chosen by what it does, as its number may change."""
+    operation = BY_NAME["library add"]
+    calls = harness.calls(operation)
+
+    def number(what: str, part: str) -> int:
+        return next(call.number for call in calls if call.what == what and part in call.path)
+
+    faults = {
+        Fault(operation.name, number("write", "/data/"), "ENOSPC"): "refused",
+        Fault(operation.name, number("rename", "library.json"), "EIO"): "refused",
+        Fault(operation.name, number("open", "writer.lock"), "EACCES"): "refused",
+        Fault(operation.name, number("rename", "_versions/") + 1, "kill"): "killed",
+        Fault(operation.name, number("sync", "words.sqlite"), "EIO"): "completed",
+    }
+    for fault, expected in faults.items():
+        assert harness.try_fault(operation, fault) == expected, fault
+
+
+@pytest.mark.skipif("AURAL_FAULT" not in os.environ, reason="AURAL_FAULT names no fault to replay")
+def test_replay(harness: Harness) -> None:
+    name, call, kind = os.environ["AURAL_FAULT"].split(",")
+    print(harness.try_fault(BY_NAME[name], Fault(name, int(call), kind)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_fault(harness: Harness, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every call with every kind of fault; prints the row of the table in `docs/search/faults.md`."""
+    counts: Counter[tuple[str, str]] = Counter()
+    failures: list[str] = []
+    for fault in harness.faults(BY_NAME[name]):
+        try:
+            counts[fault.kind, harness.try_fault(BY_NAME[name], fault)] += 1
+        except AssertionError as error:
+            failures.append(f"{','.join(map(str, fault))}: {error}")
+    with capsys.disabled():
+        for kind in KINDS:
+            outcomes = [f"{counts[kind, outcome]} {outcome}" for outcome in ("refused", "completed", "killed")]
+            print(f"| {name} | {kind} | {', '.join(outcomes)} |")
+    assert not failures, "\n".join(failures[:20])
