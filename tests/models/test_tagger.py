@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import aural
 from aural.core.errors import CheckpointError, ConfigError
 from aural.core.weights import weight_card
+from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
 from aural.models.load import load
 from aural.models.rounding import in_8_bits, in_steps, with_steps
 from aural.models.tagger import Tagger
@@ -54,6 +55,19 @@ def test_it_embeds_sounds_and_refuses_texts(tagger: Tagger) -> None:
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ConfigError, match="no text tower"):
         tagger.embed_text(["rain"])
+
+
+def test_silent_patches_do_not_count_in_the_mean(tagger: Tagger) -> None:
+    """With a floor, the second half of the first clip is left out; a clip that is silent keeps its mean."""
+    encoder = Mobilenet(MobilenetConfig(hop_frames=96, floor=-6.9078)).eval()
+    encoder.load_state_dict(tagger.network.network.encoder.state_dict(), strict=True)
+    mel = torch.full((2, 192, 64), -6.9078)
+    mel[0, :96] = torch.randn((96, 64), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pooled, tokens, *_ = encoder(mel)
+    torch.testing.assert_close(pooled[0], tokens[0, 0])
+    torch.testing.assert_close(pooled[1], tokens[1].mean(0))
+    assert (tokens[0, 0] - tokens[0, 1]).abs().max() > 0.1
 
 
 def test_stored_integers_become_steps_times_integers() -> None:

@@ -9,12 +9,14 @@ import random
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
+from aural.serve.sandbox import _Worker
 from library_toys import RATE_HZ, write_sound
 
 
@@ -193,3 +195,22 @@ def test_a_decoder_that_is_killed_or_stalls_is_replaced(
         return int((await service.decoders.decode_part(place, client="test", start_s=0.0, max_s=2.0)).frames)
 
     assert [client.portal.call(fine) for _ in range(3)] == [RATE_HZ] * 3
+
+
+@pytest.mark.parametrize(("kills", "status"), [(2, 200), (9, 422)])
+def test_a_sound_whose_decoder_is_killed_is_decoded_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, kills: int, status: int
+) -> None:
+    ask, left = _Worker.ask, kills
+
+    async def killed(self: _Worker, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        nonlocal left
+        if left:
+            left -= 1
+            self._process.kill()
+        return await ask(self, job, payload)
+
+    monkeypatch.setattr(_Worker, "ask", killed)
+    answer = client.post("/v1/embed/sound", files={"sound": encoded("wav")})
+    assert answer.status_code == status
+    assert status == 200 or "ended the decoder" in answer.json()["detail"]

@@ -93,7 +93,7 @@ def evaluate(
         fine_tune=FineTune(epochs=epochs),
         say=print,
     )
-    if robustness:
+    if robustness and result.scores:
         from aural.evaluate.robust.curves import robustness as curves
 
         curves(embedder, chosen, root, out, cache=cache, seed=seed, say=print)

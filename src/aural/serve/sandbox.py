@@ -16,7 +16,7 @@ from aural.core.types import Clip
 from aural.serve.turns import OverloadedError, Turns
 
 JOBS_PER_WORKER = 500
-ATTEMPTS = 2
+ATTEMPTS = 3
 STREAM_LIMIT = 1 << 20
 
 

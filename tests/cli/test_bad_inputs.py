@@ -1,0 +1,198 @@
+"""Bad input for every command and the Python API: exit code 2 or AuralError, one sentence, no traceback, nothing left.
+
+The command lines are in bad_inputs.txt. The counts of inputs are printed (`-s` shows them).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import aural
+from aural.audio.io import info, write
+from aural.cli.main import app
+from aural.core.errors import AuralError
+from aural.core.types import Clip
+from aural.models.pipeline import Model
+from aural.search.filters import parse_filter
+from aural.search.library import Library
+from aural.train.recipes import load_recipe
+from tiny import RATE_HZ, tone, write_wav
+
+Run = Callable[..., tuple[int, str, str]]
+CASES = [
+    line.split(" => ")
+    for line in (Path(__file__).parent / "bad_inputs.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+WORDS = [shlex.split(line) for line, _ in CASES]
+
+
+def commands() -> set[tuple[str, ...]]:
+    """Every command of `aural`, with its group."""
+    names = {(one.name or one.callback.__name__,) for one in app.registered_commands if one.callback}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        inner = group.typer_instance.registered_commands
+        names |= {(str(group.name), one.name or one.callback.__name__) for one in inner if one.callback}
+    return names
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one good sound and everything that can be wrong beside it."""
+    folder = tmp_path_factory.mktemp("bad")
+    noise = np.random.default_rng(0).bytes(300)
+    write_wav(folder / "a.wav")
+    (folder / "half.wav").write_bytes((folder / "a.wav").read_bytes()[:9000])
+    soundfile.write(folder / "loud.wav", np.full(9000, 1e18), RATE_HZ, subtype="DOUBLE")
+    (folder / "gone.wav").symlink_to(folder / "nothing.wav")
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("x")
+    for name in ("noise.yaml", "noise.parquet", "noise.tar"):
+        (folder / name).write_bytes(noise * (7 if name.endswith("tar") else 1))
+    for name in ("pipe", "pipe.yaml"):
+        os.mkfifo(folder / name)
+    texts = {"bad.toml": "x = [", "list.yaml": "- 1\n", "empty.yaml": "", "labels.txt": "rain\nwind\n"}
+    texts |= {"card.toml": 'name = "card"\nkind = "zeroshot"\nmetric = 3\n', "deep.json": "[" * 100_000}
+    texts |= {"badlib/library.json": "{", "badlib2/library.json": '{"aural": 1, "model": 3}'}
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def library(place: Path, tiny: Model, tiny_folder: Path) -> Path:
+    built = Library.create(place / "library", tiny, model=str(tiny_folder), window_s=1.0)
+    list(built.add([place / "a.wav"], tiny))
+    return built.folder
+
+
+def left(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if "library/" not in str(path) and path.name != "writer.lock"}
+
+
+def test_every_command_refuses_bad_input(
+    run_aural: Run, place: Path, library: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("AURAL_PLUGINS", "")
+    stand_ins = {"MODEL": str(tiny_folder), "LIB": str(library)}
+    before = left(place)
+    wrong = []
+    for line, sentence in CASES:
+        words = [stand_ins.get(word, word) for word in shlex.split(line)]
+        try:
+            code, out, err = run_aural(*words)
+        except BaseException as error:  # a traceback for the user
+            wrong.append(f"{line}: {type(error).__name__}: {error}")
+            continue
+        said = " ".join(err.replace("│", " ").split()) + out
+        if code != 2 or sentence not in said or "Traceback" in said:
+            wrong.append(f"{line}: code {code}, {said[-300:]}")
+        if new := left(place) - before:
+            wrong.append(f"{line}: leaves {sorted(str(path.relative_to(place)) for path in new)[:3]}")
+            before |= new
+        os.environ["AURAL_PLUGINS"] = ""
+    tried = {name for name in commands() for words in WORDS if tuple(words[: len(name)]) == name}
+    print(f"\n{len(CASES)} bad command lines over {len(tried)} commands, {len(wrong)} wrong")
+    assert commands() == tried
+    assert not wrong, "\n".join(wrong)
+    assert len(CASES) >= 200
+
+
+def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Model, tmp_path: Path) -> None:
+    wave = tone(0.5)
+    good = (wave, RATE_HZ)
+    sounds: list[Any] = [
+        *(
+            place / name
+            for name in ("half.wav", "loud.wav", "gone.wav", "pipe", "empty", "file", "none.wav", "noise.tar")
+        ),
+        *("/dev/zero", "", "a\0b.wav", "x" * 5000, b"", b"RIFF", b"\0" * 1000),
+        *((wave, 0), (wave, -1), (wave, 1e9), (wave, float("nan")), (wave, 16000.5), (wave, None), (wave,)),
+        *((np.zeros(0, np.float32), RATE_HZ), (np.zeros((5, 5, 5)), RATE_HZ), (np.array(["a"]), RATE_HZ)),
+        *(
+            (np.full(9000, np.nan), RATE_HZ),
+            (np.full(9000, 1e30), RATE_HZ),
+            (wave * 1j, RATE_HZ),
+            ([[1, 2], [3]], RATE_HZ),
+        ),
+        *(wave, Clip(np.zeros((1, 0), np.float32), RATE_HZ), {"array": wave}, {"label": 1}, {"path": "none.wav"}),
+        *(3, None, object(), {"array": wave, "sampling_rate": "fast"}),
+    ]
+    calls: list[tuple[str, Callable[[], Any]]] = []
+    for sound in sounds:
+        shown = repr(sound)[:50]
+        calls.append((f"read_audio({shown})", lambda sound=sound: aural.read_audio(sound)))
+        calls.append((f"info({shown})", lambda sound=sound: aural.read_audio(sound) and info(sound)))
+        calls.append((f"embed_audio([{shown}])", lambda sound=sound: tiny.embed_audio([sound])))
+    texts: list[Any] = [3, [3], None, ["a\ud800"], [b"rain"]]
+    calls += [(f"embed_text({text!r})", lambda text=text: tiny.embed_text(text)) for text in texts]
+    labels: list[Any] = ["rain", [], [""], ["a", "a"], [3], 3]
+    calls += [(f"classify(labels={one!r})", lambda one=one: tiny.classify([good], one)) for one in labels]
+    card = Library(library)
+    more: dict[str, Callable[[], Any]] = {
+        "classify(template)": lambda: tiny.classify([good], ["rain"], template="x"),
+        "classify(top=0)": lambda: tiny.classify([good], ["rain"], top=0),
+        "similarity(blank)": lambda: tiny.similarity([good], [" "]),
+        "similarity(none)": lambda: tiny.similarity([good], []),
+        "embed_audio(batch_size=0)": lambda: tiny.embed_audio([good], batch_size=0),
+        "embed_audio(longer)": lambda: tiny.embed_audio([good], longer="x"),  # type: ignore[arg-type]
+        "embed_audio(shorter)": lambda: tiny.embed_audio([good], shorter="x"),  # type: ignore[arg-type]
+        "embed_audio(random)": lambda: tiny.embed_audio([good], longer="random"),
+        "embed_text(batch_size=0)": lambda: tiny.embed_text(["a"], batch_size=0),
+        "to(tpu)": lambda: tiny.to("tpu"),
+        "save_pretrained('')": lambda: tiny.save_pretrained(""),
+        "save_pretrained(file)": lambda: tiny.save_pretrained(place / "file"),
+        "push_to_hub": lambda: tiny.push_to_hub("a//b"),
+        "load('')": lambda: aural.load(""),
+        "load(3)": lambda: aural.load(3),  # type: ignore[call-overload]
+        "load(nosuch)": lambda: aural.load("/nosuch"),
+        "load(tokenizer)": lambda: aural.load(tiny.name, tokenizer="/nosuch"),
+        "load(precision)": lambda: aural.load(tiny.name, precision="fp8"),  # type: ignore[call-overload]
+        "load(engine)": lambda: aural.load(tiny.name, engine="tpu"),  # type: ignore[call-overload]
+        "load(device)": lambda: aural.load(tiny.name, device="tpu"),
+        "load(compat)": lambda: aural.load(tiny.name, compat="peer"),
+        "load(offline)": lambda: aural.load("owner/model", offline=True),
+        "read_audio(start)": lambda: aural.read_audio(good, start_s=-1),
+        "read_audio(late)": lambda: aural.read_audio(good, start_s=99),
+        "read_audio(duration)": lambda: aural.read_audio(good, duration_s=0),
+        "write(suffix)": lambda: write(tmp_path / "a.xyz", Clip(wave[None], RATE_HZ)),
+        "write(folder)": lambda: write(tmp_path / "no" / "a.wav", Clip(wave[None], RATE_HZ)),
+        "Library(empty)": lambda: Library(place / "empty"),
+        "Library.create(window)": lambda: Library.create(tmp_path / "l", tiny, model="m", window_s=0),
+        "Library.create(other window)": lambda: Library.create(library, tiny, model="m", window_s=3),
+        "Library.create(file)": lambda: Library.create(place / "file", tiny, model="m"),
+        "Library.search(top)": lambda: card.search(tiny.embed_text(["a"])[0], 0),
+        "Library.search(nan)": lambda: card.search(np.full(24, np.nan, np.float32)),
+        "Library.vector": lambda: card.vector("nosuch"),
+        "Library.add('')": lambda: list(card.add([""], tiny)),
+        "parse_filter": lambda: parse_filter("duration <"),
+        "load_recipe": lambda: load_recipe("nosuch"),
+        "load_recipe(change)": lambda: load_recipe("clap_2023", ["loop.batch=x"]),
+    }
+    calls += more.items()
+    wrong = []
+    for name, call in calls:
+        try:
+            call()
+            wrong.append(f"{name}: accepted")
+        except AuralError as error:
+            if "\n" in str(error) or len(str(error)) < 10:
+                wrong.append(f"{name}: not a sentence: {error}")
+        except Exception as error:
+            wrong.append(f"{name}: {type(error).__name__}: {error}")
+    print(f"\n{len(calls)} bad calls of the Python API, {len(wrong)} wrong")
+    assert not wrong, "\n".join(wrong)
+    assert len(calls) >= 100
