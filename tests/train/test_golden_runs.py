@@ -6,7 +6,7 @@ version the losses are equal to the bit; elsewhere they agree to 1e-5, relative.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import platform
 from pathlib import Path
@@ -18,14 +18,10 @@ import torch
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "train_losses.json").read_text())
 
 
-def golden_runs() -> ModuleType:
-    file = Path(__file__).parents[2] / "tools" / "golden_runs.py"
-    spec = importlib.util.spec_from_file_location("golden_runs", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "tools")
+    return importlib.import_module("golden_runs")
 
 
 def processor() -> str:
@@ -39,8 +35,7 @@ def processor() -> str:
 
 
 @pytest.mark.parametrize("name", GOLDEN["losses"])
-def test_losses_are_those_of_the_recorded_code(name: str, tmp_path: Path) -> None:
-    tools = golden_runs()
+def test_losses_are_those_of_the_recorded_code(name: str, tools: ModuleType, tmp_path: Path) -> None:
     result = tools.run(name, tools.make_tones(tmp_path / "tones"), tmp_path)
     losses = [float.fromhex(text) for text in result["losses"]]
     recorded = [float.fromhex(text) for text in GOLDEN["losses"][name]]

@@ -209,11 +209,11 @@ class EmbeddingModel(ABC):
         self,
         clips: Iterable[AudioSource],
         *,
+        keep_windows: bool = False,
         batch_size: int | None = None,
         longer: Longer = "windows",
         shorter: Shorter | None = None,
         generator: random.Random | None = None,
-        keep_windows: bool = False,
     ) -> Iterator[AudioEmbedding]:
         """Yield one AudioEmbedding per source, in order, as soon as all its windows are embedded.
 

@@ -156,12 +156,12 @@ class Model(EmbeddingModel):
     def from_pretrained(
         name_or_path: str | Path,
         *,
+        offline: bool = False,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
         compat: Literal["peer"] | None = None,
         seed: int = 0,
         tokenizer: str | Path | None = None,
-        offline: bool = False,
     ) -> Model:
         """Load a model on torch; the options are those of `aural.load`."""
         where = pick_device(device)
