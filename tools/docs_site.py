@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,21 +176,38 @@ def options_of(cls: type) -> list[list[str]]:
     return rows
 
 
+# Per family: exports, frames of `aural locate`, and parity with the publisher's code: the largest difference of unit
+# vectors of sounds and of texts, measured in docs/models/load.md and docs/models/families.md.
+WINDOWS = "windows of 1 s"
+EXPORTS = "sentence-transformers, ONNX, int8"
+FAMILIES = {
+    "aural": (EXPORTS, WINDOWS, "its source"),
+    "msclap": (EXPORTS, WINDOWS, "1.1e-6, 1.3e-8"),
+    "laion": (f"ClapModel (HTSAT), {EXPORTS}", WINDOWS, "2.3e-6, 1e-8"),
+    "clapmodel": (f"ClapModel, {EXPORTS}", WINDOWS, "5.4e-8, 2.9e-7"),
+    "pe-audio": ("none", "its frames, 40 ms", "1.4e-7, 1.4e-8"),
+    "embedding-gemma2": ("none", WINDOWS, "2.8e-8, 1.9e-8"),
+    "tagger": ("none", "none: it reads no texts", "see its notes"),
+    "openflam": ("none of its frame heads", "its frames, 312.5 ms", "9.8e-7, 0"),
+}
+
+
 def models_page() -> str:
-    """Return the table of checkpoints, from the cards in catalog/weights."""
+    """Return the table of checkpoints, from the cards in catalog/weights and what each family can do."""
     rows = []
     for card in _cards("weights"):
+        exports, locate, parity = FAMILIES[card.get("family", "aural")]
+        rate = f"{card['sample_rate_hz'] / 1000:g} kHz, {card['window_s']:g} s"
+        license_, languages = card["weights_license"], card.get("languages", "English")
+        defects = card.get("defects", "")
         rows.append(
-            [
-                f"`{card['name']}`",
-                card.get("source", card.get("publisher", "")),
-                card.get("license", ""),
-                card.get("notes", ""),
-            ]
+            [f"`{card['name']}`", rate, card["embed_dim"], exports, locate, languages, license_, parity, defects]
         )
-    return "# Models\n\nEvery name that `aural.load` accepts (`aural models list`).\n\n" + table(
-        ["name", "source", "license", "notes"], rows
-    )
+    head = "# Models\n\nEvery name that `aural.load` accepts (`aural models list`; `aural models show NAME`). "
+    head += "No model of this table writes captions. Speed is measured in [models](../models.md) and "
+    head += "[bench](../bench/inference.md), not for every family.\n\n"
+    names = ["name", "sound", "dimensions", "export", "locate", "languages", "license of the weights", "parity"]
+    return head + table([*names, "known defects"], rows)
 
 
 def objectives_page() -> str:
@@ -363,3 +381,7 @@ def reference_pages() -> dict[str, str]:
         ["package", "contents"], index
     )
     return pages
+
+
+if __name__ == "__main__":  # python tools/docs_site.py PAGE prints one generated table, such as overview/models.md
+    print(overview_pages()[sys.argv[1]])

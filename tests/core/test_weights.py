@@ -1,5 +1,8 @@
 """Weight cards: exact names, one place each, and the numbers that the papers give."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from aural.core.errors import ConfigError
@@ -58,3 +61,20 @@ def test_a_repository_is_its_card_only_if_it_is_one_model() -> None:
     assert card.name == "clap-htsat-fused"
     assert card_for("microsoft/msclap") is None  # one repository with several files
     assert card_for("some/folder/deep") is None
+
+
+def test_every_family_is_in_the_table_of_models() -> None:
+    from typing import get_args
+
+    from aural.core.weights import Family
+
+    source = (Path(__file__).parents[2] / "tools" / "docs_site.py").read_text(encoding="utf-8")
+    table = ast.parse(source)
+    families = next(
+        node.value
+        for node in table.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FAMILIES"
+    )
+    assert {key.value for key in families.keys} == set(get_args(Family))
+    used = {card.family for card in weight_cards().values()}
+    assert used <= set(get_args(Family))

@@ -17,6 +17,7 @@ from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
 from aural.core.weights import weight_card
+from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.tokenize import load_backend
 from aural.models.clap import TaggedBranchConfig
 from aural.models.format import save_own
@@ -224,3 +225,12 @@ def test_htsat_and_roberta_are_equal_to_torch(fusion: bool, tmp_path: Path) -> N
     fresh = OnnxModel(tmp_path / "onnx", threads=1)
     fresh.embed_text(["rain"])
     assert "_audio" not in vars(fresh)  # the graph of sounds is not opened for texts
+
+
+def test_a_causal_text_tower_takes_any_batch(tmp_path: Path) -> None:
+    """msclap 2023: GPT-2, pooled at the last token of each text."""
+    text = TEXT_TOWERS["gpt2"].model_copy(update={"dim": 16, "depth": 1, "heads": 2, "hidden_dim": 32})
+    ours = load(save_tiny(tmp_path / "own", tiny_config(text)), engine="torch", device="cpu")
+    onnx = OnnxModel(export_onnx(ours, tmp_path / "onnx"), threads=1)
+    for count in (1, 2, 4):
+        assert np.abs(onnx.embed_text(TEXTS[:count]) - ours.embed_text(TEXTS[:count])).max() < 1e-5

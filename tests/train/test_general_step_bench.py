@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,15 +18,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    file = Path(__file__).parents[2] / "bench" / "general_step.py"
-    spec = importlib.util.spec_from_file_location("general_step", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["general_step"] = module  # processes of mp.spawn import it by name
-    sys.path.insert(0, str(file.parent))
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # processes of mp.spawn import it by name, too
+    return importlib.import_module("general_step")
 
 
 def test_it_measures_every_system(bench: ModuleType) -> None:

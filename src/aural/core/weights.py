@@ -12,6 +12,8 @@ from pydantic import model_validator
 from aural.core.catalog import Catalog
 from aural.core.config import Config
 
+Family = Literal["aural", "msclap", "laion", "clapmodel", "pe-audio", "embedding-gemma2", "openflam", "tagger"]
+
 
 class WeightCard(Config):
     """The card of one checkpoint: a file or repository on the hub, or a folder bundled with the package."""
@@ -20,6 +22,8 @@ class WeightCard(Config):
 
     name: str
     title: str
+    family: Family = "aural"
+    """The layout of the weights, which decides what can be exported and how frames are scored."""
     repository: str | None = None
     file: str | None = None
     revision: str | None = None

@@ -60,7 +60,7 @@ class LibraryCard(Config):
 
 
 class UnusableLibraryError(DataError):
-    """A library cannot be read or written now, whatever is asked of it."""
+    """A library cannot be read or written now, whatever is requested from it."""
 
 
 class DamagedLibraryError(UnusableLibraryError):
