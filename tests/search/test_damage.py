@@ -183,7 +183,7 @@ def test_every_damage(tmp_path: Path, keep_versions: bool, capsys: pytest.Captur
         assert outcome.problems_after == [], (what, damage)
         assert report.lost == [], (what, damage)
         assert outcome.problems or what in HARMLESS, (what, damage)
-        assert outcome.same_rows or report.embedded, (what, damage)
+        assert outcome.same_rows or what == "data", (what, damage)  # the tags of an earlier version
         embedded[what] += len(report.embedded)
         kept = f"{len(report.embedded)} of 39 embedded again" if report.embedded else "all rows kept"
         lines.append(f"| {what} | {damage} | {outcome.use} | {len(outcome.problems)} | {kept} |")

@@ -42,6 +42,8 @@ class SalvagedRows:
 
     def take(self, part: pa.Table, *, earlier: bool = False) -> None:
         """Keep the intact rows of a fragment. earlier: it belongs to an earlier version than the newest."""
+        import pyarrow as pa
+
         good, bad = self._split(part)
         kept = [good]
         for row in bad:
@@ -52,7 +54,7 @@ class SalvagedRows:
                 self.incomplete = True
                 if path := self._path_of(row):
                     self._lost[path] = "a window's vector cannot be read"
-        (self._earlier if earlier else self._newest).extend(kept)
+        (self._earlier if earlier else self._newest).append(pa.concat_tables(kept))
 
     def finish(self) -> tuple[pa.Table, dict[str, str]]:
         """Return the rows of complete files, sorted, and the paths of the other files with the reason.
@@ -62,9 +64,9 @@ class SalvagedRows:
         import pyarrow as pa
 
         kept = self._complete(self._newest)
-        if self._earlier:
+        for part in self._earlier:  # the newest first: later rows have later tags
             held = set(kept["file"].to_pylist())
-            earlier = self._complete(self._earlier)
+            earlier = self._complete([part])
             names = ("file", "path", "size", "mtime_ns")
             stored = zip(*(earlier[name].to_pylist() for name in names), strict=True)
             use = [file not in held and _is_unchanged(path, *place) for file, path, *place in stored]
