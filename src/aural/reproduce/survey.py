@@ -113,11 +113,11 @@ def components(recipe: Recipe) -> dict[str, str]:
     """Return the five components of the contrastive framework that a two-tower recipe instantiates.
 
     They are query and key, similarity, encoder, head and loss, as in the review of Le-Khac, Healy and Smeaton 2020
-    (arXiv 2010.05113). Empty for recipes that name a system instead of a model.
+    (arXiv 2010.05113). Empty for recipes that name a system or start from a finished model.
     """
-    if recipe.model is None:
+    clap = recipe.model.clap if recipe.model is not None else None
+    if clap is None:
         return {}
-    clap = recipe.model.clap
     objectives = [objective.name for objective in objectives_of(recipe)]
     signal = OBJECTIVES.axes_of(objectives[0])["signal"]
     return {
@@ -174,7 +174,10 @@ def contrastive_recipes() -> dict[str, Recipe]:
     return {
         name: recipe
         for name, recipe in recipes.items()
-        if recipe.model is not None and not recipe.tasks and not name.startswith("tiny_")
+        if recipe.model is not None
+        and recipe.model.clap is not None
+        and not recipe.tasks
+        and not name.startswith("tiny_")
     }
 
 
