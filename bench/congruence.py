@@ -1,11 +1,11 @@
-"""Embedded = served = exact on a library of your own: random queries with filters, asked three ways.
+"""Compare the library in this process, the server and the exact index on random queries with filters.
 
     python bench/congruence.py LIBRARY --queries 200
 
-Every query (a few words, sometimes words to leave out and a held sound to resemble, mostly with a random filter) goes
-to the library in this process, to a server on it over HTTP, and to the exact index in memory. It reports queries whose
-files differ beyond rounding (2e-6 in the score), by way; and, for the library's approximate index where it has one,
-recall@10. The exit code is 1 where served and exact differ.
+A query has a few words, sometimes words to subtract and a stored sound to resemble, and mostly a random filter. It is
+answered by the library in this process, by a server over HTTP, and by the exact index in memory. The script reports how
+many answers differ by more than rounding (2e-6 in the score), and recall@10 of the library's approximate index if there
+is one. The exit code is 1 if served and exact answers differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLOSE = 2e-6
 
 
 def random_filter(draw: random.Random, tags: list[str], depth: int = 0) -> str:
-    """A filter that often keeps some of the sounds."""
+    """Return a random filter that often keeps some of the sounds."""
     if depth < 2 and draw.random() < 0.4:
         joined = [random_filter(draw, tags, depth + 1) for _ in range(2)]
         text = f" {draw.choice(['and', 'or'])} ".join(joined)
@@ -42,11 +42,11 @@ def random_filter(draw: random.Random, tags: list[str], depth: int = 0) -> str:
     )
 
 
-def differ(found: list[float], want: list[float]) -> bool:
-    """Whether two answers' scores are more than rounding apart; files equally near may change places."""
-    if len(found) != len(want):
+def differ(scores: list[float], want: list[float]) -> bool:
+    """Return whether the scores of two answers differ by more than rounding; files with equal scores may swap."""
+    if len(scores) != len(want):
         return True
-    return any(abs(one - other) > CLOSE for one, other in zip(found, want, strict=True))
+    return any(abs(one - other) > CLOSE for one, other in zip(scores, want, strict=True))
 
 
 def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict
     model: Any = aural.load(library.card.model)
     oracle, draw = library.store.exact(), random.Random(seed)
     files = sorted(one.file for one in library.files().values())
-    found: dict[str, Any] = {"embedded": 0, "served": 0, "hits": 0, "wanted": 0, "filtered": 0, "some": 0}
+    counts: dict[str, Any] = {"embedded": 0, "served": 0, "hits": 0, "wanted": 0, "filtered": 0, "some": 0}
     with httpx.Client(base_url=address, timeout=60) as client:
         tags = list(client.get("/v1/library").json()["tags"])
         for _ in range(count):
@@ -79,13 +79,13 @@ def ask_all(folder: Path, address: str, count: int, top: int, seed: int) -> dict
             answer.raise_for_status()
             served = [hit["score"] for hit in answer.json()["hits"]]
             exact = [hit.score for hit in want]
-            found["embedded"] += differ([hit.score for hit in here], exact)
-            found["served"] += differ(served, exact)
-            found["hits"] += len({hit.file for hit in here} & {hit.file for hit in want})
-            found["wanted"] += len(want)
-            found["filtered"] += source is not None
-            found["some"] += source is not None and 0 < oracle.count(where) < oracle.count()
-    return found | {"index": library.store.stats()["index"], "files": len(files), "windows": oracle.count()}
+            counts["embedded"] += differ([hit.score for hit in here], exact)
+            counts["served"] += differ(served, exact)
+            counts["hits"] += len({hit.file for hit in here} & {hit.file for hit in want})
+            counts["wanted"] += len(want)
+            counts["filtered"] += source is not None
+            counts["some"] += source is not None and 0 < oracle.count(where) < oracle.count()
+    return counts | {"index": library.store.stats()["index"], "files": len(files), "windows": oracle.count()}
 
 
 def main() -> None:
@@ -98,12 +98,12 @@ def main() -> None:
     from serve import serving  # bench/serve.py
 
     with serving(chosen.library) as (address, _):
-        found = ask_all(chosen.library, address, chosen.queries, chosen.top, chosen.seed)
-    print(f"{found['files']} files, {found['windows']} windows, index {found['index']}; {chosen.queries} queries, ")
-    print(f"{found['filtered']} with a filter, {found['some']} of them keep some windows and drop some")
-    print(f"served differs from exact: {found['served']}; embedded differs from exact: {found['embedded']}")
-    print(f"recall@{chosen.top} of embedded: {found['hits'] / max(1, found['wanted']):.4f}")
-    raise SystemExit(1 if found["served"] else 0)
+        counts = ask_all(chosen.library, address, chosen.queries, chosen.top, chosen.seed)
+    print(f"{counts['files']} files, {counts['windows']} windows, index {counts['index']}; {chosen.queries} queries, ")
+    print(f"{counts['filtered']} with a filter, {counts['some']} of them keep some windows and drop some")
+    print(f"served differs from exact: {counts['served']}; embedded differs from exact: {counts['embedded']}")
+    print(f"recall@{chosen.top} of embedded: {counts['hits'] / max(1, counts['wanted']):.4f}")
+    raise SystemExit(1 if counts["served"] else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time, memory and error of the contrastive losses, forward and backward, by number of pairs.
+"""Measure time, memory and error of the contrastive losses, forward and backward, by number of pairs.
 
     python bench/contrastive.py --device cuda --out contrastive.json
     python bench/contrastive.py --device cpu --sizes 512,1024,2048 --dims 256
@@ -53,7 +53,7 @@ class Row:
 
 
 def draw(pairs: int, dims: int, device: torch.device) -> Given:
-    """Unit float32 rows whose pairs match moderately, as after some training."""
+    """Return unit float32 rows whose pairs match moderately, as after some training."""
     generator = torch.Generator(device).manual_seed(0)
     audio = torch.randn(pairs, dims, generator=generator, device=device)
     text = 0.3 * audio + torch.randn(pairs, dims, generator=generator, device=device)
@@ -66,10 +66,11 @@ def repeated(given: Given, times: int) -> Given:
 
 
 def truth(loss: str, base: Given, times: int) -> Given:
-    """Loss and gradients, float64, of the batch that repeats `base` so many times.
+    """Return loss and gradients in float64 of the batch that repeats `base` `times` times.
 
-    InfoNCE: every sum of exponentials is `times` as large, so the loss grows by log(times). Sigmoid: of the pairs of a
-    row with its own copies one matches and times - 1 do not. Either way the copies of a row share its gradient equally.
+    InfoNCE: every sum of exponentials is `times` times as large, so the loss grows by log(times). Sigmoid: of the pairs
+    of a row with copies of itself one matches and times - 1 do not. In both, the copies of a row share its gradient
+    equally.
     """
     leaves = {name: x.double().requires_grad_() for name, x in base.items()}
     audio, text, scale, bias = leaves.values()
@@ -77,13 +78,13 @@ def truth(loss: str, base: Given, times: int) -> Given:
     if loss == "info_nce":
         value = InfoNCE()(leaves)["loss"] + math.log(times)
     else:
-        own = scale * (audio * text).sum(1) + bias
-        off = softplus(scale * audio @ text.T + bias).sum() - softplus(own).sum()
-        pairs = times * softplus(-own).sum() + (times**2 - times) * softplus(own).sum() + times**2 * off
+        match = scale * (audio * text).sum(1) + bias
+        off = softplus(scale * audio @ text.T + bias).sum() - softplus(match).sum()
+        pairs = times * softplus(-match).sum() + (times**2 - times) * softplus(match).sum() + times**2 * off
         value = pairs / (times * n)
     value.backward()
-    found = {f"d_{name}": x.grad for name, x in leaves.items() if x.grad is not None}
-    return {"loss": value.detach()} | {k: v / times if v.ndim else v for k, v in found.items()}
+    gradients = {f"d_{name}": x.grad for name, x in leaves.items() if x.grad is not None}
+    return {"loss": value.detach()} | {k: v / times if v.ndim else v for k, v in gradients.items()}
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def tf32(wanted: bool) -> Iterator[None]:
 
 
 def inf_cl() -> Callable[[Given], Tensor] | None:
-    """The package's loss in both directions, as InfoNCE."""
+    """Return the loss of the package inf-cl in both directions, as InfoNCE, or None if it is not installed."""
     try:
         from inf_cl import cal_flash_loss  # type: ignore[import-not-found]
     except ImportError:
@@ -117,25 +118,25 @@ def sync(device: torch.device) -> None:
 
 
 def rates(device: torch.device, precisions: list[str]) -> dict[str, float]:
-    """Operations a second of a large square product, by precision."""
+    """Return the operations per second of a large square matrix product, by precision."""
     side = 8192 if device.type == "cuda" else 1024
-    found: dict[str, float] = {}
+    per_second: dict[str, float] = {}
     generator = torch.Generator(device).manual_seed(1)
     a, b = (torch.randn(side, side, generator=generator, device=device) for _ in range(2))
     for name in ("float32", "tf32", "bf16"):
         if device.type == "cpu" and name != "float32":
-            found[name] = found["float32"]  # computed in float32 there
+            per_second[name] = per_second["float32"]  # computed in float32 there
             continue
         x, y = (a.bfloat16(), b.bfloat16()) if name == "bf16" else (a, b)
         with tf32(name == "tf32"):
             seconds = timed(lambda x=x, y=y: x @ y, device, 0.3)  # type: ignore[misc]
-        found[name] = 2 * side**3 / seconds
-    found["bf16x3"] = found["bf16"] / 3
-    return {name: found[name] for name in precisions}
+        per_second[name] = 2 * side**3 / seconds
+    per_second["bf16x3"] = per_second["bf16"] / 3
+    return {name: per_second[name] for name in precisions}
 
 
 def timed(step: Callable[[], object], device: torch.device, at_least_s: float, warm: int = 2) -> float:
-    """Median seconds of a step; one that takes longer than 4 s runs once, longer than 1 s twice (the second counts)."""
+    """Return the median seconds of a step. Above 4 s it runs once, above 1 s twice and the second run counts."""
     times: list[float] = []
     while sum(times) < at_least_s or len(times) < warm + 3:
         sync(device)
@@ -149,7 +150,7 @@ def timed(step: Callable[[], object], device: torch.device, at_least_s: float, w
 
 
 def measure(row: Row, loss: Callable[[Given], Tensor], base: Given, at_least_s: float) -> Row:
-    """Fill in time, memory and errors, or the reason why not."""
+    """Fill in time, memory and errors, or a note that memory ran out."""
     device = base["audio_emb"].device
     times = row.pairs // len(base["audio_emb"])
     gc.collect()
@@ -172,9 +173,9 @@ def measure(row: Row, loss: Callable[[Given], Tensor], base: Given, at_least_s: 
         row.note = "out of memory"
         return row
     if device.type == "cuda":
-        held = 2 * sum(x.numel() * x.element_size() for x in given.values())
+        towers_bytes = 2 * sum(x.numel() * x.element_size() for x in given.values())
         row.peak_gib = torch.cuda.max_memory_allocated() / GIB
-        row.extra_gib = row.peak_gib - held / GIB
+        row.extra_gib = row.peak_gib - towers_bytes / GIB
     wanted = truth(row.loss, base, times)
     row.error_loss = float((values[0].double() - wanted["loss"]).abs() / wanted["loss"].abs())
     row.error_grad = 0.0
@@ -265,7 +266,7 @@ def main() -> None:
     parser.add_argument("--plain-up-to", type=int, default=32768)
     parser.add_argument("--inf-cl-up-to", type=int, default=262144)
     parser.add_argument("--float32-up-to", type=int, default=65536, help="on CUDA")
-    parser.add_argument("--at-least", type=float, default=0.5, help="seconds measured a row")
+    parser.add_argument("--at-least", type=float, default=0.5, help="seconds measured per row")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     cuda = args.device.startswith("cuda")
@@ -277,9 +278,9 @@ def main() -> None:
     print("rates: " + ", ".join(f"{name} {rate / 1e12:.3g} TFLOP/s" for name, rate in speed.items()) + "\n")
     print(table(rows))
     if args.out:
-        found = {"device": device, "torch": torch.__version__, "dims": args.dims, "rates": speed}
+        record = {"device": device, "torch": torch.__version__, "dims": args.dims, "rates": speed}
         args.out.write_text(
-            json.dumps(found | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8"
+            json.dumps(record | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8"
         )
 
 

@@ -1,8 +1,8 @@
-"""Memory of a long file: a wav of ten hours is embedded in windows, and the peak above the loaded model is printed.
+"""Print the peak memory above that of the loaded model while a ten-hour wav is embedded in windows.
 
     python bench/long_file.py [--hours 10] [--model NAME_OR_PATH]
 
-Without --model a narrow CNN9 of random weights reads windows of 60 s (memory does not depend on the weights' values).
+Without --model, a narrow CNN9 with random weights reads windows of 60 s; memory does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RATE_HZ = 8000
 
 
 def write_long(path: Path, hours: float) -> Path:
-    """A glide over noise, 8 bits at 8 kHz: 29 MB an hour."""
+    """Write a glide over noise with 8 bits at 8 kHz, 29 MB per hour, and return its path."""
     t = np.arange(60 * RATE_HZ) / RATE_HZ
     minute = 0.4 * np.sin(2 * np.pi * 200 * t * (1 + t / 60)) + 0.1 * np.random.default_rng(0).standard_normal(t.size)
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_U8") as file:
@@ -36,7 +36,7 @@ def write_long(path: Path, hours: float) -> Path:
     return path
 
 
-def made_up_model(folder: Path) -> Path:
+def random_model(folder: Path) -> Path:
     mel = MelConfig(sample_rate_hz=16000, hop=320, fmin_hz=50, fmax_hz=8000, n_mels=64)
     audio = AudioConfig(
         sample_rate_hz=16000, window_s=60.0, mel=mel, encoder="cnn9", encoder_options={"n_mels": 64, "width": 8}
@@ -57,14 +57,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = write_long(Path(folder) / "long.wav", arguments.hours)
-        model = load(arguments.model or made_up_model(Path(folder) / "model"), device="cpu")
+        model = load(arguments.model or random_model(Path(folder) / "model"), device="cpu")
         assert model.audio_tower is not None  # built, with its weights mapped
         before, started = peak_mib(), time.perf_counter()
-        (found,) = model.stream_audio([path])
-        if found.error is not None:
-            raise AuralError(str(found.error))
+        (result,) = model.stream_audio([path])
+        if result.error is not None:
+            raise AuralError(str(result.error))
         took_s = time.perf_counter() - started
-    print(f"{found.duration_s / 3600:.2f} h in {len(found.times_s)} windows, {took_s:.0f} s")
+    print(f"{result.duration_s / 3600:.2f} h in {len(result.times_s)} windows, {took_s:.0f} s")
     print(f"peak above the loaded model: {peak_mib() - before:.0f} MiB")
 
 

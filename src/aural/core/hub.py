@@ -14,7 +14,7 @@ from pathlib import Path
 from aural.core.errors import CheckpointError, MissingDependencyError, one_line
 
 OFFLINE_VARIABLES = ("AURAL_OFFLINE", "HF_HUB_OFFLINE")
-REACH_S = 1.5
+REACH_S = 1.0
 """Longest wait for the first answer of the hub in seconds."""
 REMEMBERED_S = 20.0
 

@@ -17,7 +17,7 @@ from torch import Tensor
 import aural
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import atomic_write, filled_folder, write_text
+from aural.core.files import atomic_write, check_folder, filled_folder, write_text
 from aural.encoders.convert.base import check_keys
 from aural.models.checkpoint import Checkpoint, Peer
 from aural.models.clap import ClapConfig, layout
@@ -133,7 +133,7 @@ def save_own(
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder)
+    folder = check_folder(folder, ConfigError)
     check_keys(with_updates(tensors), layout(config), str(folder))
     if text_from is None:
         tensors = with_updates(tensors)
