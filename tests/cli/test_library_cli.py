@@ -65,7 +65,8 @@ def test_add_search_update_and_the_rest(
     code, out, _ = run("library", "update", "--json")
     assert {json.loads(line)["status"] for line in out.splitlines()} == {"added", "removed", "skipped"}
     note = f"note: {sounds}/broken.wav: not in the library yet (or cannot be decoded)\n"
-    assert run("library", "check")[:2] == (0, note + "3 files, 5 windows, 0.01 hours; 0 problems\n")
+    stored = "1 fragments, 0 indexes (approximate: none), 2 checksums compared\n"
+    assert run("library", "check")[:2] == (0, note + stored + "3 files, 5 windows, 0.01 hours; 0 problems\n")
     (tmp_path / "labels.txt").write_text("rain\nwind\n")
     assert run("library", "tag", "--labels-file", tmp_path / "labels.txt")[0] == 0
     assert run("library", "duplicates", "--json")[::2] == (0, "0 groups\n")

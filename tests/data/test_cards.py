@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def test_card_reads_the_published_layout(name: str, tmp_path: Path) -> None:
     by_path = {item.path: item for item in items}
     for path, name_, value in layout.also:
         found = getattr(by_path[path], name_)
-        assert (tuple(map(dataclasses.astuple, found)) if name_ == "events" else found) == value
+        assert (tuple(map(tuple, found)) if name_ == "events" else found) == value
 
 
 @pytest.mark.parametrize("name", PUBLIC)
