@@ -112,7 +112,7 @@ def batch_of(system: str, total: int, place: Place) -> dict[str, Any]:
     """Return the share of a process in `total` synthetic clips with captions or labels."""
     draw = torch.Generator().manual_seed(0)
     size = total // place.world
-    own = slice(place.rank * size, (place.rank + 1) * size)
+    share = slice(place.rank * size, (place.rank + 1) * size)
     batch = {
         "mel": (256 * (-30 + 15 * torch.randn(total, 501, 64, generator=draw))).clamp(-32768, 32767).to(torch.int16)
     }
@@ -124,7 +124,7 @@ def batch_of(system: str, total: int, place: Place) -> dict[str, Any]:
         batch["label.names"] = torch.randint(0, len(CLASSES), (total,), generator=draw)
     else:
         batch["frame_labels"] = (torch.rand(total, FRAMES, len(CLASSES), generator=draw) < 0.05).float()
-    return {"keys": [""] * size} | {name: tensor[own].to(place.device) for name, tensor in batch.items()}
+    return {"keys": [""] * size} | {name: tensor[share].to(place.device) for name, tensor in batch.items()}
 
 
 def measure(system: str, size: Size, way: Way, place: Place) -> dict[str, Any]:

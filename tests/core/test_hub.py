@@ -41,11 +41,11 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_offline_says_what_to_download_and_where() -> None:
     with pytest.raises(MissingDependencyError) as error:
         hub_file("microsoft/msclap", "weights.pth", offline=True)
-    told = str(error.value)
-    assert '"weights.pth" of the hub repository "microsoft/msclap" is not on this machine' in told
-    assert huggingface_hub.constants.HF_HUB_CACHE in told
+    message = str(error.value)
+    assert '"weights.pth" of the hub repository "microsoft/msclap" is not on this machine' in message
+    assert huggingface_hub.constants.HF_HUB_CACHE in message
     address = f"{huggingface_hub.constants.ENDPOINT}/microsoft/msclap/resolve/main/weights.pth"
-    assert f"download {address} elsewhere and pass the path of your copy" in told
+    assert f"download {address} elsewhere and pass the path of your copy" in message
 
 
 @pytest.mark.usefixtures("no_cache")

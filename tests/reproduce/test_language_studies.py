@@ -177,8 +177,8 @@ def test_identity_targets_are_info_nce_and_tree_targets_of_flat_labels_are_label
     assert losses["tree"] == pytest.approx(losses["labels"], abs=1e-6)
     assert losses["labels"] != pytest.approx(losses["info-nce"], abs=1e-3)
     same = {**given, "frozen_emb": torch.eye(6)}
-    apart = graded_targets.target_matrices(torch.eye(4))["frozen"](same, label)
-    assert apart == pytest.approx(0.5 * (1 + torch.eye(6)))
+    unrelated = graded_targets.target_matrices(torch.eye(4))["frozen"](same, label)
+    assert unrelated == pytest.approx(0.5 * (1 + torch.eye(6)))
 
 
 def test_ndcg_equals_scikit_learn() -> None:

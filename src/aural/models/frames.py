@@ -22,9 +22,9 @@ BLOCK_S = 30.0
 
 @dataclass(frozen=True)
 class Frames:
-    """Consecutive frames: unit rows (W, E), and the time in seconds (W, 2) that each stands for.
+    """Consecutive frames: unit rows (W, E), and the time in seconds (W, 2) that each represents.
 
-    A frame of `frame_s` stands for the `hop_s` around its center; the first and last ones reach to the ends of the
+    A frame of `frame_s` represents the `hop_s` around its center; the first and last ones reach to the ends of the
     sound. `silent` (W,) marks digital silence.
     """
 

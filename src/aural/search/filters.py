@@ -109,9 +109,8 @@ def one_of(column: str, values: Sequence[str]) -> Filter:
 
 def all_of(*filters: Filter) -> Filter:
     """Return the filter that is met where all of these are."""
-    text = " and ".join(f"({one.text})" for one in filters)
     sql = " AND ".join(f"({one.sql})" for one in filters)
-    return Filter(text, sql, lambda columns: np.logical_and.reduce([one.mask(columns) for one in filters]))
+    return Filter(sql, sql, lambda columns: np.logical_and.reduce([one.mask(columns) for one in filters]))
 
 
 FIRST_WINDOWS: Final = Filter("window = 0", "`window` = 0", lambda columns: columns["window"] == 0)

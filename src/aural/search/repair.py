@@ -43,10 +43,10 @@ from aural.search.lance import LanceStore
 from aural.search.lance_files import VERSIONS, Fragment, read_version, version_names
 from aural.search.library import Library, stored_files
 from aural.search.locations import find
-from aural.search.mend import SalvagedRows
 from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
+from aural.search.salvaged_rows import SalvagedRows
 
 if TYPE_CHECKING:
     import pyarrow as pa

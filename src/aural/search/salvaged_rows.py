@@ -47,9 +47,9 @@ class SalvagedRows:
         good, bad = self._split(part)
         kept = [good]
         for row in bad:
-            mended = self._mend(row)
-            if mended is not None:
-                kept.append(mended)
+            recomputed = self._recomputed(row)
+            if recomputed is not None:
+                kept.append(recomputed)
             elif not earlier:
                 self.incomplete = True
                 if path := self._path_of(row):
@@ -112,7 +112,7 @@ class SalvagedRows:
         others = np.setdiff1d(np.arange(part.num_rows), rows[intact])
         return good, iter(part.take(others).to_pylist())
 
-    def _mend(self, row: Row) -> pa.Table | None:
+    def _recomputed(self, row: Row) -> pa.Table | None:
         """Return the row as a table of one row, or None if its digest agrees with no completion of it."""
         path = self._path_of(row)
         if path is None or any(row.get(name) is None for name in ("vector", "window", DIGEST)):
