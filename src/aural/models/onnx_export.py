@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.files import atomic_write, check_folder, write_text
 from aural.models.clap import AudioTower, TextTower
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
 from aural.models.pipeline import Model
@@ -85,7 +85,7 @@ def export_onnx(
         model = Model.from_pretrained(model, device="cpu", tokenizer=tokenizer, offline=offline)
     if int8 and bare:
         raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
-    folder = make_folder(target, ConfigError)
+    folder = check_folder(target, ConfigError)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
@@ -103,7 +103,7 @@ def export_onnx(
             outside += _strip(graph, set(model.checkpoint.tensors))
         elif int8:
             graph = _in_8_bits(graph, set(model.checkpoint.tensors))
-        with atomic_write(folder / name, ConfigError) as part:
+        with atomic_write(folder / name, ConfigError, parents=True) as part:
             part.write_bytes(graph.SerializeToString())
     text = model.config.text
     form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
