@@ -1,7 +1,7 @@
 """open_clip's CLAP (HTSAT-tiny and RoBERTa) and its own training step, from a checkout of its repository.
 
-open_clip 4.2.0.dev0 (commit 89fb801) has these towers; its releases up to 3.3.0 have none for sounds. The step is that
-of `open_clip_train`: autocast to bf16 (`--precision amp_bf16`), `CLAPTask.training_forward`, AdamW, and the clamp of the
+open_clip 4.2.0.dev0 (commit 89fb801) has these towers; release 3.3.0 has none for sounds. The step is that of
+`open_clip_train`: autocast to bf16 (`--precision amp_bf16`), `CLAPTask.training_forward`, AdamW, and the clamp of the
 logit scale; `compiled` adds `--torchcompile` with the strategy "model".
 """
 

@@ -55,7 +55,7 @@ def test_refusals(make_recipe: MakeRecipe, changes: tuple[str, ...], sentence: s
 
 def test_tokens_of_a_caption_are_refused(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("tiny_clap_2022", *BASE, "data.pack_text=40")
-    kind, config = system_of(recipe)
+    _, config = system_of(recipe)
     tokens = config.model_copy(update={"embeddings": {"words": {"tower": "text", "tokens": True}}})
     with pytest.raises(ConfigError, match="no tokens of a single caption"):
         type(config).parse(tokens.model_dump(), "test").plan(recipe)

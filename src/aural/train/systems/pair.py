@@ -219,8 +219,8 @@ class Pair(System):
             if viewed("starts", output.view) in batch:
                 packed = Packed(*(batch[viewed(name, output.view)] for name in Packed._fields))
                 texts: TextFeatures = tower.encoder(ids, packed=packed)
-                return texts
-            texts = tower.encoder(ids, batch[viewed("mask", output.view)])
+            else:
+                texts = tower.encoder(ids, batch[viewed("mask", output.view)])
             return texts
         sounds: AudioFeatures = tower.encoder(masked(log_mel(tower.front_end, batch, output.view), batch, output.view))
         return sounds
