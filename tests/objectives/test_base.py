@@ -12,7 +12,7 @@ from aural.core.errors import ConfigError
 from aural.objectives import OBJECTIVES, Objective, build_objective, check_needs
 
 PAIRS = ["f_divergence", "hard_negatives", "info_nce", "multi_positive", "sigmoid", "soft_targets"]
-OTHERS = ["byol", "frame_binary", "frame_contrast", "regress", "sup_con"]
+OTHERS = ["byol", "frame_binary", "frame_contrast", "rank_n_contrast", "regress", "sup_con"]
 TILED = ["tiled_info_nce", "tiled_sigmoid"]
 
 

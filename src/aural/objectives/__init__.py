@@ -9,6 +9,7 @@ from aural.objectives.frame_contrast import FrameContrast
 from aural.objectives.hard_negatives import HardNegatives, HardNegativesConfig
 from aural.objectives.info_nce import InfoNCE, InfoNCEConfig
 from aural.objectives.multi_positive import MultiPositive, MultiPositiveConfig
+from aural.objectives.rank_n_contrast import RankNContrast, RankNContrastConfig
 from aural.objectives.regress import Regress, RegressConfig
 from aural.objectives.sigmoid import Sigmoid, SigmoidConfig
 from aural.objectives.soft_targets import SoftTargets, SoftTargetsConfig
@@ -34,6 +35,8 @@ __all__ = [
     "MultiPositive",
     "MultiPositiveConfig",
     "Objective",
+    "RankNContrast",
+    "RankNContrastConfig",
     "Regress",
     "RegressConfig",
     "Sigmoid",
