@@ -5,8 +5,8 @@ spot of models that know sounds heard everywhere. Paper: TAU (Taiwan Audio Under
 
 World: five places, each with its own language. A clip is a spoken sentence of the world "speech" in that language,
 after a signal. Some signals are used everywhere with one melody (`EVERYWHERE`); others have another melody in each
-place (`LOCAL`), its soundmarks. Melodies are invented; the sentence has nothing to do with the signal. Questions are built by
-`aural.evaluate.choices`: what is the signal, with four options of the same place.
+place (`LOCAL`), its soundmarks. Melodies are invented, and the sentence has nothing to do with the signal. Questions
+are built by `aural.evaluate.choices`: what is the signal, with four options of the same place.
 
 An audio encoder from random weights and a head over the vectors of frozen MiniLM are trained by recipe `small_pair`
 (see `frozen_text`). All arms take the same number of steps:
