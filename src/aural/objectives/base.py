@@ -122,6 +122,13 @@ def pair_logits(tensors: Mapping[str, Tensor]) -> Tensor:
     return scale * audio @ text.T + bias
 
 
+def symmetric_loss(logits: Tensor) -> dict[str, Tensor]:
+    """Return the cross-entropies of the rows and of the columns of logits (B, B), whose matches are on the diagonal."""
+    match = torch.arange(len(logits), device=logits.device)
+    rows, columns = (torch.nn.functional.cross_entropy(matrix, match) for matrix in (logits, logits.T))
+    return {"loss": (rows + columns) / 2, "audio_to_text": rows, "text_to_audio": columns}
+
+
 def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:
     """Raise ConfigError unless there are as many clips as captions, at least one, of the same width."""
     if audio_emb.ndim != 2 or audio_emb.shape != text_emb.shape or len(audio_emb) == 0:

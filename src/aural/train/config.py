@@ -69,6 +69,9 @@ class DataConfig(Config):
     """Copy sounds to the device as 16-bit samples: half the bytes, and lossless for 16-bit recordings."""
     pad_text: Literal["longest", "full"] = "longest"
     """Pad captions to the longest of the batch, or all to the tower's max_tokens."""
+    pack_text: Natural = 0
+    """Pack captions into rows of this many tokens, at least the tower's max_tokens, so that the text tower computes
+    almost no padding; 0: one caption per row. Needs loop.micro_batch 0."""
     one_source: bool = False
     """Draw all clips of a batch from one source; the sources take turns in proportion to their weights."""
     shard_mix: Count = 8
@@ -317,6 +320,14 @@ class Recipe(Config):
     evaluators: tuple[str, ...] = ()
     """Names of evaluation task cards, and "retrieval": clips and captions of the first source find each other."""
     track: TrackConfig = TrackConfig()
+
+    @model_validator(mode="after")
+    def _packed_at_once(self) -> Recipe:
+        if self.data.pack_text and self.loop.micro_batch:
+            raise ValueError("data.pack_text needs loop.micro_batch 0, because a row of tokens holds several captions")
+        if self.data.pack_text and any(t.kind == "frozen" and "text" in t.towers for t in self.teachers):
+            raise ValueError("data.pack_text must be 0 with a frozen teacher of texts, which reads padded captions")
+        return self
 
     @model_validator(mode="after")
     def _one_system(self) -> Recipe:

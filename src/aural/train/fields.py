@@ -23,6 +23,7 @@ from aural.core.config import Config
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
+from aural.encoders.packed import Packed
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig
 from aural.train.config import DataConfig, Recipe, TaskConfig
@@ -166,7 +167,10 @@ class TextFieldConfig(ViewsConfig):
 
 @FIELDS.register("text")
 class TextField(Field):
-    """Captions: "ids" and "mask" (B K, L), "text_group" (B K,), and "captions", a list of strings."""
+    """Captions: "ids" and "mask" (B K, L), "text_group" (B K,), and "captions", a list of strings.
+
+    With `data.pack_text`, "ids" are rows (R, W), and the fields of `Packed` replace "mask".
+    """
 
     config_type = TextFieldConfig
 
@@ -176,7 +180,8 @@ class TextField(Field):
 
     @property
     def gives(self) -> frozenset[str]:
-        names = [viewed(name, v) for name in ("ids", "mask") for v in range(self.config.views)]
+        tensors = ("ids", *Packed._fields) if self.tokens.width else ("ids", "mask")
+        names = [viewed(name, v) for name in tensors for v in range(self.config.views)]
         return frozenset([*names, "text_group", "audio_group"])
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
@@ -187,10 +192,16 @@ class TextField(Field):
         for view in range(views):
             first = 0 if self.config.same else view * K
             captions = [text for row in texts for text in row[first : first + K]]
-            ids, mask = self.tokens(captions)
-            batch |= {viewed("captions", view): captions, viewed("ids", view): ids, viewed("mask", view): mask}
+            batch |= {viewed(name, view): value for name, value in self._tensors(captions).items()}
         group = torch.tensor([zlib.crc32(sample.item.key.encode()) for sample in samples])
         return batch | {"audio_group": group, "text_group": group.repeat_interleave(K)}
+
+    def _tensors(self, captions: list[str]) -> Tensors:
+        if self.tokens.width:
+            ids, packed = self.tokens.packed(captions)
+            return {"captions": captions, "ids": ids} | packed._asdict()
+        ids, mask = self.tokens(captions)
+        return {"captions": captions, "ids": ids, "mask": mask}
 
 
 @FIELDS.register("negatives")

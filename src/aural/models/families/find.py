@@ -9,11 +9,11 @@ from aural.core.errors import ConfigError
 from aural.models.embedding import EmbeddingModel
 
 # Each module registers its folders and files.
-from aural.models.families import embedding_gemma2, flam, pe_audio, sentence_text
+from aural.models.families import embedding_gemma2, flam, glap, m2d, pe_audio, sentence_text
 from aural.models.families.base import FILES, FOLDERS, OpenOptions
 from aural.models.open import folder_config, read_state
 
-__all__ = ["embedding_gemma2", "flam", "open_family", "pe_audio"]
+__all__ = ["embedding_gemma2", "flam", "glap", "m2d", "open_family", "pe_audio"]
 
 
 def open_family(place: Path, options: OpenOptions, *, compat: Literal["peer"] | None) -> EmbeddingModel | None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 from aural.encoders.base import AudioFeatures
+from aural.encoders.packed import Packed
 from aural.encoders.text import TextConfig, TextFeatures
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.pair import PairShape, TowerShape, build_tower
@@ -99,6 +100,8 @@ class PairConfig(PairShape, SystemConfig):
             if views:
                 fields[field] = {"views": max(views) + 1}
         ragged = {name for name, out in self.outputs().items() if out.tokens and out.tower in self.of_kind("text")}
+        if ragged and recipe.data.pack_text:
+            raise ConfigError("data.pack_text gives no tokens of a single caption; set it to 0 or leave tokens out")
         rows, once = set(self.outputs()) - ragged, {"logit_scale"} | ({"logit_bias"} if self.logit_bias else set())
         if recipe.data.negatives:
             if not self.of_kind("text"):
@@ -212,7 +215,12 @@ class Pair(System):
     def _features(self, output: EmbeddingConfig, batch: Batch) -> AudioFeatures | TextFeatures:
         tower = self._tower(output.tower)
         if isinstance(tower, TextTower):
-            texts: TextFeatures = tower.encoder(batch[viewed("ids", output.view)], batch[viewed("mask", output.view)])
+            ids = batch[viewed("ids", output.view)]
+            if viewed("starts", output.view) in batch:
+                packed = Packed(*(batch[viewed(name, output.view)] for name in Packed._fields))
+                texts: TextFeatures = tower.encoder(ids, packed=packed)
+            else:
+                texts = tower.encoder(ids, batch[viewed("mask", output.view)])
             return texts
         sounds: AudioFeatures = tower.encoder(masked(log_mel(tower.front_end, batch, output.view), batch, output.view))
         return sounds
