@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aural.cli import library_files
 from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
     BatchOption,
@@ -20,6 +21,7 @@ from aural.cli.options import (
     ModelOptions,
     StrictOption,
     WhereOption,
+    filter_of,
     with_model_options,
 )
 from aural.core.errors import ConfigError
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
+for _name, _command in library_files.COMMANDS.items():
+    app.command(_name)(_command)
 
 LocationsArgument = Annotated[
     list[str],
@@ -179,10 +183,9 @@ def export(
 ) -> None:
     """Write the library as a table with one row per window."""
     from aural.search.export import export as write
-    from aural.search.filters import parse_filter
     from aural.search.library import Library
 
-    rows = write(Library(library), out, where=parse_filter(where) if where else None, vectors=vectors)
+    rows = write(Library(library), out, where=filter_of(where), vectors=vectors)
     print(f"{out}: {rows} rows")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel, Precision
     from aural.models.load import Engine
     from aural.models.pipeline import Model
+    from aural.search.filters import Filter
 
 AUTO_DEVICE = "auto"
 
@@ -49,6 +50,13 @@ LibraryOption = Annotated[
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
 ]
+
+
+def filter_of(text: str | None) -> Filter | None:
+    """Parse the value of `--where`."""
+    from aural.search.filters import parse_filter
+
+    return parse_filter(text) if text else None
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
         store = LanceStore(folder, card.embed_dim)
         _check_rows(store, report, hashes=hashes)
         _check_indexes(store, report)
-        plan = plan_roots(card.roots, stored_files(store))
+        plan = plan_roots(card, stored_files(store))
     except DataError as error:
         report.problems.append(error.reason if isinstance(error, DamagedLibraryError) else str(error))
         return report

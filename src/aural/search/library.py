@@ -39,6 +39,7 @@ from aural.search.index import Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
+from aural.search.removed import with_roots
 from aural.search.words import WordIndex
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ COMMIT_S: Final = 5.0
 
 DEFAULT_WINDOW_S: Final = 10.0
 
-Status = Literal["added", "changed", "touched", "copied", "removed", "skipped"]
+Status = Literal["added", "changed", "touched", "copied", "moved", "removed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class FileResult:
     """The result of an add or update for one file; it is yielded after the commit.
 
     status: "touched" means that only size or time differ; "copied" means that the vectors of a file with the same
-    content are used. error: the reason why the file was skipped.
+    content are used; "moved" means that the rows got another path. error: the reason why the file was skipped.
     """
 
     path: str
@@ -201,7 +202,7 @@ class Library:
         """
         with writer_lock(self.folder):
             self.card = read_card(self.folder)
-            plan = plan_roots(self.card.roots, self.files(), prune=prune)
+            plan = plan_roots(self.card, self.files(), prune=prune)
             on_plan(plan)
             yield from self.carry_out(plan, embedder, embed_with)
 
@@ -218,9 +219,9 @@ class Library:
 
     def _store_roots(self, roots: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
-        merged = tuple(dict.fromkeys([*self.card.roots, *(address_of(root) for root in roots)]))
-        if merged != self.card.roots:
-            self.card = self.card.model_copy(update={"roots": merged})
+        merged = with_roots(self.card, map(address_of, roots))
+        if merged != self.card:
+            self.card = merged
             write_card(self.folder, self.card)
 
     def carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None = None) -> Iterator[FileResult]:

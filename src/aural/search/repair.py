@@ -307,7 +307,7 @@ def _embed_again(
     if not report.actions:
         return
     stored = stored_files(store)
-    plan = Plan(new=plan_roots(card.roots, stored).new)
+    plan = Plan(new=plan_roots(card, stored).new)
     listed = {file.path for file in plan.new}
     for path, reason in lost.items():
         if path in stored or path in listed:
