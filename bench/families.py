@@ -1,7 +1,7 @@
 """Time the sound side of every model family at full size with random weights: clips of 10 s per second.
 
 From an array at the model's rate to a vector, windows included (a model with windows of 5 or 7 s computes two per
-clip). On the CPU one clip at a time on one thread, each family in a process of its own; on a GPU in batches.
+clip). On the CPU one clip at a time on one thread, each family in a separate process; on a GPU in batches.
 
     python bench/families.py --device cpu [NAME ...]
     python bench/families.py --device cuda --batch 32 [--precision bf16] [NAME ...]

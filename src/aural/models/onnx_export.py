@@ -15,8 +15,9 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_model import AUDIO, HEADER, TEXT, Form, Layout, OnnxHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
@@ -90,8 +91,8 @@ def export_onnx(
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     graphs = {
-        AUDIO: _graph(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
-        TEXT: _graph(
+        AUDIO: traced(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
+        TEXT: traced(
             TextGraph(model, bare),
             {"ids": ids, "mask": (ids > 0).long()},
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
@@ -102,14 +103,23 @@ def export_onnx(
         if bare:
             outside += _strip(graph, set(model.checkpoint.tensors))
         elif int8:
-            graph = _in_8_bits(graph, set(model.checkpoint.tensors))
+            graph = in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError) as part:
             part.write_bytes(graph.SerializeToString())
-    text = model.config.text
-    form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
+    form: Form = "int8" if int8 else "fp32"
     if bare:
         form = "bare"
+    write_header(model, folder, form, weights=outside)
+    return folder
+
+
+def write_header(
+    model: Model, folder: Path, form: Form, *, layout: Layout = "aural", weights: Sequence[str] = ()
+) -> None:
+    """Write onnx.json and, unless the graphs are bare, tokenizer.json."""
+    text, bare = model.config.text, form == "bare"
     header = OnnxHeader(
+        layout=layout,
         name=model.name,
         form=form,
         embed_dim=model.embed_dim,
@@ -123,12 +133,11 @@ def export_onnx(
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
-        weights=outside,
+        weights=list(weights),
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:
         write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
-    return folder
 
 
 def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
@@ -140,8 +149,8 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]) -> Any:
-    """Trace a module and return an onnx ModelProto with its small constants computed."""
+def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], output: str = "vectors") -> Any:
+    """Trace a module and return an onnx ModelProto with its small constants computed; `output` names its output."""
     try:
         import onnx_ir
         from onnxscript import optimizer
@@ -165,7 +174,7 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["vectors"],
+                output_names=[output],
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -201,7 +210,7 @@ def _strip(graph: Any, names: set[str]) -> list[str]:
     return [tensor.name for tensor in external]
 
 
-def _in_8_bits(graph: Any, names: set[str]) -> Any:
+def in_8_bits(graph: Any, names: set[str]) -> Any:
     """Store the matrices of a checkpoint as int8 with one scale per row (for a convolution: per output channel).
 
     They are converted to float32 before use and all arithmetic stays float32, so only the rounding changes results.
