@@ -17,7 +17,7 @@ from aural.models.load import load
 from aural.models.onnx_model import OnnxModel
 from aural.models.onnx_optimum import export_optimum
 from aural.models.pipeline import Model
-from tiny import save_tiny, tiny_htsat_config, tone
+from tiny import save_tiny, tiny_config, tiny_htsat_config, tone
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -26,9 +26,8 @@ TEXTS = ["rain", "a dog barks, far away", ""]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = write_tokenizer("roberta", folder / "tokens")
-    return load(save_tiny(folder / "tiny", tiny_htsat_config()), device="cpu", engine="torch", tokenizer=tokenizer)
+    folder = save_tiny(tmp_path_factory.mktemp("model"), tiny_config())
+    return load(folder, device="cpu", engine="torch")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,8 @@ def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_optimum(model, tmp_path_factory.mktemp("optimum"))
 
 
-def test_the_towers_equal_those_of_transformers(model: Model, exported: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_towers_equal_those_of_transformers(tmp_path: Path) -> None:
     """`input_features` come from transformers' extractor, and onnxruntime computes what its classes compute."""
     import onnxruntime
     from transformers import (
@@ -48,9 +48,10 @@ def test_the_towers_equal_those_of_transformers(model: Model, exported: Path, tm
 
     from aural.models.export import export_transformers
 
-    source = tmp_path / "source"
-    model.save_pretrained(source)
-    peer = export_transformers(str(source), tmp_path / "peer")
+    source, tokenizer = save_tiny(tmp_path / "source", tiny_htsat_config()), write_tokenizer("roberta", tmp_path)
+    model = load(source, device="cpu", engine="torch", tokenizer=tokenizer)
+    exported = export_optimum(model, tmp_path / "exported")
+    peer = export_transformers(str(source), tmp_path / "peer", tokenizer=tokenizer)
     extractor = ClapFeatureExtractor.from_pretrained(exported)
     wave = tone(model.window_s, model.sample_rate_hz, 330)
     features = extractor(wave, sampling_rate=model.sample_rate_hz, return_tensors="pt").input_features
