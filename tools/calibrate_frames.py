@@ -4,7 +4,7 @@
     python tools/calibrate_frames.py libre libre-small
 
 Scenes are simulated from the clips of the validation split, and for the report from those of the test split. Each scene
-is asked for the classes that sound in it and for as many that do not, drawn by a seeded generator. The three numbers of
+has as texts the classes that sound in it and as many that do not, drawn by a seeded generator. The three numbers of
 `aural.models.frame_calibration` are fitted by logistic regression; the default threshold has the best F1 score of
 spans on the validation scenes. Run it again whenever the weights change.
 """
@@ -54,7 +54,7 @@ def frame_truth(times_s: NDArray[np.float64], events: list[list[Any]], classes: 
 
 @dataclass(frozen=True)
 class Asked:
-    """One text asked of one scene: scaled cosines (W, 2) with the text and the neutral prompt, times, and the truth."""
+    """One text with one scene: scaled cosines (W, 2) with the text and the neutral prompt, times, and the truth."""
 
     cosines: NDArray[np.float64]
     times_s: list[tuple[float, float]]

@@ -156,12 +156,12 @@ class EmbeddingModel(ABC):
 
     @property
     def frame_layout(self) -> FrameLayout | None:
-        """How the frames of the encoder divide a sound; None: frames are short windows."""
+        """Return how the frames of the encoder divide a sound; None: frames are short windows."""
         return None
 
     @property
     def frame_calibration(self) -> FrameCalibration | None:
-        """What turns the cosines of frames into probabilities; None if it was not fitted for these weights."""
+        """Return what turns the cosines of frames into probabilities; None if it was not fitted for these weights."""
         return None
 
     def frames_of_waves(self, waves: FloatArray) -> FloatArray:

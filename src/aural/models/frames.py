@@ -25,7 +25,7 @@ FRAME_S, HOP_S = 1.0, 0.5
 
 
 class FrameLayout(Config):
-    """How the frames of an encoder divide a sound, in samples.
+    """Lengths in samples by which the frames of an encoder divide a sound.
 
     step: length of a frame; None: the encoder reads windows of the model's length, which its frames divide evenly.
     align: blocks of a sound start at multiples of it and are filled to a multiple. margin: samples on each side of a
@@ -61,7 +61,7 @@ class FrameModel(Protocol):
 
 
 class WindowedInput(Protocol):
-    """What `window_frames` needs to know of a model's input."""
+    """The input of a model, as `window_frames` uses it."""
 
     @property
     def sample_rate_hz(self) -> int: ...

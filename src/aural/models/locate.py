@@ -113,7 +113,7 @@ class Locator:
 
     @property
     def origin(self) -> Origin:
-        """Where confidences come from."""
+        """Return where confidences come from."""
         if self._scorer is not None:
             return "model"
         return "score" if self.calibration is None else "calibrated"
