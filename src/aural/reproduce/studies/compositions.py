@@ -9,7 +9,7 @@ Arms; all but the first are tuned from "base" for the same number of steps on th
                  its full caption and the names of its events
     twice-base   the scores of "base" times two
     unrelated    "ours", scored with the sounds of another quadruple
-    text-only    a scorer that never hears the sound
+    text-only    a scorer of the text alone
 
 Tasks, on sounds of held-out clips:
     order-text, order-audio, order-group, attribute-text, ...   scores of quadruples, see `aural.reproduce.quadruples`

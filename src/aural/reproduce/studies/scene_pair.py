@@ -108,7 +108,7 @@ class ScenePair(nn.Module):
 
 
 class Texts:
-    """All texts of a study, tokenized once; a text is named by its number."""
+    """A table of all texts of a study, tokenized once. A text is named by its number."""
 
     def __init__(self, texts: Iterable[str], device: torch.device) -> None:
         self.texts = sorted(set(texts))
@@ -151,9 +151,9 @@ def subset(data: Captioned, numbers: Sequence[int] | NDArray[Any]) -> Captioned:
 def texts_of(world: SceneWorld) -> list[str]:
     """Return every caption and false caption of a world."""
     records = (*world.train.records, *world.test.records)
-    found = [text for record in records for text in record["captions"]]
-    found += [text for record in records for _, text in record["negatives"]]
-    return found + [text for one in world.quadruples for text in one.captions]
+    texts = [text for record in records for text in record["captions"]]
+    texts += [text for record in records for _, text in record["negatives"]]
+    return texts + [text for one in world.quadruples for text in one.captions]
 
 
 def captioned(scenes: Scenes, texts: Texts) -> Captioned:

@@ -5,7 +5,7 @@ Arms, all tuned from the same base with the same scenes and captions:
     plain       InfoNCE
     ours        InfoNCE + 0.5 * `temporal_focus` (the paper's loss)
     columns     `hard_negatives`: the same false captions in the denominator of the batch loss
-    text-only   a scorer that never hears the sound, trained on the same true and false captions
+    text-only   a scorer of the text alone, trained on the same true and false captions
     unrelated   "ours", scored with the sound of another scene
 
 Tasks, on scenes of held-out clips, one item per scene:

@@ -131,7 +131,7 @@ def lists_of(scenes: Scenes, part: int) -> list[list[str]]:
 
 def absent_lists(scenes: Scenes, names: list[str]) -> list[list[str]]:
     """Return for each scene of several events two lists in which one sound is replaced by one that is not there."""
-    found: list[list[str]] = []
+    lists: list[list[str]] = []
     for number, (heard, record) in enumerate(zip(events_of(scenes), scenes.records, strict=True)):
         rng = generator(0, ITEM, 2, number)
         said = {phrase for event in record["truth"]["events"] for phrase in event["phrases"]}
@@ -141,5 +141,5 @@ def absent_lists(scenes: Scenes, names: list[str]) -> list[list[str]]:
             changed = list(heard)
             changed[int(rng.integers(len(heard)))] = others[int(rng.integers(len(others)))]
             false.append(listed(changed, rng))
-        found.append(false)
-    return found
+        lists.append(false)
+    return lists

@@ -1,7 +1,7 @@
-"""A scorer that never hears a sound: the control of tasks that choose between a true and a false caption.
+"""A scorer of the text alone: the control of tasks that choose between a true and a false caption.
 
-It is trained to tell true captions of the training scenes from false ones of the same kinds. Where false captions can
-be recognized by their wording, it scores above chance and the task is not a test of hearing.
+It is trained to distinguish true captions of the training scenes from false ones of the same kinds. Where false
+captions can be recognized by their wording, it scores above chance and the task is not a test of hearing.
 """
 
 from __future__ import annotations
@@ -79,4 +79,4 @@ def preferred(true: NDArray[np.float64], false: Sequence[NDArray[np.float64]]) -
     >>> preferred(np.array([1.0, 2.0]), [np.array([0.0, 2.0]), np.array([2.0])]).tolist()
     [0.5, 0.5]
     """
-    return np.array([np.mean((one < own) + 0.5 * (one == own)) for own, one in zip(true, false, strict=True)])
+    return np.array([np.mean((one < score) + 0.5 * (one == score)) for score, one in zip(true, false, strict=True)])
