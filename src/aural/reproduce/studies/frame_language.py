@@ -1,7 +1,7 @@
 """Tune a pair of towers so that its frames match prompts, for names that were never trained (FLAM, arXiv 2505.05335).
 
 The text tower is a head over the vectors of frozen MiniLM; a caption is the list of a scene's sounds, and its vector
-the mean over their phrases. The training scenes lack every fifth class, name and sounds. All arms are tuned from the
+the mean over their phrases. The training scenes lack every fourth class, name and sounds. All arms are tuned from the
 same base (InfoNCE) with the same scenes:
 
     base        not tuned

@@ -34,16 +34,14 @@ from aural.reproduce.studies.scene_pair import (
     ScenePair,
     Texts,
     Training,
-    audio_rows,
     captioned,
     fit,
     info_nce,
-    retrieval,
     smaller,
     subset,
-    text_rows,
     texts_of,
 )
+from aural.reproduce.studies.scene_scores import audio_rows, retrieval, text_rows
 from aural.reproduce.studies.text_only import train_scorer
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.draw import ITEM, generator
@@ -83,7 +81,7 @@ def run(
     for arm in ("refined", "random"):
         rejected = np.setdiff1d(np.arange(len(noisy)), kept[arm])
         result[arm]["precision"] = false[rejected].mean()
-    pairs = replace(first, negatives=false_of(first, generator(seed, ITEM, 3, 2)))
+    pairs = with_planted(first, generator(seed, ITEM, 3, 2))
     scorer = train_scorer(pairs, texts, [KIND], replace(training, steps=training.steps // 2), seed)
     result["refined"]["auroc"] = area(scores, false)
     result["text-only"] = {"auroc": area(scorer.score([one[0] for one in noisy.captions]), false)}
@@ -119,9 +117,11 @@ def donors(data: Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
     return donor
 
 
-def false_of(data: Captioned, rng: np.random.Generator) -> list[dict[str, list[int]]]:
-    """Return a planted caption of each scene, as false captions of one kind."""
-    return [{KIND: data.captions[m][:1]} if m >= 0 else {} for m in donors(data, rng)]
+def with_planted(data: Captioned, rng: np.random.Generator) -> Captioned:
+    """Return the scenes with one caption each and a planted one as its false caption."""
+    donor = donors(data, rng)
+    false = [[{KIND: data.captions[m][0]} if m >= 0 else {}] for m in donor]
+    return replace(data, captions=[one[:1] for one in data.captions], false=false)
 
 
 def fit_of(pair: ScenePair, data: Captioned) -> NDArray[np.float64]:
