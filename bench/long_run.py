@@ -128,7 +128,7 @@ def memory(root: psutil.Process) -> tuple[float, float]:
 
 
 def follow(args: argparse.Namespace, *, resume: bool, kill_at: int, limit_s: float) -> list[dict[str, float]]:
-    """Run the training in a process of its own; record its memory, and kill it once `kill_at` steps are logged."""
+    """Run the training in a separate process; record its memory, and kill it once `kill_at` steps are logged."""
     command = [sys.executable, __file__, "--train", str(args.folder), "--device", args.device]
     process = subprocess.Popen([*command, *(["--resume"] if resume else [])])
     began, records = time.perf_counter(), list[dict[str, float]]()

@@ -24,7 +24,7 @@ FILES: Final = b"0\0"
 
 @dataclass(frozen=True)
 class Index:
-    """Where the samples of a tar begin and end, in bytes, and the size of one member, 0 without it; each (samples,)."""
+    """The first and last byte of each sample of a tar, and the size of one member, 0 without it; each (samples,)."""
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]

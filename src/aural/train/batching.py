@@ -1,4 +1,4 @@
-"""Which samples form the batch of each step: a fixed number of windows, or as many clips of similar length as fit.
+"""Choose the samples of each step: a fixed number of windows, or as many clips of similar length as fit.
 
 Legend: sample i is the i-th draw of a run (see `aural.train.loader`); a group is the samples of one step of all
 processes.

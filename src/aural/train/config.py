@@ -47,7 +47,7 @@ class SourceConfig(Config):
 
 
 class BatchingConfig(Config):
-    """How clips are gathered into batches."""
+    """The rule by which clips are gathered into batches."""
 
     name: Literal["windows", "lengths"] = "windows"
     """windows: loop.batch clips, each cropped or filled to the model's window. lengths: clips of similar length, padded
@@ -350,7 +350,7 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _packed_at_once(self) -> Recipe:
         if self.data.pack_text and self.loop.micro_batch:
-            raise ValueError("data.pack_text needs loop.micro_batch 0, because a row of tokens holds several captions")
+            raise ValueError("data.pack_text needs loop.micro_batch 0: rows of tokens hold several captions")
         if self.data.pack_text and any(t.kind == "frozen" and "text" in t.towers for t in self.teachers):
             raise ValueError("data.pack_text must be 0 with a frozen teacher of texts, which reads padded captions")
         return self

@@ -47,10 +47,10 @@ class ShardSource:
         self.files = [Path(shard).name for shard in self.shards]
         self.faults: list[str] = []
         self.indexes: list[Index] = []
-        for shard, (found, faults) in zip(self.shards, indexed(self.shards, data.workers), strict=True):
-            self.indexes.append(found)
+        for shard, (places, faults) in zip(self.shards, indexed(self.shards, data.workers), strict=True):
+            self.indexes.append(places)
             self.faults += [f"{shard}: {fault}" for fault in faults]
-        self.sizes = [len(found) for found in self.indexes]
+        self.sizes = [len(places) for places in self.indexes]
         self.versions = [None if remote.is_remote(s) else version_of(remote.local_path(s)) for s in self.shards]
         if not sum(self.sizes):
             first_fault = f"; {self.faults[0]}" if self.faults else ""
@@ -136,7 +136,7 @@ class ShardSource:
 
     def _measured(self) -> NDArray[np.float64]:
         """Return the length of every sample in the order of the shards."""
-        sizes = np.concatenate([found.sizes for found in self.indexes])
+        sizes = np.concatenate([places.sizes for places in self.indexes])
         if sizes.all():
             mel = self.audio.mel
             return frames_of(sizes, mel.n_mels).astype(np.float64) * (mel.hop / mel.sample_rate_hz)
