@@ -67,7 +67,7 @@ LOCAL: Final = (
 EVERYWHERE: Final = ("a telephone", "a door bell", "a truck in reverse", "an alarm clock")
 FRAMES: Final = ("the signal of {}", "this is {}", "one can hear {}")
 QUESTION: Final = "what is heard is {}"
-CLIPS: Final = {"train": 14, "test": 8}
+CLIPS: Final = {"train": 10, "test": 6}
 """Clips per signal and place."""
 SIGNAL_S: Final = 1.2
 SPOKEN_S: Final = 2.2

@@ -34,7 +34,7 @@ VERSION: Final = 1
 """Counts up when the content changes."""
 SECONDS: Final = 4.0
 FRAMES: Final = round(SECONDS * MEL.sample_rate_hz / MEL.hop)
-SIZES: Final = {"train": 1800, "test": 400}
+SIZES: Final = {"train": 1200, "test": 300}
 LOWEST_DB: Final = -96.0
 STEP_DB: Final = 0.5
 MEASURES: Final = ("f0_hz", "level_dbfs", "syllables_per_s")
