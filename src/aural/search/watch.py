@@ -22,16 +22,17 @@ from aural.search.plan import Plan, plan_changes, plan_roots
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """Times and limits of a watch."""
+    """Times and limits of a watch.
+
+    quiet_s: seconds without a change after which the changes are looked at. poll_s: seconds within which a stop is
+    noticed. most_paths: changed paths from which all folders are looked through. most_fragments: fragments of the
+    table from which it is compacted.
+    """
 
     quiet_s: float = 1.0
-    """Seconds without a change after which the changes are looked at."""
     poll_s: float = 0.5
-    """Seconds within which a stop is noticed."""
     most_paths: int = 1000
-    """Changed paths from which all folders are looked through instead."""
     most_fragments: int = 20
-    """Fragments of the table from which it is compacted."""
 
 
 DEFAULT = WatchConfig()
