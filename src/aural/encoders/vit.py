@@ -39,15 +39,15 @@ class VitConfig(Config):
 
 
 class TransformerBlock(nn.Module):
-    """A pre-norm transformer block on tokens (B, P, D)."""
+    """A pre-norm transformer block on tokens (B, P, D); `eps` is that of its normalization."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float, *, eps: float = 1e-5) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = nn.Sequential(nn.Linear(dim, int(dim * mlp_ratio)), nn.GELU(), nn.Linear(int(dim * mlp_ratio), dim))
         self.drop_path = DropPath(drop_path)
 
