@@ -11,6 +11,7 @@ from aural.objectives.hard_negatives import HardNegatives, HardNegativesConfig
 from aural.objectives.info_nce import InfoNCE, InfoNCEConfig
 from aural.objectives.modular_contrast import ModularContrast
 from aural.objectives.multi_positive import MultiPositive, MultiPositiveConfig
+from aural.objectives.rank_n_contrast import RankNContrast, RankNContrastConfig
 from aural.objectives.regress import Regress, RegressConfig
 from aural.objectives.segment_contrast import SegmentContrast, SegmentContrastConfig, long_similarity
 from aural.objectives.sequence_contrast import SequenceContrast, SequenceContrastConfig
@@ -41,6 +42,8 @@ __all__ = [
     "MultiPositive",
     "MultiPositiveConfig",
     "Objective",
+    "RankNContrast",
+    "RankNContrastConfig",
     "Regress",
     "RegressConfig",
     "SegmentContrast",

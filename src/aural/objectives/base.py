@@ -12,6 +12,7 @@ objective can be applied to another pair of tensors by renaming its inputs in a 
 | `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.targets`) |
 | `hard_text_emb` | (B, H, E) | unit rows of false captions written for each clip |
 | `hard_text_mask` | (B, H) | true where such a caption exists |
+| `values` | (B, D) | continuous labels of a pair, such as valence and arousal |
 | `audio_group`, `text_group` | (B,), (M,) | integers; a clip and a caption with the same number match |
 """
 
