@@ -56,6 +56,19 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
         self.matrix, self.copy = 0.0, 0.0
 
+    def run(self, sections: list[str]) -> list[str]:
+        """Run methods by name; return what failed, since one section must not cost the others their numbers."""
+        failed: list[str] = []
+        for section in sections:
+            try:
+                getattr(self, section)()
+            except Exception as error:
+                failed.append(f"{section}: {type(error).__name__}: {error}")
+                print("failed:", failed[-1][:2000], flush=True)
+            if self.cuda:
+                torch.cuda.empty_cache()
+        return failed
+
     def clock(self, step: Callable[[], object], repeats: int | None = None, warm: int = 4) -> float:
         """Median seconds."""
         repeats = repeats or self.args.repeats
@@ -323,15 +336,7 @@ def main() -> None:
     bench = Bench(args)
     name = torch.cuda.get_device_name() if bench.cuda else "CPU"
     print(f"{name}, torch {torch.__version__}", flush=True)
-    failed: list[str] = []
-    for section in args.only:
-        try:
-            getattr(bench, section)()
-        except Exception as error:  # one section must not cost the others their numbers
-            failed.append(f"{section}: {type(error).__name__}: {error}")
-            print("failed:", failed[-1][:2000], flush=True)
-        if bench.cuda:
-            torch.cuda.empty_cache()
+    failed = bench.run(args.only)
     if args.out:
         args.out.write_text(
             json.dumps({"device": name, "torch": torch.__version__, "rows": bench.rows}, indent=1) + "\n"

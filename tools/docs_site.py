@@ -188,6 +188,8 @@ FAMILIES = {
     "pe-audio": ("none", "its frames, 40 ms", "1.4e-7, 1.4e-8"),
     "embedding-gemma2": ("none", WINDOWS, "2.8e-8, 1.9e-8"),
     "tagger": ("none", "none: it reads no texts", "see its notes"),
+    "glap": ("none", WINDOWS, "3.4e-8, 3.4e-8"),
+    "m2d-clap": ("none", WINDOWS, "2.0e-7, 3.0e-8"),
     "openflam": ("none of its frame heads", "its frames, 312.5 ms", "9.8e-7, 0"),
 }
 

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aural.cli import library_files, notebook
 from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
     BatchOption,
     JsonOption,
     LibraryOption,
+    MarkOptions,
     ModelOptions,
     StrictOption,
     WhereOption,
+    filter_of,
     with_model_options,
 )
 from aural.core.errors import ConfigError
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
+for _name, _command in (library_files.COMMANDS | notebook.COMMANDS).items():
+    app.command(_name)(_command)
 
 LocationsArgument = Annotated[
     list[str],
@@ -171,18 +176,26 @@ def draw_map(
 
 
 @app.command()
+@with_model_options
 def export(
+    *,
     library: LibraryOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .csv or .parquet file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .csv, .parquet, .m3u or .m3u8 file to write.")],
     where: WhereOption = None,
+    marks: MarkOptions,
     vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="Include the vectors (parquet).")] = True,
+    per_file: Annotated[
+        bool, typer.Option("--per-file", help="One row per file, with favorite, stars, note and collections.")
+    ] = False,
 ) -> None:
-    """Write the library as a table with one row per window."""
+    """Write the library as a table with one row per window, or as a playlist (m3u) with one entry per file."""
     from aural.search.export import export as write
-    from aural.search.filters import parse_filter
     from aural.search.library import Library
 
-    rows = write(Library(library), out, where=parse_filter(where) if where else None, vectors=vectors)
+    parsed = filter_of(where)
+    target = Library(library)
+    condition = marks.filter(target, parsed)
+    rows = write(target, out, where=condition, vectors=vectors, rows="files" if per_file else "windows")
     print(f"{out}: {rows} rows")
 
 

@@ -34,6 +34,8 @@ def list_models(as_json: JsonOption = False) -> None:
             print(json_line(card.model_dump(mode="json", exclude_none=True)))
         else:
             place = "bundled" if card.folder else f"hub: {card.repository}"
+            if card.url:
+                place = f"by hand: {card.url}"
             input_ = f"{card.sample_rate_hz / 1000:g} kHz {card.window_s:>5g} s"
             print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; tagger, sounds only'}")
 

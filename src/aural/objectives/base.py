@@ -12,6 +12,7 @@ objective can be applied to another pair of tensors by renaming its inputs in a 
 | `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.targets`) |
 | `hard_text_emb` | (B, H, E) | unit rows of false captions written for each clip |
 | `hard_text_mask` | (B, H) | true where such a caption exists |
+| `values` | (B, D) | continuous labels of a pair, such as valence and arousal |
 | `audio_group`, `text_group` | (B,), (M,) | integers; a clip and a caption with the same number match |
 """
 
@@ -119,6 +120,13 @@ def pair_logits(tensors: Mapping[str, Tensor]) -> Tensor:
     audio, text, scale, bias = widen(*(tensors[name] for name in names))
     require_pairs(audio, text)
     return scale * audio @ text.T + bias
+
+
+def symmetric_loss(logits: Tensor) -> dict[str, Tensor]:
+    """Return the cross-entropies of the rows and of the columns of logits (B, B), whose matches are on the diagonal."""
+    match = torch.arange(len(logits), device=logits.device)
+    rows, columns = (torch.nn.functional.cross_entropy(matrix, match) for matrix in (logits, logits.T))
+    return {"loss": (rows + columns) / 2, "audio_to_text": rows, "text_to_audio": columns}
 
 
 def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import AuralError, ConfigError, DataError
+from aural.search import notebook
 from aural.search.checksums import RECORD, damaged_copies, damages, newest_version, read_record
 from aural.search.derived import DERIVED_FILES
 from aural.search.filters import FIRST_WINDOWS
@@ -73,7 +74,7 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
         store = LanceStore(folder, card.embed_dim)
         _check_rows(store, report, hashes=hashes)
         _check_indexes(store, report)
-        plan = plan_roots(card.roots, stored_files(store))
+        plan = plan_roots(card, stored_files(store))
     except DataError as error:
         report.problems.append(error.reason if isinstance(error, DamagedLibraryError) else str(error))
         return report
@@ -108,6 +109,8 @@ def _check_other_files(folder: Path, report: CheckReport) -> None:
     for name, is_readable in DERIVED_FILES.items():
         if not is_readable(folder / name):
             report.problems.append(f"{name}: cannot be read; a repair deletes it, and it is written again when needed")
+    if not notebook.is_readable(folder / notebook.FILE):
+        report.problems.append(f"{notebook.FILE}: cannot be read; a repair restores it from its copy")
     if not os.path.lexists(folder / RECORD):
         missing = f"{RECORD}: is missing; `aural library repair` writes it"
         (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)

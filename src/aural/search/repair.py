@@ -43,6 +43,7 @@ from aural.search.lance import LanceStore
 from aural.search.lance_files import VERSIONS, Fragment, read_version, version_names
 from aural.search.library import Library, stored_files
 from aural.search.locations import find
+from aural.search.notebook import Notebook
 from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
@@ -91,6 +92,8 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
             if not is_readable(folder / name):
                 report.actions.append(f"{name}: deleted; it is written again when it is needed")
                 _delete(folder / name)
+        if restored := Notebook(folder).restore():
+            report.actions.append(restored)
         _renew_record(folder, report)
         _embed_again(store, card, lost, report, open_model)
     return report
@@ -307,7 +310,7 @@ def _embed_again(
     if not report.actions:
         return
     stored = stored_files(store)
-    plan = Plan(new=plan_roots(card.roots, stored).new)
+    plan = Plan(new=plan_roots(card, stored).new)
     listed = {file.path for file in plan.new}
     for path, reason in lost.items():
         if path in stored or path in listed:

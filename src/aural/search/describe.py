@@ -1,0 +1,61 @@
+"""Describe a library in numbers: files, hours, folders, formats, size and index."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from aural.search.filters import FIRST_WINDOWS
+from aural.search.library import Library
+from aural.search.locations import is_below
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryInfo:
+    """Numbers of a library.
+
+    roots: files per location that updates look through. other_files: files in none of them. formats: files per format,
+    most frequent first. removed: locations that updates leave out. index: kind of the approximate index, or None.
+    """
+
+    model: str
+    window_s: float
+    embed_dim: int
+    files: int
+    windows: int
+    seconds: float
+    size_bytes: int
+    roots: dict[str, int]
+    other_files: int
+    formats: dict[str, int]
+    removed: list[str]
+    index: str | None
+    unindexed_rows: int
+
+
+def describe(library: Library) -> LibraryInfo:
+    """Count what a library contains."""
+    columns = library.store.rows(["path", "format", "duration"], FIRST_WINDOWS).to_pydict()
+    stats = library.store.stats()
+    roots = dict.fromkeys(library.card.roots, 0)
+    other_files = 0
+    for path in columns["path"]:
+        inside = [root for root in roots if is_below(path, root)]
+        for root in inside:
+            roots[root] += 1
+        other_files += not inside
+    return LibraryInfo(
+        model=library.card.model,
+        window_s=library.card.window_s,
+        embed_dim=library.card.embed_dim,
+        files=len(columns["path"]),
+        windows=stats["rows"],
+        seconds=sum(columns["duration"]),
+        size_bytes=stats["bytes"],
+        roots=roots,
+        other_files=other_files,
+        formats=dict(Counter(columns["format"]).most_common()),
+        removed=list(library.card.removed),
+        index=stats["index"],
+        unindexed_rows=stats["unindexed_rows"] or 0,
+    )
