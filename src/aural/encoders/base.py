@@ -30,9 +30,14 @@ class AudioEncoder(nn.Module):
 
     `dim` is D. `max_frames` is the largest N; None means any. Subclasses set `config_type`, take one config in the
     constructor and register with `@AUDIO_ENCODERS.register`.
+
+    `masks_padding`: whether `forward` takes `frames` (B,), the valid frames of each clip, and then gives each clip of a
+    padded batch the features that it has alone. `optional`: parameters that only optional inputs of `forward` use.
     """
 
     config_type: ClassVar[type[Config]] = Config
+    masks_padding: ClassVar[bool] = False
+    optional: ClassVar[tuple[str, ...]] = ()
     dim: int
     max_frames: int | None = None
 
