@@ -21,14 +21,21 @@ from torch import nn
 class OpenClipStep:
     """A model of open_clip with its optimizer; calling it runs one training step."""
 
-    def __init__(self, source: Path, device: torch.device, *, bf16: bool, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        source: Path,
+        device: torch.device,
+        *,
+        bf16: bool,
+        compiled: bool = False,
+        name: str = "CLAP-HTSAT-tiny-Roberta-base",
+    ) -> None:
         sys.path.insert(0, str(source))
         from open_clip.clap_model import CLAP  # type: ignore[import-not-found]
         from open_clip.task import CLAPTask  # type: ignore[import-not-found]
         from transformers import RobertaConfig
 
-        name = source / "open_clip" / "model_configs" / "CLAP-HTSAT-tiny-Roberta-base.json"
-        config = json.loads(name.read_text())
+        config = json.loads((source / "open_clip" / "model_configs" / f"{name}.json").read_text())
         with tempfile.TemporaryDirectory() as folder:  # the published sizes, without a download
             roberta = RobertaConfig(
                 vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
@@ -38,17 +45,16 @@ class OpenClipStep:
             torch.manual_seed(0)
             model = CLAP(config["embed_dim"], config["audio_cfg"], text, output_dict=True)
         self.model = model.to(device).train()
-        self.front_end = self.model.audio.encoder.spectrogram_extractor, self.model.audio.encoder.logmel_extractor
         self.task, self.device, self.bf16 = CLAPTask(self.model), device, bf16
         if compiled:
             self.task.compile(target="model")
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)
 
     def batch(self, sounds: torch.Tensor, ids: torch.Tensor, *, mels: bool) -> dict[str, Any]:
-        """Return a batch of waveforms (B, T), or with `mels` of log-mels (B, N, F), which replace its front end."""
+        """Return a batch of waveforms (B, T), or with `mels` of log-mels (B, N, F), and remove its front end."""
         encoder = self.model.audio.encoder
-        identity = nn.Identity(), nn.Identity()
-        encoder.spectrogram_extractor, encoder.logmel_extractor = identity if mels else self.front_end
+        if mels:
+            encoder.spectrogram_extractor, encoder.logmel_extractor = nn.Identity(), nn.Identity()
         given = sounds[:, None] if mels else sounds
         longer = torch.zeros(len(sounds), dtype=torch.bool, device=self.device)
         return {"audio": {"waveform": given, "longer": longer}, "text": ids}

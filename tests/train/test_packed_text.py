@@ -44,7 +44,7 @@ def test_a_run_with_packed_captions(make_recipe: MakeRecipe, tmp_path: object) -
     ("changes", "sentence"),
     [
         (("data.pack_text=8",), "a caption can have 32 tokens"),
-        (("data.pack_text=40", "loop.micro_batch=4"), "a row of tokens holds several captions"),
+        (("data.pack_text=40", "loop.micro_batch=4"), "rows of tokens hold several captions"),
         (("data.pack_text=40", "teachers=[{kind: frozen, model: x, towers: [text]}]"), "teacher"),
     ],
 )

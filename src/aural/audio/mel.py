@@ -52,6 +52,12 @@ class MelConfig(Config):
     divide: float = 1.0
     """Divisor of the log-mel."""
 
+    def frames(self, samples: int) -> int:
+        """Return N, the number of frames, for a clip of `samples` samples."""
+        if self.pad == "none":
+            return (samples - (self.window_length or self.n_fft)) // self.hop + 1
+        return samples // self.hop + 1
+
     @model_validator(mode="after")
     def _fits(self) -> MelConfig:
         if self.window_length is not None and (self.window_length > self.n_fft or self.pad != "none"):
@@ -164,9 +170,7 @@ class LogMel(nn.Module):
 
     def frames(self, samples: int) -> int:
         """Return N, the number of frames, for a clip of `samples` samples."""
-        if self.config.pad == "none":
-            return (samples - (self.config.window_length or self.config.n_fft)) // self.config.hop + 1
-        return samples // self.config.hop + 1
+        return self.config.frames(samples)
 
     def _window(self, dtype: torch.dtype) -> Tensor:
         """Return the window in `dtype`; a Hann window that was rounded for storage is returned in full precision."""

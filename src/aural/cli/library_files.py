@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from aural.cli.files import Batch, json_line
 from aural.cli.options import (
     JsonOption,
     LibraryOption,
+    MarkOptions,
     ModelOptions,
     StrictOption,
     WhereOption,
@@ -35,8 +36,14 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would 
 LIST_COLUMNS = ["path", "duration", "format", "sample_rate", "channels", "size", "modified", "silent", "tags", "hash"]
 
 
+@with_model_options
 def list_files(
-    library: LibraryOption, patterns: PatternsArgument = None, where: WhereOption = None, as_json: JsonOption = False
+    *,
+    library: LibraryOption,
+    patterns: PatternsArgument = None,
+    where: WhereOption = None,
+    marks: MarkOptions,
+    as_json: JsonOption = False,
 ) -> None:
     """List the files of the library with their durations, sorted by path."""
     from aural.search.filters import FIRST_WINDOWS
@@ -44,7 +51,7 @@ def list_files(
     from aural.search.select import select
 
     target = Library(library)
-    selected = {one.path for one in select(target, patterns or [], filter_of(where))}
+    selected = {one.path for one in select(target, patterns or [], marks.filter(target, filter_of(where)))}
     rows = target.store.rows(LIST_COLUMNS, FIRST_WINDOWS).sort_by("path").to_pylist()
     rows = [row for row in rows if row["path"] in selected]
     for row in rows:
@@ -169,14 +176,16 @@ def watch(
 
 def _describe_file(target: Library, pattern: str) -> dict[str, Any]:
     """Return the columns of the first file that a pattern names."""
+    from aural.search.notebook import Marks
     from aural.search.select import select
 
     rows = target.windows(select(target, [pattern])[0].file)
     columns = [name for name in rows.schema.names if name not in ("vector", "digest", "window", "start", "end")]
-    return dict(rows.select(columns).slice(0, 1).to_pylist()[0]) | {"windows": rows.num_rows}
+    values = dict(rows.select(columns).slice(0, 1).to_pylist()[0]) | {"windows": rows.num_rows}
+    return values | asdict(target.notebook.marks([values["hash"]]).get(values["hash"], Marks()))
 
 
-COMMANDS: Mapping[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_files,
     "info": info,
     "remove": remove,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,13 @@ from aural.cli.files import json_line
 from aural.cli.options import (
     JsonOption,
     LibraryOption,
+    MarkOptions,
     ModelOptions,
     WhereOption,
+    filter_of,
     with_model_options,
 )
-from aural.core.errors import ConfigError
+from aural.core.errors import AuralError, ConfigError
 from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
@@ -35,25 +38,34 @@ def search(
     like_weight: Annotated[float, typer.Option("--like-weight", help="Weight of example sounds.")] = 1.0,
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
     by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
+    marks: MarkOptions,
+    remember: Annotated[
+        bool, typer.Option("--remember/--no-remember", help="Add the query to the library's history.")
+    ] = True,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Search a library by words, example sounds, or both. Prints each file with the best matching window."""
-    from aural.search.filters import parse_filter
     from aural.search.library import Library
     from aural.search.query import QueryWeights, combine
 
     if by not in ("both", "sound"):
         raise ConfigError(f'--by "{by}" is not known; use both or sound')
-    condition = parse_filter(where) if where else None
     weights = QueryWeights(words_weight, like_weight, not_weight)
+    parsed = filter_of(where)
     target = Library(library)
+    condition = marks.filter(target, parsed)
     model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
     names = words if by == "both" and words else []
-    for hit in target.search(query, top, condition, words=names, exact=exact):
+    hits = target.search(query, top, condition, words=names, exact=exact)
+    if remember:
+        parts = {"words": words, "like": [str(path) for path in like or []], "not": minus, "where": where}
+        with suppress(AuralError):  # a library that cannot be written has no history
+            target.notebook.remember({name: part for name, part in parts.items() if part}, len(hits))
+    for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}
             values: dict[str, Any] = {"path": hit.path, "score": round(hit.score, 6)}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Packed(NamedTuple):
-    """Where texts lie in the rows of a packed batch of token ids (R, W).
+    """The places of texts in the rows of a packed batch of token ids (R, W).
 
     segments: (R, W), the number of the text in its row, from 1; 0 for padding. positions: (R, W), the index of a token
     in its text. starts: (B,), the index of a text's first token in the flattened rows. lengths: (B,), its tokens.

@@ -1,6 +1,7 @@
 """Write a model as two ONNX graphs: waveforms to unit vectors, including the log-mel, and token ids to unit vectors.
 
 FOLDER/audio.onnx   wave (B, T) float32, mono at the model's rate and of the window's length -> vectors (B, E)
+FOLDER/frames.onnx  wave (B, T) of any length -> vectors (B, W, E), one per frame; not for encoders of fixed windows
 FOLDER/text.onnx    ids (B, L) int64, mask (B, L) int64 -> vectors (B, E)
 FOLDER/onnx.json    rates, windows, tokenizer and scale, as `onnx_model` needs them
 
@@ -15,7 +16,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, HEADER, TEXT, Form, Layout, OnnxHeader
+from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
@@ -52,6 +52,13 @@ class AudioGraph(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         return unit(self.audio(wave))
+
+
+class FramesGraph(AudioGraph):
+    """The graph of frames: waveforms (B, T) to unit rows (B, W, E)."""
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return unit(self.audio.frames(wave))
 
 
 class TextGraph(nn.Module):
@@ -98,10 +105,18 @@ def export_onnx(
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
         ),
     }
+    layout = model.frame_layout
+    if layout is not None and layout.step is not None:
+        size = 8 * layout.align
+        samples = layout.align * torch.export.Dim("patches", min=2, max=4096)
+        frames = FramesGraph(model, bare)
+        graphs[FRAMES] = traced(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
+    else:
+        layout = None
     outside: list[str] = []
     for name, graph in graphs.items():
         if bare:
-            outside += _strip(graph, set(model.checkpoint.tensors))
+            outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
             graph = in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError) as part:
@@ -109,17 +124,14 @@ def export_onnx(
     form: Form = "int8" if int8 else "fp32"
     if bare:
         form = "bare"
-    write_header(model, folder, form, weights=outside)
+    write_header(model, folder, form, weights=outside, frames=layout)
     return folder
 
 
-def write_header(
-    model: Model, folder: Path, form: Form, *, layout: Layout = "aural", weights: Sequence[str] = ()
-) -> None:
-    """Write onnx.json and, unless the graphs are bare, tokenizer.json."""
+def write_header(model: Model, folder: Path, form: Form, **fields: Any) -> None:
+    """Write onnx.json and, unless the graphs are bare, tokenizer.json. `fields` are others of `OnnxHeader`."""
     text, bare = model.config.text, form == "bare"
     header = OnnxHeader(
-        layout=layout,
         name=model.name,
         form=form,
         embed_dim=model.embed_dim,
@@ -133,7 +145,7 @@ def write_header(
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
-        weights=list(weights),
+        **fields,
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:

@@ -53,9 +53,12 @@ def without(card: LibraryCard, locations: Collection[str]) -> LibraryCard:
     return card.model_copy(update={"roots": roots, "removed": tuple(dict.fromkeys([*earlier, *needed]))})
 
 
-def with_roots(card: LibraryCard, roots: Iterable[str]) -> LibraryCard:
-    """Return the card of a library to which locations are added: what was removed below them may be added again."""
-    added = list(roots)
-    kept = tuple(one for one in card.removed if not any(is_below(one, root) for root in added))
-    merged = tuple(dict.fromkeys([*card.roots, *added]))
-    return card.model_copy(update={"roots": merged, "removed": kept})
+def with_roots(card: LibraryCard, roots: Iterable[str], added: Iterable[str]) -> LibraryCard:
+    """Return the card of a library to which sounds are added: what was removed in their locations may be added again.
+
+    roots: locations that updates look through from now on. added: the locations of the sounds.
+    """
+    roots = list(roots)
+    named = [*roots, *added]
+    kept = tuple(one for one in card.removed if not any(is_below(one, location) for location in named))
+    return card.model_copy(update={"roots": tuple(dict.fromkeys([*card.roots, *roots])), "removed": kept})

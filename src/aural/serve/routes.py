@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.search.filters import COLUMNS, FIRST_WINDOWS
+from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
@@ -131,8 +132,13 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     """Return the files nearest to the weighted sum of words and sounds minus unwanted words, with the best windows."""
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names)
-    return _answer(await service_of(request).search(query), began)
+    marks = MarkFilter(body.collections, body.favorites, body.min_stars)
+    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
+    service = service_of(request)
+    hits = await service.search(query)
+    if body.remember:
+        await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
+    return _answer(hits, began)
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)

@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,12 +22,13 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
+from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of, parse_filter
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import fused
 from aural.search.index import ExactIndex, Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
+from aural.search.marked import MarkFilter, with_marks
 from aural.search.query import QueryWeights, combine
 from aural.search.sound_map import sound_map
 from aural.serve.batch import Batcher, TextCache
@@ -67,6 +68,7 @@ class Query:
     top: int = 20
     weights: QueryWeights = field(default_factory=QueryWeights)
     sounds: Sequence[FloatArray] = ()
+    marks: MarkFilter = field(default_factory=MarkFilter)
     names: bool = True
     """Whether the words also count in names, folders and tags; see `aural.search.fuse`."""
 
@@ -84,7 +86,7 @@ class InferenceService:
         self.metrics = metrics
         self._exact: tuple[int, ExactIndex | None] | None = None
         self._loading = threading.Lock()
-        self.ids = PublicIds(library_key(library.folder) or secrets.token_bytes(KEY_BYTES))
+        self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
         self._maps = Shared(self._draw_map, "aural-map")
         self._tags = Shared(self._count_tags, "aural-tags")
@@ -144,6 +146,8 @@ class InferenceService:
     async def search(self, query: Query) -> list[Hit]:
         """Return the hits of a query, best first; see `aural.search.query.combine`."""
         condition = parse_filter(query.where) if query.where and query.where.strip() else None
+        if query.marks:
+            condition = await self.on_store(with_marks, self.library.notebook, query.marks, condition)
         sounds = [await self.on_store(self._vector, file) for file in query.like] + list(query.sounds)
         texts = [text for text in (*query.words, *query.minus) if text.strip()]
         vectors = dict(zip(texts, await self.texts.embed(texts), strict=True)) if texts else {}
@@ -181,7 +185,7 @@ class InferenceService:
         except UnusableLibraryError:
             raise
         except DataError:
-            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search") from None
+            raise _unknown(public) from None
 
     async def classify(
         self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
@@ -193,6 +197,26 @@ class InferenceService:
         scores = calibration.scores(cosines[:-1], multi_label=multi_label, neutral=cosines[-1])
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    async def hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the content hash per public id; ids of no file are left out."""
+        hidden = {self.ids.reveal(public): public for public in ids}
+        where = all_of(FIRST_WINDOWS, one_of("file", list(hidden)))
+        rows = (await self.on_store(self.library.store.rows, ["file", "hash"], where)).to_pylist()
+        contents = {hidden[row["file"]]: str(row["hash"]) for row in rows}
+        return {public: contents[public] for public in dict.fromkeys(ids) if public in contents}
+
+    async def hash(self, public: str) -> str:
+        """Return the content hash of a file. Raises UnknownFileError for an unknown id."""
+        contents = await self.hashes([public])
+        if not contents:
+            raise _unknown(public)
+        return contents[public]
+
+    async def remember(self, query: Mapping[str, Any], hits: int) -> None:
+        """Add a query to the history; a library that cannot be written has none."""
+        with contextlib.suppress(MissingLibraryError, DataError):
+            await self.on_store(self.library.notebook.remember, query, hits)
 
     async def map(self) -> bytes:
         """Return the map as JSON; it is computed once per version of the library, on a separate thread."""
@@ -226,7 +250,7 @@ class InferenceService:
         where = one_of("file", [self.ids.reveal(public)])
         rows = self.library.store.rows(["path", "size", "mtime_ns", "hash", "duration"], where).slice(0, 1).to_pylist()
         if not rows:
-            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search")
+            raise _unknown(public)
         try:
             return self._opener.open(rows[0])
         except (AudioError, OSError):
@@ -242,3 +266,7 @@ class InferenceService:
                 raise AudioError(f"start_s: the sound lasts {held.duration_s:g} s; start before its end")
             place = held.job()
         return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)
+
+
+def _unknown(public: str) -> UnknownFileError:
+    return UnknownFileError(f"{public}: the library contains no such file; use the id from a search")

@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -26,10 +27,12 @@ from aural.core.types import FloatArray
 from aural.encoders.packed import Packed
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig
+from aural.train.batching import padding
 from aural.train.config import DataConfig, Recipe, TaskConfig
 from aural.train.head_kinds import multi_hot
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
+from aural.train.padded import pad_mels, pad_waves
 from aural.train.sources import Item, Source, answer, listed
 from aural.train.tasks import Labels
 from aural.train.tokens import Tokens
@@ -112,7 +115,8 @@ def build_fields(wanted: Mapping[str, Mapping[str, Any]], setting: Setting) -> d
 @FIELDS.register("sound")
 class SoundField(Field):
     """Sounds: "wave" (B, T) float32 or 16 bit, or "mel" (B, N, F) int16; "rectangles" (B, M, 4) with mask augmentation;
-    "audio_group" (B,), a number per clip. Each view is augmented by itself."""
+    "audio_group" (B,), a number per clip; with batches by length "frames" (B,), the valid frames of each clip. Each
+    view is augmented by itself."""
 
     config_type = ViewsConfig
 
@@ -125,7 +129,8 @@ class SoundField(Field):
 
     @property
     def gives(self) -> frozenset[str]:
-        names = [viewed(name, v) for name in ("wave", "mel", "rectangles") for v in range(self.config.views)]
+        tensors = ("wave", "mel", "rectangles", "frames")
+        names = [viewed(name, v) for name in tensors for v in range(self.config.views)]
         return frozenset([*names, "audio_group"])
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
@@ -137,20 +142,39 @@ class SoundField(Field):
 
     def _view(self, samples: Sequence[Sample]) -> Tensors:
         data = self.setting.data
+        by_length = data.batching.name == "lengths"
         stored = [sample.item.mel is not None for sample in samples]
+        frames = [self.frames] * len(samples)
         if all(stored):
-            mels = [fit_mel(s.item.mel, self.frames, data.crop, s.random) for s in samples if s.item.mel is not None]
-            batch: Tensors = {"mel": torch.from_numpy(np.stack(mels))}
+            least = self._least_frames(data.batching.shortest_s) if by_length else self.frames
+            fit = partial(fit_mel, frames=self.frames, least=least, crop=data.crop)
+            mels = [fit(s.item.mel, random=s.random) for s in samples if s.item.mel is not None]
+            frames = [len(mel) for mel in mels] if by_length else frames
+            rows = pad_mels(mels, self._frame_grid(data.batching.round_s)) if by_length else np.stack(mels)
+            batch: Tensors = {"mel": torch.from_numpy(rows)}
+            width = rows.shape[1]
         elif any(stored):
             raise DataError("some sources hold log-mels and some sounds; mix only sources of one kind")
         else:
-            wave = np.stack([self._augmented(s.item.wave, s.random) for s in samples if s.item.wave is not None])
+            waves = [self._augmented(s.item.wave, s.random) for s in samples if s.item.wave is not None]
+            frames = [self.audio.mel.frames(len(wave)) for wave in waves] if by_length else frames
+            grid = round(data.batching.round_s * self.audio.sample_rate_hz)
+            wave = pad_waves(waves, grid, self.audio.mel) if by_length else np.stack(waves)
             batch = {"wave": torch.from_numpy(to_pcm16(wave) if data.pcm16 else wave)}
+            width = self.audio.mel.frames(wave.shape[1])
+        if by_length:
+            batch |= {"frames": torch.tensor(frames), "padding": [padding(np.array(frames), width)]}
         if data.augment.time_masks or data.augment.band_masks:
             n_mels = self.audio.mel.n_mels
-            rectangles = [masks(self.frames, n_mels, data.augment, sample.random) for sample in samples]
+            rectangles = [masks(n, n_mels, data.augment, s.random) for n, s in zip(frames, samples, strict=True)]
             batch["rectangles"] = torch.tensor(rectangles)
         return batch
+
+    def _least_frames(self, seconds: float) -> int:
+        return min(self.frames, self.audio.mel.frames(round(seconds * self.audio.sample_rate_hz)))
+
+    def _frame_grid(self, seconds: float) -> int:
+        return max(1, round(seconds * self.audio.sample_rate_hz / self.audio.mel.hop))
 
     def _augmented(self, wave: FloatArray, random: np.random.Generator) -> FloatArray:
         length = len(wave)
@@ -337,6 +361,8 @@ class FramesField(Field):
         super().__init__(config, setting)
         if setting.audio is None:
             raise ConfigError("data.fields.frames: the recipe's system has no sound tower")
+        if setting.data.batching.name == "lengths":
+            raise ConfigError('data.fields.frames: frame labels need data.batching "windows"')
         self.rate_hz = config.frames / setting.audio.window_s
 
     @property
