@@ -18,8 +18,8 @@ def refined(scores: NDArray[Any], *, share: float | None = None, threshold: floa
 
     share: keep this share of the captions, those with the highest scores. threshold: keep scores of at least this.
 
-    Source: Bai et al. 2024, AudioSetCaps (arXiv 2411.18953), section III-C: captions whose similarity is low are taken
-    for hallucinated and rejected.
+    Source: Bai et al. 2024, AudioSetCaps (arXiv 2411.18953), refinement by CLAP score: captions whose similarity is low
+    are taken for hallucinated and rejected.
 
     >>> refined(np.array([0.3, 0.1, 0.5, 0.2]), share=0.5).tolist()
     [0, 2]

@@ -25,7 +25,7 @@ def interpolated_distance(first: Tensor, second: Tensor) -> Tensor:
 
     Sequences of other lengths are `resampled` first.
 
-    Source: Tsiamas et al. 2024, SCAV (arXiv 2407.05782), section 3, the interpolated Euclidean distance.
+    Source: Tsiamas et al. 2024, SCAV (arXiv 2407.05782), the interpolated Euclidean distance.
 
     >>> interpolated_distance(torch.tensor([[[0.0], [0.0]]]), torch.tensor([[[3.0], [5.0]]]))
     tensor([[4.]])
@@ -39,7 +39,7 @@ def warped_distance(first: Tensor, second: Tensor, first_lengths: Tensor, second
     Shapes: (A, T, E), (B, M, E), lengths (A,) and (B,); the result is (A, B). Each step moves on in one sequence or in
     both, and costs the Euclidean distance of the two vectors it reaches. Computed diagonal by diagonal.
 
-    Source: Sakoe and Chiba 1978 (doi 10.1109/TASSP.1978.1163055); SCAV (arXiv 2407.05782), section 3.
+    Source: Sakoe and Chiba 1978 (doi 10.1109/TASSP.1978.1163055); SCAV (arXiv 2407.05782).
 
     >>> one = torch.tensor([[[0.0], [1.0]]])
     >>> slow = torch.tensor([[[0.0], [0.0], [1.0]]])
@@ -81,7 +81,7 @@ def attention_of_texts(segments: Tensor, texts: Tensor, temperature: float) -> t
     Args:
         segments: unit rows (A, T, E). texts: unit rows (B, E).
 
-    Source: Wu et al. 2024, CoLLAP (arXiv 2410.02271), section III: attention of the text to the clips of a song weights
+    Source: Wu et al. 2024, CoLLAP (arXiv 2410.02271): attention of the text to the clips of a song weights
     their similarities in the final score. Written from the description, without learned projections.
 
     >>> segments = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])

@@ -25,7 +25,7 @@ class FrameAdjusted(Objective):
     Knobs: positive_weight; masked. Needs frame_emb (B, T, E), class_emb (C, E), frame_labels (B, T, C), logit_scale (),
     class_bias (C,), and when masked frame_mask (B, T). Rows of frame_emb and class_emb have unit length.
 
-    Source: Wu et al. 2025, FLAM (arXiv 2505.05335), section 3 and equation 7 for the score without the prior. Logit
+    Source: Wu et al. 2025, FLAM (arXiv 2505.05335), with equation 7 for the score without the prior. Logit
     adjustment: Menon et al. 2021 (arXiv 2007.07314), equation 10.
 
     Relations: `frame_contrast` is the case of one bias for all classes.

@@ -35,7 +35,7 @@ class ModularContrast(Objective):
     Needs audio_emb (B, E), positive_text_emb (B, P, E) with the full caption first, positive_text_mask (B, P),
     hard_text_emb (B, H, E), hard_text_mask (B, H), logit_scale (). The full caption must exist for every clip.
 
-    Source: Ghosh et al. 2024, CompA (arXiv 2310.08753), section 4.3, and the loss of its stage 3.
+    Source: Ghosh et al. 2024, CompA (arXiv 2310.08753), modular contrastive learning, and the code of stage 3.
 
     Relations: with P = 1 it is `hard_negatives`, masked; without hard captions `info_nce`.
 
@@ -61,12 +61,14 @@ class ModularContrast(Objective):
         exists, false = tensors["positive_text_mask"].bool(), tensors["hard_text_mask"].bool()
         if not bool(exists[:, 0].all()):
             raise ConfigError("positive_text_mask: every clip needs its full caption, in column 0")
-        own = scale * torch.einsum("be,bpe->bp", audio, positive)  # (B, P)
+        matching = scale * torch.einsum("be,bpe->bp", audio, positive)  # (B, P)
         near = scale * torch.einsum("be,bhe->bh", audio, hard)  # (B, H)
         same = torch.eye(len(audio), dtype=torch.bool, device=audio.device)
         others = (scale * audio @ positive[:, 0].T).masked_fill(same, -torch.inf)  # (B, B)
-        logits = torch.cat([own.masked_fill(~exists, -torch.inf), near.masked_fill(~false, -torch.inf), others], dim=1)
-        per_caption = logits.logsumexp(1, keepdim=True) - own  # (B, P)
+        logits = torch.cat(
+            [matching.masked_fill(~exists, -torch.inf), near.masked_fill(~false, -torch.inf), others], dim=1
+        )
+        per_caption = logits.logsumexp(1, keepdim=True) - matching  # (B, P)
         audio_to_text = (per_caption.masked_fill(~exists, 0).sum(1) / exists.sum(1)).mean()
         clip, _ = exists.nonzero(as_tuple=True)
         text_to_audio = cross_entropy(scale * positive[exists] @ audio.T, clip)

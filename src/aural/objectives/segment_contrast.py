@@ -37,7 +37,7 @@ class SegmentContrast(Objective):
     Knobs: temperature of the attention. Needs segment_emb (B, S, E), sentence_emb (B, K, E), sentence_mask (B, K),
     logit_scale (). A text of one vector has K = 1.
 
-    Source: Wu et al. 2024, CoLLAP (arXiv 2410.02271), section III. There the text is one vector or its tokens; here it
+    Source: Wu et al. 2024, CoLLAP (arXiv 2410.02271). There the text is one vector or its tokens; here it
     is a vector per sentence.
 
     Relations: with one segment, K = 1 or a temperature that goes to infinity it is `info_nce` on means.

@@ -40,7 +40,7 @@ class SequenceContrast(Objective):
     Knobs: distance (`aural.nn.sequences`), points. Needs audio_seq (B, T, E), audio_length (B,), text_seq (B, M, E),
     text_length (B,), logit_scale (). Both distances may be used on the embeddings afterwards, whichever was trained.
 
-    Source: Tsiamas et al. 2024, SCAV (arXiv 2407.05782), section 3, for sound and video; here the second sequence may
+    Source: Tsiamas et al. 2024, SCAV (arXiv 2407.05782), for sound and video; here the second sequence may
     be the phrases of a caption. The paper's normalization of rows and columns is the softmax in both directions.
 
     Relations: with sequences of length 1 it is `info_nce` on -|a - t|.

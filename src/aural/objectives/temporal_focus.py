@@ -28,12 +28,12 @@ class TemporalFocus(Objective):
     Formula, with l_i = logit_scale * <audio_i, text_i> and h_ik = logit_scale * <audio_i, hard_text_ik>:
         loss = -1/B' sum_i log( exp l_i / (exp l_i + sum_k exp h_ik) )
     over the B' clips that have a false caption; 0 if none has. Other clips of the batch do not occur, so the loss
-    cannot be lowered by telling scenes apart.
+    cannot be lowered by distinguishing scenes.
 
     Knobs: masked. Needs audio_emb (B, E), text_emb (B, E), hard_text_emb (B, H, E), logit_scale (), and when masked
     hard_text_mask (B, H). It is used next to a loss over the batch: T-CLAP adds 0.5 times this loss to InfoNCE.
 
-    Source: Yuan et al. 2024, T-CLAP (arXiv 2404.17806), section 2, L = L_c + 0.5 L_t. The formula of L_t is written
+    Source: Yuan et al. 2024, T-CLAP (arXiv 2404.17806), L = L_c + 0.5 L_t. The formula of L_t is written
     from the paper's description; its code is not public.
 
     Relations: `hard_negatives` puts the false captions into the denominator of the batch loss instead.
@@ -60,10 +60,10 @@ class TemporalFocus(Objective):
             raise ConfigError(
                 f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}"
             )
-        own = scale * (audio * text).sum(1, keepdim=True)  # (B, 1)
+        matching = scale * (audio * text).sum(1, keepdim=True)  # (B, 1)
         near = scale * torch.einsum("be,bhe->bh", audio, hard)  # (B, H)
         mask = tensors["hard_text_mask"].bool() if self.config.masked else torch.ones_like(near, dtype=torch.bool)
-        logits = torch.cat([own, near.masked_fill(~mask, -torch.inf)], dim=1)
+        logits = torch.cat([matching, near.masked_fill(~mask, -torch.inf)], dim=1)
         has = mask.any(1)
-        losses = torch.where(has, logits.logsumexp(1) - own[:, 0], 0.0)
+        losses = torch.where(has, logits.logsumexp(1) - matching[:, 0], 0.0)
         return {"loss": losses.sum() / has.sum().clamp_min(1)}

@@ -1,10 +1,10 @@
 """Quadruples: two sounds of the same two events in different compositions, with the caption of each.
 
-Kinds, after CompA (Ghosh et al. 2024, arXiv 2310.08753, section 3):
+Kinds, after CompA (Ghosh et al. 2024, arXiv 2310.08753):
     order       the events change places in time, the captions their order
     attribute   the events exchange their levels; the captions say which one is louder
 
-Every caption is true of its sound and false of the other one, by the judge of the simulator.
+Every caption is true of its sound and false of the other one, by the truth records.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def quadruple_scores(similarity: np.ndarray[Any, Any]) -> Mapping[str, np.ndarra
     text: each sound is nearer to its caption than to the other one. audio: each caption is nearer to its sound. group:
     both. Random similarities score 1/4, 1/4 and 1/6.
 
-    Source: Thrush et al. 2022, Winoground (arXiv 2204.03162), section 4.1; CompA, section 3.
+    Source: Thrush et al. 2022, Winoground (arXiv 2204.03162), section 4.1; CompA uses the same scores.
 
     >>> similarity = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.9, 0.8], [0.5, 0.6]]])
     >>> {name: score.tolist() for name, score in quadruple_scores(similarity).items()}

@@ -87,8 +87,8 @@ class Sizes:
 
 def smoke_sizes(sizes: Sizes) -> Sizes:
     """Return the sizes of a smoke test with the same splits."""
-    few = {"quadruples": min(3, sizes.quadruples), "orders": min(2, sizes.orders)}
-    return replace(sizes, train=24, test=12, width=8, train_clips=2, test_clips=1, **few)
+    few = {"quadruples": min(2, sizes.quadruples), "orders": min(2, sizes.orders)}
+    return replace(sizes, train=16, test=10, width=8, train_clips=2, test_clips=1, **few)
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,13 @@ def _rendered(truths: Iterable[SceneTruth], simulator: SceneSimulator, device: s
 
 def _separate(simulator: SceneSimulator, count: int) -> list[SceneTruth]:
     """Return the first `count` scenes of three events; where too little room was left, a scene has fewer."""
-    found: list[SceneTruth] = []
+    chosen: list[SceneTruth] = []
     number = 0
-    while len(found) < count:
+    while len(chosen) < count:
         truth = simulator.plan(number).truth
-        found += [truth] if len(truth.events) == len(ORDERS[0]) else []
+        chosen += [truth] if len(truth.events) == len(ORDERS[0]) else []
         number += 1
-    return found
+    return chosen
 
 
 def _names(clips: Sequence[LabelledClip], classes: Sequence[str]) -> dict[str, str]:
@@ -233,15 +233,15 @@ def _record(plan: ScenePlan) -> dict[str, Any]:
 
 def _quadruples(simulator: SceneSimulator, count: int) -> list[Quadruple]:
     """Return `count` quadruples of each kind, each of another scene."""
-    found: list[Quadruple] = []
+    chosen: list[Quadruple] = []
     for part, kind in enumerate(KINDS):
         number = part
-        while sum(one.kind == kind for one in found) < count:
+        while sum(one.kind == kind for one in chosen) < count:
             rng = generator(simulator.seed, ITEM, number)
             one = quadruple_of(kind, simulator.plan(number).truth, simulator.config, rng)
-            found += [one] if one else []
+            chosen += [one] if one else []
             number += len(KINDS)
-    return found
+    return chosen
 
 
 @torch.inference_mode()

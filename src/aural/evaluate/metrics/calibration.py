@@ -1,4 +1,4 @@
-"""How far predicted probabilities are from observed shares.
+"""Compare predicted probabilities with observed shares.
 
 Legend: N decisions.
 """
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def calibration_error(probability: NDArray[Any], truth: NDArray[Any], bins: int = 15) -> float:
-    """Return the expected calibration error of N yes-or-no decisions.
+def calibration_error(
+    probability: NDArray[Any], truth: NDArray[Any], bins: int = 15, weights: NDArray[Any] | None = None
+) -> float:
+    """Return the expected calibration error of N yes-or-no decisions, each counted with its weight.
 
     Formula: sum over bins of equal width of (decisions in the bin / N) * |mean probability - share of true ones|.
 
@@ -22,5 +24,6 @@ def calibration_error(probability: NDArray[Any], truth: NDArray[Any], bins: int 
     0.25
     """
     place = np.minimum((np.asarray(probability) * bins).astype(np.int64), bins - 1)
-    predicted, observed = (np.bincount(place, np.asarray(values, np.float64), bins) for values in (probability, truth))
-    return float(np.abs(predicted - observed).sum() / len(place))
+    weight = np.ones(len(place)) if weights is None else np.asarray(weights, np.float64)
+    predicted, observed = (np.bincount(place, weight * np.asarray(values), bins) for values in (probability, truth))
+    return float(np.abs(predicted - observed).sum() / weight.sum())

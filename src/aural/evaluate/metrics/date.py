@@ -35,8 +35,8 @@ def date(similarity: NDArray[Any], tolerance: float = 0.02) -> FloatArray:
 
     Negative similarities count as 0.
 
-    Source: Niu et al. 2025, MECAT (arXiv 2507.23511), section 4, and the tolerance of the publisher's code (half of its
-    delta on each side).
+    Source: Niu et al. 2025, MECAT (arXiv 2507.23511), the definition of DATE, and the tolerance of the publisher's
+    code (half of its delta on each side).
 
     >>> date(np.array([[0.5, 0.2], [0.5, 0.5]]))
     array([0.5, 0. ])

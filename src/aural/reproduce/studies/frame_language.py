@@ -1,7 +1,7 @@
 """Tune a pair of towers so that its frames match prompts, for names that were never trained (FLAM, arXiv 2505.05335).
 
 The text tower is a head over the vectors of frozen MiniLM; a caption is the list of a scene's sounds, and its vector
-the mean over their phrases. The training scenes lack every fifth class, name and sounds. All arms are tuned from the
+the mean over their phrases. The training scenes lack every fourth class, name and sounds. All arms are tuned from the
 same base (InfoNCE) with the same scenes:
 
     base        not tuned
@@ -16,6 +16,8 @@ Tasks, on scenes of held-out clips:
     trained     frame AUROC per class of the training scenes (one item per class)
     unseen      frame AUROC per class that no training scene holds
     ece         expected calibration error of the frame probabilities, per trained class, 15 bins
+    ece-shift   the same where every class is equally common: active and inactive frames of a class are weighted so; the
+                prior of "adjusted" is replaced by the common one, the bias of "contrast" cannot follow
     R@1, R@10   text-to-audio retrieval of scenes of trained classes, the list of sounds as query
 
 Legend: B scenes, T frames, C classes, E joint dimensions.
@@ -159,26 +161,24 @@ def scores_of(pairs: Mapping[str, FramePair], world: SceneWorld, phrases: Phrase
     seen = np.array([label in world.seen for label in world.classes])
     prompts = phrases.of(world.names[label] for label in world.classes)
     names = [phrases.of(one) for one in heard(world.test)]
-    known = [n for n, record in enumerate(world.test.records) if set(record["truth"]["classes"]) <= set(world.seen)]
+    familiar = [n for n, record in enumerate(world.test.records) if set(record["truth"]["classes"]) <= set(world.seen)]
+    occurring = seen & truth.any(axis=(0, 1))
+    share = float(truth[..., occurring].mean())
     scores: dict[str, dict[str, Any]] = {}
     for arm, pair in pairs.items():
         frames, windows = frame_cosines(pair, world.test.frames, prompts)
-        scores[arm] = retrieval(pair, world.test.frames, names, known)
+        scores[arm] = retrieval(pair, world.test.frames, names, familiar)
         scores["windows" if arm == "adjusted" else f"{arm}-windows"] = split(windows, truth, seen)
         if arm in ("contrast", "adjusted"):
             bias = pair.class_bias(prompts).detach() if arm == "adjusted" else pair.frame_bias.detach()
-            logits = frames * float(pair.frame_scale.detach().exp()) + bias.double().cpu().numpy()
-            scores[arm] |= split(frames, truth, seen) | {
-                "ece": class_errors(logits, truth)[seen_with_events(truth, seen)]
-            }
+            cosines = frames * float(pair.frame_scale.detach().exp())
+            logits = cosines + bias.double().cpu().numpy()
+            common = cosines + np.log(share / (1 - share)) if arm == "adjusted" else logits
+            scores[arm] |= split(frames, truth, seen) | {"ece": class_errors(logits, truth, None)[occurring]}
+            scores[arm] |= {"ece-shift": class_errors(common, truth, share)[occurring]}
         if arm == "adjusted":
             scores["unrelated"] = split(np.roll(frames, 1, axis=0), truth, seen)
     return scores
-
-
-def seen_with_events(truth: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which classes are trained and occur (C,)."""
-    return seen & truth.any(axis=(0, 1))
 
 
 def split(values: NDArray[Any], truth: NDArray[Any], seen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
@@ -187,11 +187,18 @@ def split(values: NDArray[Any], truth: NDArray[Any], seen: NDArray[np.bool_]) ->
     return {name: areas[chosen & ~np.isnan(areas)] for name, chosen in (("trained", seen), ("unseen", ~seen))}
 
 
-def class_errors(logits: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the expected calibration error of each class."""
+def class_errors(logits: NDArray[Any], truth: NDArray[Any], share: float | None) -> NDArray[np.float64]:
+    """Return the expected calibration error of each class. share: of active frames, reached by weights."""
     probability = 1 / (1 + np.exp(-logits.reshape(-1, logits.shape[-1])))
-    flat = truth.reshape(-1, truth.shape[-1])
-    return np.array([calibration_error(probability[:, c], flat[:, c]) for c in range(flat.shape[1])])
+    flat = truth.reshape(-1, truth.shape[-1]).astype(np.float64)
+    errors = np.full(flat.shape[1], np.nan)
+    for c in np.flatnonzero(flat.any(0)):
+        rate = flat[:, c].mean()
+        weights = None
+        if share is not None:
+            weights = np.where(flat[:, c] > 0, share / rate, (1 - share) / (1 - rate))
+        errors[c] = calibration_error(probability[:, c], flat[:, c], weights=weights)
+    return errors
 
 
 @torch.no_grad()
@@ -199,25 +206,25 @@ def frame_cosines(pair: FramePair, frames: Tensor, prompts: Sequence[int]) -> tu
     """Return the cosines (N, T, C) of prompts with the frames, and with the clip embedding of a window around each."""
     pair.eval()
     text = pair.embed_phrases(prompts)
-    own, windows = [], []
+    cosines, windows = [], []
     reach = WINDOW // 2
     for part in frames.split(128):
-        own.append(pair.embed_frames(part) @ text.T)
+        cosines.append(pair.embed_frames(part) @ text.T)
         padded = torch.cat([part[:, :1].expand(-1, reach, -1), part, part[:, -1:].expand(-1, reach, -1)], dim=1)
         cut = padded.unfold(1, WINDOW, 1).transpose(2, 3).flatten(0, 1)  # (N T, WINDOW, D)
         repeated = cut.repeat(1, math.ceil(FRAMES / WINDOW), 1)[:, :FRAMES]
         windows.append((pair.embed_audio(repeated) @ text.T).view(len(part), -1, len(text)))
-    return tuple(torch.cat(one).double().cpu().numpy() for one in (own, windows))  # type: ignore[return-value]
+    return tuple(torch.cat(one).double().cpu().numpy() for one in (cosines, windows))  # type: ignore[return-value]
 
 
 @torch.no_grad()
 def retrieval(
-    pair: FramePair, frames: Tensor, lists: Sequence[Sequence[int]], known: Sequence[int]
+    pair: FramePair, frames: Tensor, lists: Sequence[Sequence[int]], familiar: Sequence[int]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return R@1 and R@10 of the scenes `known` by their lists of sounds. Scenes with the same sounds are all right."""
-    audio = torch.cat([pair.embed_audio(part) for part in frames[list(known)].split(512)])
-    text = pair.embed_lists([lists[n] for n in known])
-    sets = [frozenset(lists[n]) for n in known]
+    """Return R@1 and R@10 of the scenes `familiar` by lists of sounds. Scenes of the same sounds are all correct."""
+    audio = torch.cat([pair.embed_audio(part) for part in frames[list(familiar)].split(512)])
+    text = pair.embed_lists([lists[n] for n in familiar])
+    sets = [frozenset(lists[n]) for n in familiar]
     relevant = np.array([[a == b for b in sets] for a in sets])
     first = retrieval_arrays((text @ audio.T).double().cpu().numpy(), relevant)["first"]
     return {f"R@{k}": (first <= k).astype(np.float64) for k in (1, 10)}

@@ -77,7 +77,7 @@ def run(
     world = load_scenes(context, Sizes(**(sizes or {})))
     texts = Texts(texts_of(world), world.train.frames.device)
     train, test = captioned(world.train, texts), captioned(world.test, texts)
-    start = base_pair(context, world, texts, train, first)
+    start = base_pair(context, world.train.frames.shape[2], texts, train, first)
     objective = SegmentContrast(SegmentContrastConfig(temperature=temperature))
     drawn = long_sounds(test, 4 if context.smoke else tests, generator(0, ITEM, 0))
     pairs = {

@@ -1,4 +1,4 @@
-"""What captions call the classes of a corpus, as vectors of frozen MiniLM.
+"""Embed what captions call the classes of a corpus, by frozen MiniLM.
 
 The phrases come from the manifest alone, so the vectors can be computed before any sound is read, and carried to a
 machine without the language model.
@@ -48,11 +48,11 @@ def load_phrases(context: StudyContext) -> Phrases:
 
 def phrases_in(manifest: Manifest) -> list[str]:
     """Return the phrases of all named clips, and the names of their classes, sorted."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for row in manifest:
         if label := label_of(row):
-            found |= {label.replace("_", " "), *clean_phrases(phrases_of(row), label)}
-    return sorted(found)
+            texts |= {label.replace("_", " "), *clean_phrases(phrases_of(row), label)}
+    return sorted(texts)
 
 
 def vectors_of(context: StudyContext, texts: Sequence[str]) -> Tensor:

@@ -1,14 +1,15 @@
 """Plant false captions, reject the ones with the lowest score, and train on the rest (AudioSetCaps, arXiv 2411.18953).
 
 The training scenes are split into two halves. A pair of towers is trained on the first half with true captions; it is
-the scorer. In the second half a share of the captions is replaced by a false one that names a sound which is not there.
-New pairs of towers are trained on the second half, from the same weights and for the same number of steps:
+the scorer. In the second half a share of the captions is replaced by that of another scene, which names a sound that is
+heard and one that is not. New pairs of towers are trained on the second half, from the same weights and for the same
+number of steps:
 
     unrefined    with all captions
     refined      without the captions of the lowest scores, as many as were planted
     random       without as many captions, drawn at random
     clean        without the planted captions
-    text-only    the scores of a scorer that never hears the sound, for the AUROC
+    text-only    a scorer of the text alone, for the AUROC
 
 Tasks:
     auroc        how well the score separates true from planted captions of the second half; one number
@@ -33,21 +34,19 @@ from aural.reproduce.studies.scene_pair import (
     ScenePair,
     Texts,
     Training,
-    audio_rows,
     captioned,
     fit,
     info_nce,
-    retrieval,
     smaller,
     subset,
-    text_rows,
     texts_of,
 )
+from aural.reproduce.studies.scene_scores import audio_rows, retrieval, text_rows
 from aural.reproduce.studies.text_only import train_scorer
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.draw import ITEM, generator
 
-KIND: Final = "absent"
+KIND: Final = "planted"
 
 
 def run(
@@ -82,7 +81,8 @@ def run(
     for arm in ("refined", "random"):
         rejected = np.setdiff1d(np.arange(len(noisy)), kept[arm])
         result[arm]["precision"] = false[rejected].mean()
-    scorer = train_scorer(first, texts, [KIND], training, seed)
+    pairs = with_planted(first, generator(seed, ITEM, 3, 2))
+    scorer = train_scorer(pairs, texts, [KIND], replace(training, steps=training.steps // 2), seed)
     result["refined"]["auroc"] = area(scores, false)
     result["text-only"] = {"auroc": area(scorer.score([one[0] for one in noisy.captions]), false)}
     return result
@@ -93,11 +93,35 @@ def plant(data: Captioned, share: float, rng: np.random.Generator) -> tuple[Capt
 
     Return the scenes and which of them have a false caption.
     """
-    can = np.array([n for n, of_kind in enumerate(data.negatives) if KIND in of_kind])
+    donor = donors(data, rng)
+    can = np.flatnonzero(donor >= 0)
     false = np.zeros(len(data), bool)
     false[rng.permutation(can)[: round(share * len(data))]] = True
-    captions = [[data.negatives[n][KIND][0]] if false[n] else data.captions[n][:1] for n in range(len(data))]
+    captions = [data.captions[donor[n] if false[n] else n][:1] for n in range(len(data))]
     return replace(data, captions=captions), false
+
+
+def donors(data: Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return for each scene another one that shares a class with it and has one that it lacks; -1 where there is none.
+
+    The caption of the other scene names a sound that is heard and one that is not. As it is true elsewhere, its wording
+    is that of true captions.
+    """
+    classes = [frozenset(record["truth"]["classes"]) for record in data.scenes.records]
+    order = rng.permutation(len(data))
+    donor = np.full(len(data), -1, np.int64)
+    for n, here in enumerate(classes):
+        start = int(rng.integers(len(data)))
+        candidates = (int(order[(start + k) % len(data)]) for k in range(len(data)))
+        donor[n] = next((m for m in candidates if classes[m] & here and classes[m] - here), -1)
+    return donor
+
+
+def with_planted(data: Captioned, rng: np.random.Generator) -> Captioned:
+    """Return the scenes with one caption each and a planted one as its false caption."""
+    donor = donors(data, rng)
+    false = [[{KIND: data.captions[m][0]} if m >= 0 else {}] for m in donor]
+    return replace(data, captions=[one[:1] for one in data.captions], false=false)
 
 
 def fit_of(pair: ScenePair, data: Captioned) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,15 +22,13 @@ from torch import Tensor, nn
 
 from aural.encoders.text import TextConfig
 from aural.encoders.vit import TransformerBlock
-from aural.evaluate.metrics.ranking import retrieval_arrays
-from aural.evaluate.runners.retrieval import relevance
 from aural.models.clap import TextTower
 from aural.nn.functional import unit
 from aural.nn.projection import projection
 from aural.objectives import InfoNCE
-from aural.reproduce.quadruples import quadruple_scores
-from aural.reproduce.scene_world import FRAMES, Scenes, SceneWorld
+from aural.reproduce.scene_world import FRAMES, HOP_S, Scenes, SceneWorld
 from aural.reproduce.shared import shared_arrays
+from aural.reproduce.short_captions import in_order, separate, write_captions
 from aural.reproduce.study import StudyContext
 from aural.train.draw import ITEM, ORDER, generator, permutation
 from aural.train.tokens import tokenizer_of
@@ -41,7 +39,6 @@ TEXT: Final = TextConfig(
     architecture="bert", dim=64, depth=2, heads=4, hidden_dim=256, vocab_size=30522, positions=64,
     layer_norm_eps=1e-12, pooling="mean", tokenizer="bert-base-uncased", special_tokens="bert", pad_id=0, max_tokens=48,
 )  # fmt: skip
-BATCH_OF_TEXTS: Final = 512
 
 # The loss of a batch: (towers, numbers of the scenes (B,), generator) -> a scalar.
 Loss = Callable[[Any, Sequence[int], np.random.Generator], Tensor]
@@ -82,16 +79,20 @@ class AudioHead(nn.Module):
 
 
 class ScenePair(nn.Module):
-    """Two towers with a learned temperature. Texts are given as numbers of a table of texts, see `Texts`."""
+    """Two towers with a learned temperature. Texts are given as numbers of a table of texts, see `Texts`.
 
-    def __init__(self, columns: int, texts: Texts, seed: int, embed_dim: int = 128) -> None:
+    moment: the audio tower pools the mean over the frames and their first moment in time, the mean weighted by -1 at
+    the start to 1 at the end.
+    """
+
+    def __init__(self, columns: int, texts: Texts, seed: int, *, moment: bool = False, embed_dim: int = 128) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.audio = AudioHead(columns)
-        self.audio_projection = projection("mlp", 128, embed_dim)
+        self.audio_projection = projection("mlp", 256 if moment else 128, embed_dim)
         self.text = TextTower(TEXT, "mlp", embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.texts = texts
+        self.texts, self.moment = texts, moment
 
     @property
     def scale(self) -> Tensor:
@@ -99,7 +100,12 @@ class ScenePair(nn.Module):
 
     def embed_audio(self, frames: Tensor) -> Tensor:
         """Return unit rows (B, E) of scenes (B, T, D)."""
-        return unit(self.audio_projection(self.audio(frames).mean(1)))
+        tokens = self.audio(frames)
+        pooled = tokens.mean(1)
+        if self.moment:
+            time = torch.linspace(-1, 1, tokens.shape[1], device=tokens.device)[:, None]
+            pooled = torch.cat([pooled, 2 * (tokens * time).mean(1)], dim=1)
+        return unit(self.audio_projection(pooled))
 
     def embed_texts(self, numbers: Sequence[int] | NDArray[Any]) -> Tensor:
         """Return unit rows (M, E) of texts."""
@@ -108,7 +114,7 @@ class ScenePair(nn.Module):
 
 
 class Texts:
-    """All texts of a study, tokenized once; a text is named by its number."""
+    """A table of all texts of a study, tokenized once. A text is named by its number."""
 
     def __init__(self, texts: Iterable[str], device: torch.device) -> None:
         self.texts = sorted(set(texts))
@@ -136,6 +142,8 @@ class Captioned:
     scenes: Scenes
     captions: list[list[int]]
     negatives: list[dict[str, list[int]]]
+    false: list[list[dict[str, int]]] = field(default_factory=list)
+    """Per scene and caption: the false caption of each kind in the same words. Only with short captions."""
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -145,15 +153,32 @@ def subset(data: Captioned, numbers: Sequence[int] | NDArray[Any]) -> Captioned:
     """Return some of the scenes, in the order of their numbers."""
     rows = [int(i) for i in numbers]
     scenes = Scenes(data.scenes.frames[rows], [data.scenes.records[i] for i in rows])
-    return Captioned(scenes, [data.captions[i] for i in rows], [data.negatives[i] for i in rows])
+    false = [data.false[i] for i in rows] if data.false else []
+    return Captioned(scenes, [data.captions[i] for i in rows], [data.negatives[i] for i in rows], false)
+
+
+def shortly(scenes: Scenes, part: int, *, loudness: bool = False) -> Scenes:
+    """Return the scenes of separate events with short captions instead of those of the simulator."""
+    numbers = [n for n, record in enumerate(scenes.records) if separate(record["truth"])]
+    records = []
+    for n in numbers:
+        truth = scenes.records[n]["truth"]
+        captions, false = write_captions(truth, generator(0, ITEM, 3, part, n), loudness=loudness)
+        pairs = [[kind, text] for one in false for kind, text in one.items()]
+        records.append({"captions": captions, "negatives": pairs, "false": false, "truth": truth})
+    return Scenes(scenes.frames[numbers], records)
+
+
+def texts_in(*splits: Scenes) -> list[str]:
+    """Return every caption and false caption of scenes."""
+    records = [record for scenes in splits for record in scenes.records]
+    texts = [text for record in records for text in record["captions"]]
+    return texts + [text for record in records for _, text in record["negatives"]]
 
 
 def texts_of(world: SceneWorld) -> list[str]:
-    """Return every caption and false caption of a world."""
-    records = (*world.train.records, *world.test.records)
-    found = [text for record in records for text in record["captions"]]
-    found += [text for record in records for _, text in record["negatives"]]
-    return found + [text for one in world.quadruples for text in one.captions]
+    """Return every caption and false caption of the training and test scenes of a world."""
+    return texts_in(world.train, world.test)
 
 
 def captioned(scenes: Scenes, texts: Texts) -> Captioned:
@@ -164,7 +189,11 @@ def captioned(scenes: Scenes, texts: Texts) -> Captioned:
         for kind, text in record["negatives"]:
             of_kind.setdefault(kind, []).append(texts.number[text])
         negatives.append(of_kind)
-    return Captioned(scenes, [texts.of(record["captions"]) for record in scenes.records], negatives)
+    false = [
+        [{kind: texts.number[text] for kind, text in one.items()} for one in record.get("false", ())]
+        for record in scenes.records
+    ]
+    return Captioned(scenes, [texts.of(record["captions"]) for record in scenes.records], negatives, false)
 
 
 def fit(pair: nn.Module, scenes: int, loss_of: Loss, training: Training, seed: int) -> None:
@@ -219,25 +248,57 @@ def info_nce(data: Captioned, dropout: float) -> Loss:
     return loss
 
 
-def with_negatives(
+def with_false(
     data: Captioned, kinds: Sequence[str], dropout: float, loss_of: Callable[[Mapping[str, Tensor]], Tensor]
 ) -> Loss:
-    """Return a loss that also sees hard_text_emb (B, H, E) and hard_text_mask (B, H): a false caption per kind."""
+    """Return a loss that also sees hard_text_emb (B, H, E) and hard_text_mask (B, H): a false caption per kind.
+
+    The false captions are those of the drawn caption, in the same words. If "order" is among the kinds, the loss is
+    the mean of that of the sounds and that of the sounds whose two events change places; for these the captions with
+    swapped order are true and the others false.
+    """
+    swapped, numbers_of_two = swapped_sounds(data)
+    can_swap = set(numbers_of_two.tolist()) if "order" in kinds else set()
 
     def loss(pair: ScenePair, numbers: Sequence[int], rng: np.random.Generator) -> Tensor:
-        given = paired(pair, data, numbers, dropout, rng)
-        return loss_of(given | false_captions(pair, data, numbers, kinds, rng))
+        which = [int(rng.integers(len(data.captions[i]))) for i in numbers]
+        true = [data.captions[i][k] for i, k in zip(numbers, which, strict=True)]
+        false = [data.false[i][k] for i, k in zip(numbers, which, strict=True)]
+        state = rng.bit_generator.state
+        given = {"audio_emb": pair.embed_audio(batch_frames(data, numbers, dropout, rng)), "logit_scale": pair.scale}
+        rows = [[one[kind] for kind in kinds if kind in one] for one in false]
+        hard, exists = ragged(pair, rows, len(kinds))
+        total = loss_of({**given, "text_emb": pair.embed_texts(true), "hard_text_emb": hard, "hard_text_mask": exists})
+        turned = [n for n, i in enumerate(numbers) if i in can_swap and "order" in false[n]]
+        if len(turned) < 2:
+            return total
+        rng.bit_generator.state = state  # the same frames are dropped
+        frames = batch_frames(replace(data, scenes=replace(data.scenes, frames=swapped)), numbers, dropout, rng)[turned]
+        hard, exists = ragged(pair, [[true[n]] for n in turned], 1)
+        other = {
+            "audio_emb": pair.embed_audio(frames),
+            "text_emb": pair.embed_texts([false[n]["order"] for n in turned]),
+        }
+        other |= {"hard_text_emb": hard, "hard_text_mask": exists, "logit_scale": pair.scale}
+        return (total + loss_of(other)) / 2
 
     return loss
 
 
-def false_captions(
-    pair: ScenePair, data: Captioned, numbers: Sequence[int], kinds: Sequence[str], rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Return hard_text_emb (B, H, E) and hard_text_mask (B, H): one false caption of each kind that a scene has."""
-    false = [[data.negatives[i].get(kind, []) for kind in kinds] for i in numbers]
-    hard, exists = ragged(pair, [draw([one for one in row if one], rng) for row in false], len(kinds))
-    return {"hard_text_emb": hard, "hard_text_mask": exists}
+def swapped_sounds(data: Captioned) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return the frames (N, T, D) of scenes of two separate events in the other order, and the numbers of these scenes.
+
+    The frames are cut in the middle of the pause, and the parts change places. For other scenes the frames are those of
+    the scene. This is the mixing of sounds of T-CLAP and the temporal inversion of TeminAL, on frames.
+    """
+    frames, numbers = data.scenes.frames.clone(), []
+    for n, record in enumerate(data.scenes.records):
+        events = in_order(record["truth"])
+        if len(events) == 2:
+            cut = round((events[0]["offset_s"] + events[1]["onset_s"]) / 2 / HOP_S)
+            frames[n] = torch.cat([data.scenes.frames[n, cut:], data.scenes.frames[n, :cut]])
+            numbers.append(n)
+    return frames, np.array(numbers, np.int64)
 
 
 def ragged(pair: ScenePair, rows: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor]:
@@ -249,15 +310,21 @@ def ragged(pair: ScenePair, rows: Sequence[Sequence[int]], width: int) -> tuple[
     return blank.masked_scatter(exists[..., None], embedded[: len(numbers)]), exists
 
 
-def base_pair(context: StudyContext, world: SceneWorld, texts: Texts, data: Captioned, training: Training) -> ScenePair:
-    """Return the pair of this seed that was trained with the plain loss; the first study of a seed trains it."""
-    pair = ScenePair(world.train.frames.shape[2], texts, context.seed).to(world.train.frames.device)
+def base_pair(
+    context: StudyContext, columns: int, texts: Texts, data: Captioned, training: Training, *, moment: bool = False
+) -> ScenePair:
+    """Return the pair of this seed that was trained with the plain loss on these scenes and captions.
+
+    The first study of a seed trains it, the others read it from the cache.
+    """
+    pair = ScenePair(columns, texts, context.seed, moment=moment).to(data.scenes.frames.device)
 
     def compute() -> dict[str, NDArray[Any]]:
         fit(pair, len(data), info_nce(data, training.frame_dropout), training, context.seed)
         return {name: tensor.detach().cpu().numpy() for name, tensor in pair.state_dict().items()}
 
-    key = repr((VERSION, TEXT, training, context.seed, world.classes, world.train.frames.shape))
+    captions = [[texts.texts[i] for i in one] for one in data.captions]
+    key = repr((VERSION, TEXT, training, context.seed, columns, moment, captions))
     stored = shared_arrays(context, "pair", key, compute)
     pair.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
     return pair.eval()
@@ -276,53 +343,6 @@ def tuned(pair: ScenePair, data: Captioned, loss: Loss, training: Training, seed
     copy = copy_of(pair)
     fit(copy, len(data), loss, training, seed)
     return copy
-
-
-@torch.no_grad()
-def audio_rows(pair: ScenePair, frames: Tensor) -> NDArray[np.float64]:
-    """Return unit rows (N, E) of scenes (N, T, D)."""
-    return torch.cat([pair.embed_audio(part) for part in frames.split(512)]).double().cpu().numpy()
-
-
-@torch.no_grad()
-def text_rows(pair: ScenePair, numbers: Sequence[int]) -> NDArray[np.float64]:
-    """Return unit rows (M, E) of texts."""
-    parts = [pair.embed_texts(numbers[at : at + BATCH_OF_TEXTS]) for at in range(0, len(numbers), BATCH_OF_TEXTS)]
-    return torch.cat(parts).double().cpu().numpy()
-
-
-def retrieval(audio: NDArray[np.float64], pair: ScenePair, data: Captioned) -> dict[str, NDArray[np.float64]]:
-    """Return text-to-audio R@1 and R@10 per scene: the mean over its captions as queries."""
-    owner = np.array([n for n, of_scene in enumerate(data.captions) for _ in of_scene], np.int64)
-    numbers = [i for of_scene in data.captions for i in of_scene]
-    text = text_rows(pair, numbers)
-    relevant = relevance([pair.texts.texts[i] for i in numbers], owner, len(audio), equal=True)
-    first = retrieval_arrays(text @ audio.T, relevant)["first"]
-    count = np.bincount(owner)
-    return {f"R@{k}": np.bincount(owner, first <= k) / count for k in (1, 10)}
-
-
-def pair_accuracy(audio: NDArray[np.float64], pair: ScenePair, data: Captioned, kind: str) -> NDArray[np.float64]:
-    """Return per scene with false captions of a kind how often its caption is nearer than these; a tie counts half."""
-    scenes = [n for n, of_kind in enumerate(data.negatives) if kind in of_kind]
-    true = text_rows(pair, [data.captions[n][0] for n in scenes])
-    false = text_rows(pair, [i for n in scenes for i in data.negatives[n][kind]])
-    owner = np.array([k for k, n in enumerate(scenes) for _ in data.negatives[n][kind]], np.int64)
-    margin = ((true[owner] - false) * audio[np.array(scenes)[owner]]).sum(1)
-    right = (margin > 0) + 0.5 * (margin == 0)
-    return np.bincount(owner, right) / np.bincount(owner)
-
-
-def quadruple_rows(pair: ScenePair, world: SceneWorld, kind: str, roll: int = 0) -> Mapping[str, NDArray[Any]]:
-    """Return the text, audio and group scores of the quadruples of a kind.
-
-    roll: take the sounds of the quadruple that is so many places before; 0 for a test, 1 for a control at chance.
-    """
-    chosen = [n for n, one in enumerate(world.quadruples) if one.kind == kind]
-    sounds = audio_rows(pair, world.quadruple_frames).reshape(len(world.quadruples), 2, -1)[chosen]
-    captions = [text for n in chosen for text in world.quadruples[n].captions]
-    texts = text_rows(pair, pair.texts.of(captions)).reshape(len(chosen), 2, -1)
-    return quadruple_scores(np.einsum("qae,qte->qat", np.roll(sounds, roll, axis=0), texts))
 
 
 def smaller(training: Training, context: StudyContext) -> Training:

@@ -1,7 +1,7 @@
-"""A scorer that never hears a sound: the control of tasks that choose between a true and a false caption.
+"""A scorer of the text alone: the control of tasks that choose between a true and a false caption.
 
-It is trained to tell true captions of the training scenes from false ones of the same kinds. Where false captions can
-be recognized by their wording, it scores above chance and the task is not a test of hearing.
+It is trained to distinguish true captions of the training scenes from false ones of the same kinds. Where false
+captions can be recognized by their wording, it scores above chance and the task is not a test of hearing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from aural.models.clap import TextTower
-from aural.reproduce.studies.scene_pair import BATCH_OF_TEXTS, TEXT, Captioned, Texts, Training, draw, fit
+from aural.reproduce.studies.scene_pair import TEXT, Captioned, Texts, Training, fit
+from aural.reproduce.studies.scene_scores import BATCH_OF_TEXTS, pairs_of, per_scene
 
 
 class TextScorer(nn.Module):
@@ -46,14 +47,11 @@ def train_scorer(train: Captioned, texts: Texts, kinds: Sequence[str], training:
     Loss: log(1 + exp(f(false) - f(true))).
     """
     scorer = TextScorer(texts, seed).to(train.scenes.frames.device)
-    pairs = [(n, kind) for n, of_kind in enumerate(train.negatives) for kind in kinds if kind in of_kind]
+    pairs = pairs_of(train, kinds)
 
     def loss(module: TextScorer, numbers: Sequence[int], rng: np.random.Generator) -> Tensor:
-        chosen = [pairs[i] for i in numbers]
-        true = draw([train.captions[n][:1] for n, _ in chosen], rng)
-        false = draw([train.negatives[n][kind] for n, kind in chosen], rng)
-        scores = module(true + false)
-        return softplus(scores[len(true) :] - scores[: len(true)]).mean()
+        scores = module([pairs[i][1] for i in numbers] + [pairs[i][2] for i in numbers])
+        return softplus(scores[len(numbers) :] - scores[: len(numbers)]).mean()
 
     fit(scorer, len(pairs), loss, training, seed)
     return scorer
@@ -68,15 +66,6 @@ def text_only(
 
 
 def _accuracy(scorer: TextScorer, test: Captioned, kind: str) -> NDArray[np.float64]:
-    scenes = [n for n, of_kind in enumerate(test.negatives) if kind in of_kind]
-    true = scorer.score([test.captions[n][0] for n in scenes])
-    return preferred(true, [scorer.score(test.negatives[n][kind]) for n in scenes])
-
-
-def preferred(true: NDArray[np.float64], false: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return per scene the share of the scores of false captions that are below that of the true one; ties count half.
-
-    >>> preferred(np.array([1.0, 2.0]), [np.array([0.0, 2.0]), np.array([2.0])]).tolist()
-    [0.5, 0.5]
-    """
-    return np.array([np.mean((one < own) + 0.5 * (one == own)) for own, one in zip(true, false, strict=True)])
+    pairs = pairs_of(test, [kind])
+    margin = scorer.score([true for _, true, _ in pairs]) - scorer.score([false for _, _, false in pairs])
+    return per_scene(pairs, margin)
