@@ -121,3 +121,21 @@ def test_history_of_searches(run_aural: Run, library: Library, monkeypatch: pyte
     assert (past["query"], past["hits"]) == ({"words": ["rain"], "not": ["wind"], "where": "duration < 3"}, 3)
     assert run_aural("library", "history")[1].endswith("3 hits  " + json.dumps(past["query"]) + "\n")
     assert run_aural("library", "history", "--clear")[:2] == (0, "")
+
+
+def test_reindex_switch_and_rollback(run_aural: Run, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aural.models.load.load", lambda name, **_: Model(int(name == "other")))
+    monkeypatch.setattr(Model, "window_s", 2.5, raising=False)
+    code, out, err = run_aural("library", "reindex", "--model", "other")
+    assert (code, out, err) == (0, "other: 4 embedded, 0 copied, 0 kept\n", "4 sounds\n")
+    spaces = "first: sketch, 4 files, active\nother: other, 4 files, 0 missing\n"
+    assert run_aural("library", "spaces")[:2] == (0, spaces)
+    assert run_aural("library", "reindex", "--model", "other", "--switch")[1] == (
+        "other: 0 embedded, 0 copied, 4 kept\nother is active; `aural library rollback` takes it back\n"
+    )
+    assert json.loads(run_aural("library", "info", "--json")[1])["model"] == "other"
+    assert run_aural("search", "rain")[0] == 0
+    assert run_aural("library", "rollback")[:2] == (0, "first is active again\n")
+    assert run_aural("library", "spaces", "--delete", "other")[1] == "first: sketch, 4 files, active\n"
+    code, out, err = run_aural("library", "switch", "other")
+    assert (code, out, err.count("\n")) == (2, "", 1)

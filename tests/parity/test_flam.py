@@ -15,12 +15,15 @@ from layouts import HERE, tensors
 import aural
 from aural.core.errors import CheckpointError
 from aural.core.types import FrameScorer
-from aural.models.families.flam import FRAME_S, Flam
+from aural.models.families.flam import Flam
 from aural.models.locate import LocateConfig, Locator
 
 LARGEST_DIFFERENCE = 1e-5
 LARGEST_OF_SCORES = 1e-4
 """Scores multiply cosines by about 10 before the sigmoid."""
+
+FRAME_S = 0.3125
+"""10 s in 32 frames of HTSAT."""
 
 
 @pytest.fixture(scope="module")

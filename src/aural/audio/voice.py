@@ -15,26 +15,24 @@ from aural.core.types import FloatArray
 
 LOWEST_HZ: Final = 60.0
 HIGHEST_HZ: Final = 500.0
-THRESHOLD: Final = 0.15
-"""Largest normalized difference of a voiced frame (YIN, section II.E uses 0.1 to 0.15)."""
+THRESHOLD: Final = 0.15  # largest normalized difference of a voiced frame (YIN, section II.E, uses 0.1 to 0.15)
 HOP_S: Final = 0.01
-ACTIVE_DB: Final = 30.0
-"""Frames so far below the loudest one count as pauses."""
-DIP_DB: Final = 2.0
-"""A peak of the level is a syllable if the level falls by this much before the next one."""
+ACTIVE_DB: Final = 30.0  # frames so far below the loudest one count as pauses
+DIP_DB: Final = 2.0  # a peak of the level is a syllable if the level falls by this much before the next one
 SMOOTH_S: Final = 0.06
 
 
 @dataclass(frozen=True)
 class VoiceMeasures:
-    """Measured properties of a sound, taken as one voice."""
+    """Measured properties of a sound, taken as one voice.
+
+    The fundamental frequency is the median of the voiced frames, and 0 if there is none. The level is the RMS of the
+    active frames; a mean square of 1 is 0 dBFS. Syllables are peaks of the level per second of active sound.
+    """
 
     f0_hz: float
-    """Median fundamental frequency of the voiced frames; 0 if there is none."""
     level_dbfs: float
-    """RMS level of the active frames; a mean square of 1 is 0 dBFS."""
     syllables_per_s: float
-    """Peaks of the level per second of active sound."""
 
 
 def measure_voice(wave: FloatArray, sample_rate_hz: int) -> VoiceMeasures:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aural.cli import library_files, notebook
-from aural.cli.files import Batch, json_line, progress, read_lines
+from aural.cli import library_files, notebook, spaces
+from aural.cli.files import Batch, json_line, progress, read_lines, stored_model_name, whole_windows
 from aural.cli.options import (
     BatchOption,
     JsonOption,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
-for _name, _command in (library_files.COMMANDS | notebook.COMMANDS).items():
+for _name, _command in (library_files.COMMANDS | notebook.COMMANDS | spaces.COMMANDS).items():
     app.command(_name)(_command)
 
 LocationsArgument = Annotated[
@@ -82,10 +82,11 @@ def add(
     """Add files, folders, tars and object stores to the library. Files that it already contains are not read again."""
     from aural.search.folder import stored_card
     from aural.search.library import Library
+    from aural.search.spaces import active_folder
 
     embed, options = _check_runner(embed, options)
-    existed, card = library.exists(), stored_card(library)
-    name = _model_name(embed.model or (card.model if card else DEFAULT_MODEL))
+    existed, card = library.exists(), stored_card(active_folder(library))
+    name = stored_model_name(embed.model or (card.model if card else DEFAULT_MODEL))
     model = options.open(name)
     if window is None and card is None:
         window = whole_windows(model.window_s)
@@ -112,7 +113,7 @@ def update(
 
     embed, options = _check_runner(embed, options)
     target = Library(library)
-    model = options.open(_model_name(embed.model or target.card.model))
+    model = options.open(stored_model_name(embed.model or target.card.model))
     work = _file_embedder(target, model, embed, options)
     _run(target, lambda plan: target.update(model, prune=prune, embed_with=work, on_plan=plan), embed)
 
@@ -309,11 +310,6 @@ def _run(target: Library, start: Callable[[Callable[[Plan], None]], Iterator[Fil
     raise typer.Exit(0 if plans[0].unchanged and not embed.strict else code)
 
 
-def whole_windows(model_s: float, about_s: float = 10.0) -> float:
-    """Return the multiple of the model's window that is nearest to `about_s`, so that no part is embedded twice."""
-    return model_s * max(1, round(about_s / model_s))
-
-
 def _check_runner(embed: EmbedOptions, options: ModelOptions) -> tuple[EmbedOptions, ModelOptions]:
     """Check the runner; `--engine local` and `--engine ray` are former spellings of `--runner`."""
     if options.engine in RUNNERS:
@@ -339,8 +335,3 @@ def _file_embedder(target: Library, model: EmbeddingModel, embed: EmbedOptions, 
     name, local = model.name, replace(options, offline=True)
     gpus = 1.0 if on_gpu else 0.0
     return ray_workers(lambda: local.open(name), window_s, workers=embed.workers, gpus=gpus, batch=size)
-
-
-def _model_name(name: str) -> str:
-    """Return the name that is stored in the library: an absolute path for a model given as a path."""
-    return str(Path(name).absolute()) if Path(name).exists() else name

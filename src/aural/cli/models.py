@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from aural.core.config import read_mapping
 from aural.core.errors import ConfigError
 from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
+
+if TYPE_CHECKING:
+    from aural.models.clap import ClapConfig
 
 SourceArgument = Annotated[
     str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
@@ -58,6 +61,7 @@ def show(
         values |= {
             "parameters": sum(tensor.numel() for tensor in checkpoint.tensors.values()),
             "peer": checkpoint.peer,
+            "frames": frames_of(checkpoint.config),
             "config": checkpoint.config.model_dump(mode="json"),
         }
     if as_json:
@@ -65,6 +69,18 @@ def show(
         return
     for key, value in values.items():
         print(f"{key:<16} {value if not isinstance(value, dict) else json_line(value)}")
+
+
+def frames_of(config: ClapConfig) -> str:
+    """Return where the frames of a model come from, without its weights."""
+    import torch
+
+    from aural.models.clap import AudioTower
+    from aural.models.frames import frames_text
+
+    with torch.device("meta"):
+        tower = AudioTower(config.audio, config.embed_dim)
+    return frames_text(tower.frame_layout(), config.audio)
 
 
 @app.command()

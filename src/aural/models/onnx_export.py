@@ -1,6 +1,7 @@
 """Write a model as two ONNX graphs: waveforms to unit vectors, including the log-mel, and token ids to unit vectors.
 
 FOLDER/audio.onnx   wave (B, T) float32, mono at the model's rate and of the window's length -> vectors (B, E)
+FOLDER/frames.onnx  wave (B, T) of any length -> vectors (B, W, E), one per frame; not for encoders of fixed windows
 FOLDER/text.onnx    ids (B, L) int64, mask (B, L) int64 -> vectors (B, E)
 FOLDER/onnx.json    rates, windows, tokenizer and scale, as `onnx_model` needs them
 
@@ -27,7 +28,7 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, OnnxHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
@@ -51,6 +52,13 @@ class AudioGraph(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         return unit(self.audio(wave))
+
+
+class FramesGraph(AudioGraph):
+    """The graph of frames: waveforms (B, T) to unit rows (B, W, E)."""
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return unit(self.audio.frames(wave))
 
 
 class TextGraph(nn.Module):
@@ -97,10 +105,18 @@ def export_onnx(
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
         ),
     }
+    layout = model.frame_layout
+    if layout is not None and layout.step is not None:
+        size = 8 * layout.align
+        samples = layout.align * torch.export.Dim("patches", min=2, max=4096)
+        frames = FramesGraph(model, bare)
+        graphs[FRAMES] = _graph(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
+    else:
+        layout = None
     outside: list[str] = []
     for name, graph in graphs.items():
         if bare:
-            outside += _strip(graph, set(model.checkpoint.tensors))
+            outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
             graph = _in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError) as part:
@@ -123,6 +139,7 @@ def export_onnx(
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
+        frames=layout,
         weights=outside,
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)

@@ -15,21 +15,17 @@ from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
 class RankNContrastConfig(Config):
     """Options of Rank-N-Contrast."""
 
+    similarity: Literal["cosine", "distance"] = "cosine"
+    """"distance": the negative Euclidean distance, as in the reference implementation."""
     pairs: Literal["all", "across"] = "all"
     """"all": clips and captions are 2B views, and every view is compared with all others. "across": clips are compared
     with captions only, and captions with clips only."""
-    similarity: Literal["cosine", "distance"] = "cosine"
-    """"distance": the negative Euclidean distance, as in the reference implementation."""
 
 
 @OBJECTIVES.register(
-    "rank_n_contrast",
-    signal="similarity",
-    contrast="input-input",
-    loss="contrastive",
-    negatives="batch",
-    modality="any pair",
-)
+    "rank_n_contrast", signal="similarity", contrast="input-input",
+    loss="contrastive", negatives="batch", modality="any pair",
+)  # fmt: skip
 class RankNContrast(Objective):
     """Order embeddings by the distance of continuous labels, such as valence and arousal.
 

@@ -29,6 +29,7 @@ from aural.search.library import Library, stored_files
 from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
 from aural.search.row_checks import first_rows, row_problems, sorted_rows
+from aural.search.spaces import active_folder
 
 PROBES: Final = 5
 """Number of stored vectors that are searched for through the approximate index."""
@@ -61,8 +62,15 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
     target: a library, or the folder of one that may be too damaged to open. hashes: also read and hash the content of
     every sound. Raises DataError if the folder holds no library.
     """
-    folder = target.folder if isinstance(target, Library) else Path(target)
+    root = target.root if isinstance(target, Library) else Path(target)
     report = CheckReport()
+    try:
+        folder = target.folder if isinstance(target, Library) else active_folder(root)
+    except DamagedLibraryError as error:
+        report.problems.append(error.reason)
+        folder = root
+    if not notebook.is_readable(root / notebook.FILE):
+        report.problems.append(f"{notebook.FILE}: cannot be read; a repair restores it from its copy")
     card = _check_card(folder, report)
     differing = damages(folder)
     report.problems += [str(one) for one in differing]
@@ -109,8 +117,6 @@ def _check_other_files(folder: Path, report: CheckReport) -> None:
     for name, is_readable in DERIVED_FILES.items():
         if not is_readable(folder / name):
             report.problems.append(f"{name}: cannot be read; a repair deletes it, and it is written again when needed")
-    if not notebook.is_readable(folder / notebook.FILE):
-        report.problems.append(f"{notebook.FILE}: cannot be read; a repair restores it from its copy")
     if not os.path.lexists(folder / RECORD):
         missing = f"{RECORD}: is missing; `aural library repair` writes it"
         (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)

@@ -41,6 +41,7 @@ from aural.search.locations import FoundFile, address_of, content_hash
 from aural.search.notebook import Notebook
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 from aural.search.removed import with_roots
+from aural.search.spaces import active_folder, space_folder
 from aural.search.words import WordIndex
 
 if TYPE_CHECKING:
@@ -89,13 +90,16 @@ class _PendingCommit:
 class Library:
     """A library in a folder, open for reading. Its writing methods hold the writer's lock while they run."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, space: str | None = None) -> None:
+        """Open the library in `folder`. space: a space instead of the active one; see `aural.search.spaces`."""
+        self.root = Path(folder)
+        self.folder = active_folder(self.root) if space is None else space_folder(self.root, space)
+        self._follows = space is None
         self.card = read_card(self.folder)
         check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
         self.words = WordIndex(self.folder, self.store)
-        self.notebook = Notebook(self.folder)
+        self.notebook = Notebook(self.root)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
@@ -106,7 +110,7 @@ class Library:
         ConfigError if the folder cannot be created, or its library has another model or other windows.
         """
         folder = Path(folder)
-        created = stored_card(folder) is None and _create(
+        created = stored_card(active_folder(folder)) is None and _create(
             folder, embedder, model, DEFAULT_WINDOW_S if window_s is None else window_s
         )
         library = cls(folder)
@@ -186,7 +190,7 @@ class Library:
         roots: the locations that later updates look through. embed_with: what embeds files (default: this process, with
         `embedder`). on_plan: receives the plan before the work starts.
         """
-        with writer_lock(self.folder):
+        with self.writing():
             locations = list(locations)
             self._store_roots(roots, locations)
             plan = plan_locations(locations, self.files())
@@ -205,7 +209,7 @@ class Library:
 
         prune: also delete the files of roots that are missing or empty.
         """
-        with writer_lock(self.folder):
+        with self.writing():
             self.card = read_card(self.folder)
             plan = plan_roots(self.card, self.files(), prune=prune)
             on_plan(plan)
@@ -213,13 +217,24 @@ class Library:
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
-        with writer_lock(self.folder):
+        with self.writing():
             return self.store.optimize(build_from=build_from)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the writer's lock; see `aural.search.folder.writer_lock`.
+
+        Raises DataError if the library was switched to another space since it was opened.
+        """
+        with writer_lock(self.folder):
+            if self._follows and active_folder(self.root) != self.folder:
+                raise DataError(f"{self.root}: was switched to another space meanwhile; run the command again")
+            yield
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""
-        with contextlib.suppress(DataError), writer_lock(self.folder):
-            if not self.store.count():
+        with contextlib.suppress(DataError), self.writing():
+            if not self.store.count() and self.folder == self.root:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def _store_roots(self, roots: Iterable[str | Path], added: Iterable[str | Path]) -> None:

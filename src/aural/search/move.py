@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.search.embed import file_columns
 from aural.search.filters import one_of
-from aural.search.folder import read_card, write_card, writer_lock
+from aural.search.folder import read_card, write_card
 from aural.search.lance import FILES_PER_COMMIT, table_of, vectors_of
 from aural.search.library import FileResult, Library
 from aural.search.locations import FoundFile, address_of, content_hash, find, is_below
@@ -40,7 +40,7 @@ def move(library: Library, old: str | Path, new: str | Path, *, dry_run: bool = 
     if dry_run:
         yield from _checked(library, before, after, {})
         return
-    with writer_lock(library.folder):
+    with library.writing():
         library.card = card = read_card(library.folder)
         if not any(is_below(after, root) for root in card.roots):
             library.card = card.model_copy(update={"roots": (*card.roots, after)})

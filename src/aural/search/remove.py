@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aural.core.errors import ConfigError
 from aural.search.filters import Filter
-from aural.search.folder import read_card, write_card, writer_lock
+from aural.search.folder import read_card, write_card
 from aural.search.library import Library
 from aural.search.locations import address_of, is_below
 from aural.search.plan import StoredFile
@@ -30,7 +30,7 @@ def remove(
         raise ConfigError("nothing to remove; name files, folders or patterns, or give a filter with --where")
     if dry_run:
         return select(library, patterns, where)
-    with writer_lock(library.folder):
+    with library.writing():
         files = select(library, patterns, where)
         card = read_card(library.folder)
         folders = [address_of(pattern) for pattern in patterns] if where is None else []

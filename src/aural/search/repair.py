@@ -48,6 +48,7 @@ from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
 from aural.search.salvaged_rows import SalvagedRows
+from aural.search.spaces import active_folder, restore_pointer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,8 +79,11 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
     needed only if the card and its copy are both lost. Raises DataError if there is no library, if another process is
     writing, or if a file cannot be read for lack of permission.
     """
-    folder = Path(folder)
+    root = Path(folder)
     report = RepairReport()
+    if action := restore_pointer(root):
+        report.actions.append(action)
+    folder = active_folder(root)
     if not folder.is_dir() or not any((folder / name).exists() for name in (CARD, SAFETY, TABLE_FOLDER)):
         read_card(folder)
     _clear_wrong_kinds(folder, report)
@@ -92,7 +96,7 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
             if not is_readable(folder / name):
                 report.actions.append(f"{name}: deleted; it is written again when it is needed")
                 _delete(folder / name)
-        if restored := Notebook(folder).restore():
+        if restored := Notebook(root).restore():
             report.actions.append(restored)
         _renew_record(folder, report)
         _embed_again(store, card, lost, report, open_model)

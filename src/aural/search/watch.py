@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.types import Embedder
 from aural.search.embed import FileEmbedder
-from aural.search.folder import BusyLibraryError, read_card, writer_lock
+from aural.search.folder import BusyLibraryError, read_card
 from aural.search.library import FileResult, Library
 from aural.search.locations import is_below
 from aural.search.plan import Plan, plan_changes, plan_roots
@@ -94,7 +94,7 @@ def _update(
     library: Library, embedder: Embedder, paths: set[str] | None, stop: threading.Event, embed_with: FileEmbedder | None
 ) -> Iterator[Plan | FileResult]:
     """Carry out one update of these paths (None: of all folders); a stop ends it after the file at hand."""
-    with writer_lock(library.folder):
+    with library.writing():
         library.card = card = read_card(library.folder)
         stored = library.files()
         plan = plan_roots(card, stored) if paths is None else plan_changes(paths, card, stored)

@@ -86,7 +86,7 @@ class InferenceService:
         self.metrics = metrics
         self._exact: tuple[int, ExactIndex | None] | None = None
         self._loading = threading.Lock()
-        self.ids = PublicIds(library_key(library.folder) or secrets.token_bytes(KEY_BYTES))
+        self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
         self._maps = Shared(self._draw_map, "aural-map")
         self._tags = Shared(self._count_tags, "aural-tags")

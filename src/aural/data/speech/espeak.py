@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -25,21 +25,20 @@ TIMEOUT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Utterance:
-    """A sentence and the settings of espeak-ng that speak it."""
+    """A sentence and the settings of espeak-ng that speak it.
+
+    A voice has an optional variant: "en", "fr+f3". The rate is 80 to 450 words per minute. The pitch is 0 to 99: the
+    frequency is that of the voice times about 2 ** ((pitch - 50) / 62). The range is 0 (monotone) to 99.
+    """
 
     text: str
     voice: str
-    """A voice with an optional variant: "en", "fr+f3"."""
     rate_wpm: int = 175
-    """Words per minute, 80 to 450."""
     pitch: int = 50
-    """0 to 99: the frequency is that of the voice times about 2 ** ((pitch - 50) / 62)."""
     pitch_range: int = 50
-    """0 (monotone) to 99."""
 
 
-@dataclass(frozen=True)
-class Phone:
+class Phone(NamedTuple):
     """A phoneme of an utterance; `symbol` is IPA, or empty for a pause."""
 
     symbol: str
@@ -47,8 +46,7 @@ class Phone:
     offset_s: float
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(NamedTuple):
     """An utterance as sound (1, T), at the rate of espeak-ng, and its phonemes in order."""
 
     clip: Clip

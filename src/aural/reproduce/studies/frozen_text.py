@@ -49,6 +49,8 @@ PROMPT: Final = "the sound of a {}"
 DEPTH: Final = 10
 SECONDS: Final = 5.0
 """Of each clip; shorter ones are repeated."""
+WIDTH: Final = 384
+"""Of the vectors of texts: all axes of MiniLM."""
 SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
 
 

@@ -39,18 +39,16 @@ from aural.data.speech.queries import Terciles, label_queries, measured_queries
 from aural.data.worlds import real_speech
 from aural.objectives import InfoNCE
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies.frozen_text import (
-    SMOKE_CHANGES,
-    Clips,
-    Data,
-    Towers,
-    audio_tower,
-    embed_clips,
-    load_data,
-    match,
-    text_table,
+from aural.reproduce.studies.frozen_text import SMOKE_CHANGES, Clips, Towers, embed_clips, load_data, match
+from aural.reproduce.studies.voices import (
+    MEASURES,
+    Voices,
+    device_of,
+    load_voices,
+    new_towers,
+    pack_clips,
+    unpack_clips,
 )
-from aural.reproduce.studies.voices import MEASURES, Voices, device_of, load_voices, pack_clips, unpack_clips
 from aural.reproduce.study import Scores, StudyContext
 from aural.reproduce.worlds import corpus_folder
 from aural.train.recipes import load_recipe
@@ -69,7 +67,6 @@ PROMPTS: Final = {
 """Classification -> the prompts of its classes in order."""
 UNNAMED: Final = ("arousal", "valence", "sex")
 REAL: Final = {"pitch": ("the pitch is low", "the pitch is high"), "level": ("a soft voice", "a loud voice")}
-WIDTH: Final = 384
 CLEAR: Final = 0.3
 """Clips with a smaller absolute arousal or valence belong to no class of that classification."""
 NONE: Final = -1
@@ -102,8 +99,7 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
     objective = InfoNCE()
     scores = {}
     for arm, training in clips.items():
-        table = text_table(context, Data(training, training, texts), "minilm", 8 if context.smoke else WIDTH)
-        towers = Towers(audio_tower(recipe, context.seed), table, context.seed)
+        towers = new_towers(context, recipe, training, texts)
         match(towers, training, recipe, context.seed, lambda given, _: objective(given)["loss"])
         correct = classify(towers, test.clips([]), PROMPTS, place, truth)
         scores[arm] = {

@@ -34,16 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aural.objectives import InfoNCE, MultiPositive, RankNContrast
-from aural.reproduce.studies.frozen_text import (
-    SMOKE_CHANGES,
-    Data,
-    Towers,
-    audio_tower,
-    embed_clips,
-    match,
-    text_table,
-)
-from aural.reproduce.studies.voices import Voices, load_voices
+from aural.reproduce.studies.frozen_text import SMOKE_CHANGES, Towers, embed_clips, match
+from aural.reproduce.studies.voices import Voices, load_voices, new_towers
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.recipes import load_recipe
 
@@ -59,7 +51,6 @@ FRAMES: Final = (
 )
 """Of the training descriptions."""
 TEST_FRAME: Final = "someone talks in a {arousal} manner and a {valence} mood"
-WIDTH: Final = 384
 
 
 def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
@@ -75,9 +66,8 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
         plane = train.plane[order] if arm == "shuffled" else train.plane
         captions = [[place[text] for text in descriptions(cell)] for cell in cells_of(plane)]
         clips = train.clips(captions)
-        table = text_table(context, Data(clips, clips, texts), "minilm", 8 if context.smoke else WIDTH)
-        towers = Towers(audio_tower(recipe, context.seed), table, context.seed)
-        match(towers, clips, recipe, context.seed, loss_of(arm, plane, table.device))
+        towers = new_towers(context, recipe, clips, texts)
+        match(towers, clips, recipe, context.seed, loss_of(arm, plane, train.mel.device))
         scores[arm] = evaluate(towers, test, torch.tensor([place[test_description(cell)] for cell in cells]), cells)
     return scores
 

@@ -41,16 +41,13 @@ from aural.objectives import InfoNCE, MultiPositive
 from aural.reproduce.studies.frozen_text import (
     SMOKE_CHANGES,
     Clips,
-    Data,
     Towers,
-    audio_tower,
     captions_of,
     descend,
     embed_clips,
     load_clips,
-    text_table,
 )
-from aural.reproduce.studies.voices import device_of
+from aural.reproduce.studies.voices import device_of, new_towers
 from aural.reproduce.study import Scores, StudyContext
 from aural.reproduce.worlds import corpus_folder
 from aural.train.config import Recipe
@@ -58,7 +55,6 @@ from aural.train.recipes import load_recipe
 
 Array: TypeAlias = NDArray[np.float64]
 VIEWS: Final = 2
-WIDTH: Final = 384
 SEVENTY: Final = 0.7
 
 
@@ -72,14 +68,13 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
     place = {text: i for i, text in enumerate(texts)}
     views = [[place[captions_of(row)[0]], *(place[text] for text in paraphrases(row))] for row in train.rows]
     training = Clips(train.rows, train.mel, views)
-    table = text_table(context, Data(training, training, texts), "minilm", 8 if context.smoke else WIDTH)
     trained = {text for row in train.rows for text in (row.caption_label, *paraphrases(row))}
     queries = queries_of(train.rows, test.rows, place, set() if context.smoke else trained)
     if not queries:
         raise DataError(f"{manifest.folder}: every paraphrase of its test clips is a caption of a training clip")
     scores = {}
     for arm in ("plain", "repeated", "drawn", "views"):
-        towers = Towers(audio_tower(recipe, context.seed), table, context.seed)
+        towers = new_towers(context, recipe, training, texts)
         match_views(towers, training, recipe, context.seed, arm)
         scores[arm] = evaluate(towers, test, queries)
     scores["views-in-full"] = {"drop-seventy": scores["views"]["drop"]}

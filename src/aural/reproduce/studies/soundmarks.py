@@ -27,8 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -46,15 +45,15 @@ from aural.objectives import InfoNCE
 from aural.reproduce.shared import shared_arrays
 from aural.reproduce.studies.frozen_text import (
     SMOKE_CHANGES,
+    WIDTH,
     Clips,
     Data,
     Towers,
-    audio_tower,
     embed_clips,
     match,
     text_table,
 )
-from aural.reproduce.studies.voices import device_of, pack_clips, toy_voice, unpack_clips
+from aural.reproduce.studies.voices import device_of, new_towers, pack_clips, toy_voice, unpack_clips
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.recipes import load_recipe
 
@@ -67,17 +66,13 @@ LOCAL: Final = (
 EVERYWHERE: Final = ("a telephone", "a door bell", "a truck in reverse", "an alarm clock")
 FRAMES: Final = ("the signal of {}", "this is {}", "one can hear {}")
 QUESTION: Final = "what is heard is {}"
-CLIPS: Final = {"train": 10, "test": 6}
-"""Clips per signal and place."""
+CLIPS: Final = {"train": 10, "test": 6}  # per signal and place
 SIGNAL_S: Final = 1.2
-SPOKEN_S: Final = 2.2
-"""The sentence is cut after this time."""
-WIDTH: Final = 384
+SPOKEN_S: Final = 2.2  # the sentence is cut after this time
 VERSION: Final = 1
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(NamedTuple):
     """A clip: its place (a language), its signal, whether that is local, and the sentence that follows."""
 
     language: str
@@ -104,8 +99,7 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
         """Train on the chosen clips and return whether each question is answered correctly."""
         captions = [[place[frame.format(train[i].name)] for frame in FRAMES] for i in chosen]
         clips = Clips(rows_of([train[i] for i in chosen]), train_mel[torch.tensor(chosen, device=device)], captions)
-        table = text_table(context, Data(clips, clips, texts), "minilm", 8 if context.smoke else WIDTH)
-        towers = Towers(audio_tower(recipe, context.seed), table, context.seed)
+        towers = new_towers(context, recipe, clips, texts)
         match(towers, clips, recipe, context.seed, lambda given, _: objective(given)["loss"])
         return correct_choices(questions, similarities(towers, Clips(rows_of(test), test_mel, []), asked))
 

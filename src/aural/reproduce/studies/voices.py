@@ -25,9 +25,10 @@ from aural.data.manifest import Row
 from aural.data.speech.prosody import LEVEL_DBFS, emotion_of
 from aural.data.speech.simulator import RATE_HZ, Plan, SpeechConfig, plan, render
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies.frozen_text import Clips
+from aural.reproduce.studies.frozen_text import WIDTH, Clips, Data, Towers, audio_tower, text_table
 from aural.reproduce.study import StudyContext
 from aural.reproduce.worlds import MEL, log_mel
+from aural.train.config import Recipe
 from aural.train.mels import fit_mel, steps
 
 VERSION: Final = 1
@@ -88,6 +89,12 @@ def load_voices(context: StudyContext, split: str) -> Voices:
 def device_of(context: StudyContext) -> torch.device:
     """Return the device of a study; "auto" is the CPU."""
     return torch.device("cpu" if context.device == "auto" else context.device)
+
+
+def new_towers(context: StudyContext, recipe: Recipe, clips: Clips, texts: list[str]) -> Towers:
+    """Return towers with the random weights of the seed; the head over MiniLM's vectors knows all `texts`."""
+    table = text_table(context, Data(clips, clips, texts), "minilm", 8 if context.smoke else WIDTH)
+    return Towers(audio_tower(recipe, context.seed), table, context.seed)
 
 
 def spoken(plans: Sequence[Plan]) -> list[FloatArray]:
