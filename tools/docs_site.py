@@ -252,11 +252,17 @@ def encoders_page() -> str:
         cls: Any = getattr(entry, "build", entry)
         config: Any = getattr(entry, "config", None) or getattr(cls, "config_type", None)
         module = sys.modules[cls.__module__]
-        rows.append([f"`{name}`", first_sentence(module.__doc__), first_sentence(cls.__doc__)])
+        masks = "yes" if cls.masks_padding else "no"
+        rows.append([f"`{name}`", first_sentence(module.__doc__), first_sentence(cls.__doc__), masks])
         if config is not None and (fields := options_of(config)):
             options.append(f"### `{name}`\n\n" + table(["option", "type", "default", "meaning"], fields))
     text = "# Audio encoders\n\nChoose one in a recipe: `model.clap.audio.encoder: NAME`.\n\n"
-    return text + table(["name", "architecture", "output"], rows) + "\n## Options\n\n" + "\n".join(options)
+    return (
+        text
+        + table(["name", "architecture", "output", "masks padding (batches by length)"], rows)
+        + "\n## Options\n\n"
+        + "\n".join(options)
+    )
 
 
 def training_page() -> str:
