@@ -11,15 +11,12 @@ padded to 77 tokens (as published), padded to the longest of the batch, or packe
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from aural.core.plugins import add_plugin
 from aural.encoders.packed import pack
 from aural.train.config import Recipe
 from aural.train.tokens import ROWS
@@ -125,7 +122,6 @@ SECTIONS = ("limits", "captions", "batches", "parts", "open_clip")
 
 
 def main() -> None:
-    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
@@ -140,15 +136,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    args.precision = "bf16" if args.device.startswith("cuda") else "fp32"
-    bench = Arms(args)
-    name = torch.cuda.get_device_name() if bench.cuda else "CPU"
-    print(f"{name}, torch {torch.__version__}, numpy {np.__version__}", flush=True)
-    failed = bench.run(args.only)
-    if args.out:
-        found = {"device": name, "torch": torch.__version__, "rows": bench.rows, "failed": failed}
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
-    raise SystemExit(1 if failed else 0)
+    Arms(args).report()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ Ours are runs of `aural.train` from shards with loader workers; open_clip's step
 from __future__ import annotations
 
 import argparse
-import json
 import tarfile
 import tempfile
 from pathlib import Path
@@ -28,7 +27,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from aural.core.plugins import add_plugin
 from aural.train.batching import Lengths
 from aural.train.config import BatchingConfig, Recipe
 from aural.train.loop import train
@@ -178,7 +176,6 @@ SECTIONS = ("windows", "lengths", "open_clip")
 
 
 def main() -> None:
-    add_plugin(str(Path(__file__).resolve().parents[1] / "tests" / "tiny_recipes"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(SECTIONS))
@@ -191,18 +188,12 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    args.repeats, args.precision = args.steps, "bf16" if args.device.startswith("cuda") else "fp32"
+    args.repeats = args.steps
     bench = Lengthy(args)
-    name = torch.cuda.get_device_name() if bench.cuda else "CPU"
-    print(f"{name}, torch {torch.__version__}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         bench.folder = Path(folder)
         bench.mean_s = write(bench.folder / "shards", args.clips)
-        failed = bench.run(args.only)
-    if args.out:
-        found = {"device": name, "torch": torch.__version__, "rows": bench.rows, "failed": failed}
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
-    raise SystemExit(1 if failed else 0)
+        bench.report()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,20 @@ class AudioEncoder(nn.Module):
     optional: ClassVar[tuple[str, ...]] = ()
     dim: int
     max_frames: int | None = None
+    token_frames: ClassVar[int | None] = None
+    """Log-mel frames of one token, where a token depends on its surroundings alone; None: on the complete input."""
+    reach_frames: ClassVar[int] = 0
+    """Log-mel frames before and after those of a token that `frames` depends on."""
 
     def forward(self, mel: Tensor, *, layers: bool = False) -> AudioFeatures:  # pragma: no cover - interface
         raise TypeError(f"{type(self).__name__} does not implement forward")
+
+    def frames(self, mel: Tensor) -> Tensor:
+        """Return features (B, N, D) of every token that suit a projection trained on `pooled`.
+
+        The tokens themselves; encoders whose pooled features are larger than a single token's pool neighbors.
+        """
+        return self(mel).tokens
 
 
 # Taxonomy of encoders, audio and text. Tables: docs/reproduced/taxonomy.md.
