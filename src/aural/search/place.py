@@ -18,8 +18,8 @@ from aural.search.locations import source_of
 
 MOST: Final = 50
 """Hits that are placed; the others keep their place below them."""
-WEIGHT: Final = 0.25
-"""What a confidence of 1 adds to a hit's rank value."""
+WEIGHT: Final = 1.0
+"""What a confidence of 1 adds to a hit's rank value. Chosen on validation scenes; see docs/models/locate.md."""
 
 
 class Spot(Protocol):
