@@ -103,7 +103,7 @@ def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     small, usual = {"dim": 32, "depth": 1, "heads": 2, "hidden_dim": 64}, {"dim": 384, "depth": 6, "heads": 12}
     text = {"architecture": "bert", "vocab_size": 30522} | (small if args.tiny else usual | {"hidden_dim": 1536})
     text |= {"positions": 64, "layer_norm_eps": 1e-12, "pooling": "cls", "tokenizer": "bert-base-uncased"}
-    text |= {"special_tokens": "bert", "pad_id": 0, "max_tokens": 32}
+    text |= {"special_tokens": "bert", "pad_id": 0, "max_tokens": 28}
     audio = {"sample_rate_hz": 16000, "window_s": (FRAMES - 1) / 100, "mel": mel, "encoder": "vit"}
     clap = {"embed_dim": 256, "audio": audio | {"encoder_options": encoder}, "text": text}
     data = {"sources": [{"shards": [str(args.folder / "shards")]}], "workers": args.workers, "prefetch": args.prefetch}

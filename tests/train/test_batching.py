@@ -11,6 +11,7 @@ import pytest
 import torch
 from sounds import RATE, MakeRecipe
 from test_parallel import run
+from test_step import in_float64, no_dropout
 from torch import Tensor
 
 from aural.core.errors import AuralError, ConfigError, DataError
@@ -166,6 +167,16 @@ def test_a_continued_run_is_bit_equal(make_recipe: MakeRecipe, tmp_path: Path) -
     train(recipe, tmp_path / "a", device="cpu", resume=True)
     again = [line for line in lines_of(tmp_path / "a" / "metrics.jsonl") if "loss" in line]
     assert [(line["step"], line["loss"]) for line in again] == [(line["step"], line["loss"]) for line in lines]
+
+
+def test_gradient_caching_gives_the_gradients_of_a_batch_by_length(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("tiny_clap_2022", *BY_LENGTH)
+    with in_float64():
+        (grads, scalars), (others, other_scalars) = no_dropout(recipe, 0), no_dropout(recipe, 2)
+    assert float(other_scalars["loss"]) == pytest.approx(float(scalars["loss"]), rel=1e-10)
+    assert grads.keys() == others.keys()
+    for name, grad in grads.items():
+        assert float((others[name] - grad).norm()) <= 1e-9 * float(grad.norm()) + 1e-15, name
 
 
 @pytest.mark.slow

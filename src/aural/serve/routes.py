@@ -21,6 +21,7 @@ from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
+from aural.serve.cursor import decode, encode
 from aural.serve.locate import locate, place_hits, response_of
 from aural.serve.schemas import (
     FILE_ID,
@@ -137,14 +138,17 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
     marks = MarkFilter(body.collections, body.favorites, body.min_stars)
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
     service = service_of(request)
-    hits = await service.search(query)
-    if body.remember:
+    same = body.model_dump_json(exclude={"cursor", "remember"})
+    key = service.ids.tag(f"{service.library.card.model} {same}")
+    after = decode(body.cursor, key) if body.cursor else None
+    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
+    hits, end = await service.page(query, after)
+    if body.remember and after is None:
         await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
     if body.locate:
         hits = await place_hits(service, hits, body.words, client_of(request.scope))
-    return _answer(hits, began)
+    return _answer(hits, began, None if end is None else encode(end, key))
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)
@@ -300,6 +304,6 @@ def _end_of(service: InferenceService, start_s: float, end_s: float | None) -> f
     return end_s
 
 
-def _answer(hits: list[Any], began: float) -> SearchResponse:
+def _answer(hits: list[Any], began: float, next_cursor: str | None = None) -> SearchResponse:
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], took_ms=took_ms)
+    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], took_ms=took_ms, next_cursor=next_cursor)

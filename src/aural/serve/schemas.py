@@ -44,10 +44,12 @@ class SearchRequest(Strict):
     like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds of the library.")
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
-    top: int = Field(20, ge=1, le=MAX_TOP)
     locate: bool = Field(
-        False, description="Whether to say where the words are heard in the first 50 hits, and rank them by it."
+        False,
+        description="Whether to say where the words are heard in the first 50 hits of a page, and rank it by that.",
     )
+    top: int = Field(20, ge=1, le=MAX_TOP, description="Number of hits per page.")
+    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before, for the next one.")
     names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
     collections: list[Name] = Field(default=[], max_length=MAX_TEXTS, description="Only sounds in all of these.")
     favorites: bool = Field(False, description="Only favorites.")
@@ -97,6 +99,7 @@ class SearchResponse(BaseModel):
 
     hits: list[SoundHit]
     took_ms: float
+    next_cursor: str | None = Field(None, description="Send it as `cursor` for the next page; null on the last one.")
 
 
 class TextsRequest(Strict):

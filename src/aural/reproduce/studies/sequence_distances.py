@@ -148,10 +148,14 @@ def scores_of(
         scores[arm] = recall(distance().double().cpu().numpy())
     few = slice(0, TIMED)
     slow = [tensor[few].cpu() for tensor in (text, audio, points, *lengths)]
-    scores["warped"]["microseconds"] = timed(lambda: warped_distance(slow[0], slow[1], slow[3], slow[4]), TIMED**2)
-    scores["interpolated"]["microseconds"] = timed(lambda: interpolated_distance(slow[2], slow[1]), TIMED**2)
+    scores["warped"]["microseconds"] = timed(
+        lambda: warped_distance(slow[0], slow[1], slow[3], slow[4]), len(slow[0]) * len(slow[1])
+    )
+    scores["interpolated"]["microseconds"] = timed(
+        lambda: interpolated_distance(slow[2], slow[1]), len(slow[0]) * len(slow[1])
+    )
     means = [unit(tensor.mean(1)) for tensor in (slow[0], slow[1])]
-    scores["mean-pool"]["microseconds"] = timed(lambda: means[0] @ means[1].T, TIMED**2)
+    scores["mean-pool"]["microseconds"] = timed(lambda: means[0] @ means[1].T, len(slow[0]) * len(slow[1]))
     scores["unrelated"] = recall(distances["interpolated"]().roll(len(ORDERS) + 1, dims=1).double().cpu().numpy())
     return scores
 
