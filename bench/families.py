@@ -1,7 +1,7 @@
 """Time the sound side of every model family at full size with random weights: clips of 10 s per second.
 
 From an array at the model's rate to a vector, windows included (a model with windows of 5 or 7 s computes two per
-clip). On the CPU one clip at a time on one thread, each family in a process of its own; on a GPU in batches.
+clip). On the CPU one clip at a time on one thread, each family in a separate process; on a GPU in batches.
 
     python bench/families.py --device cpu [NAME ...]
     python bench/families.py --device cuda --batch 32 [--precision bf16] [NAME ...]
@@ -103,8 +103,9 @@ def checkpoint(config: Any) -> Any:
     from aural.models.checkpoint import Checkpoint
     from aural.models.clap import layout
 
+    shapes = {name: shape for name, shape in layout(config).items() if not name.startswith("text.")}  # not built
     exact = below("audio.front_end.", LogMel(config.audio.mel).state_dict())
-    return Checkpoint(config, drawn(layout(config)) | exact, "none", "")
+    return Checkpoint(config, drawn(shapes) | exact, "none", "")
 
 
 def flam(folder: Path, options: Any) -> Any:
@@ -162,6 +163,14 @@ def saved(kind: str, extractor: str, config: Mapping[str, Any], folder: Path, op
     return aural.load(folder, device=options.device, precision=options.precision)
 
 
+def pe_audio(folder: Path, options: Any) -> Any:
+    from transformers import PeAudioConfig
+
+    text = PeAudioConfig().text_config.to_dict() | {"num_hidden_layers": 1, "vocab_size": 51000}  # not built
+    text.pop("layer_types", None)
+    return saved("PeAudio", "PeAudioFeatureExtractor", {"text_config": text}, folder, options)
+
+
 def embedding_gemma2(folder: Path, options: Any) -> Any:
     import transformers
 
@@ -172,7 +181,12 @@ def embedding_gemma2(folder: Path, options: Any) -> Any:
 
     tokenizer = gemma_tokenizer()
     ids, _ = gemma_ids(tokenizer)
-    config = transformers.EmbeddingGemma2Config(audio_config={"model_type": "gemma4_audio"}, vision_config=None, **ids)
+    config = transformers.EmbeddingGemma2Config(
+        text_config={"vocab_size": len(tokenizer)},
+        audio_config={"model_type": "gemma4_audio"},
+        vision_config=None,
+        **ids,
+    )
     transformers.EmbeddingGemma2Model(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     transformers.Gemma4AudioFeatureExtractor().save_pretrained(folder)
@@ -203,7 +217,7 @@ FAMILIES: dict[str, tuple[str, Build]] = {
     "beats": ("BEATs", beats),
     "ast": ("AST", lambda *a: saved("AST", "ASTFeatureExtractor", {}, *a)),
     "whisper": ("Whisper base, encoder", lambda *a: saved("Whisper", "WhisperFeatureExtractor", WHISPER, *a)),
-    "pe-audio": ("PE-A-Frame (class defaults)", lambda *a: saved("PeAudio", "PeAudioFeatureExtractor", {}, *a)),
+    "pe-audio": ("PE-A-Frame (class defaults)", pe_audio),
     "embedding-gemma2": ("EmbeddingGemma 2 (class defaults)", embedding_gemma2),
 }
 

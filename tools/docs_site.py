@@ -190,6 +190,7 @@ FAMILIES = {
     "tagger": ("none", "none: it reads no texts", "see its notes"),
     "glap": ("none", WINDOWS, "3.4e-8, 3.4e-8"),
     "m2d-clap": ("none", WINDOWS, "2.0e-7, 3.0e-8"),
+    "audio-only": ("none", "none: it reads no texts", "2.7e-7"),
     "openflam": ("none of its frame heads", "its frames, 312.5 ms", "9.8e-7, 0"),
 }
 
@@ -206,8 +207,8 @@ def models_page() -> str:
             [f"`{card['name']}`", rate, card["embed_dim"], exports, locate, languages, license_, parity, defects]
         )
     head = "# Models\n\nEvery name that `aural.load` accepts (`aural models list`; `aural models show NAME`). "
-    head += "No model of this table writes captions. Speed is measured in [models](../models.md) and "
-    head += "[bench](../bench/inference.md), not for every family.\n\n"
+    head += "No model of this table writes captions. Speed is measured per family in "
+    head += "[families](../models/families.md).\n\n"
     names = ["name", "sound", "dimensions", "export", "locate", "languages", "license of the weights", "parity"]
     return head + table([*names, "known defects"], rows)
 

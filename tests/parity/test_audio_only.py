@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from layouts import HERE, tensors
+from layouts import tensors
 from transformers_folders import disturbed
 
 import aural
@@ -18,14 +17,9 @@ from aural.models.families.audio_only import Ast, Whisper
 from aural.models.families.beats import DEVIATION, MEAN, Beats
 from aural.models.families.text_head import TextHead, fit_head, write_text_head
 
+GOLDEN = "parity_beats.npz"
 LARGEST_DIFFERENCE = 1e-5
 RATE_HZ = 16000
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(Path(os.environ.get("AURAL_GOLDENS", HERE)) / "parity_beats.npz") as stored:
-        return dict(stored)
 
 
 @pytest.fixture(scope="module")

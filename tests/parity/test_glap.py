@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from layouts import HERE, tensors
+from layouts import tensors
 
 import aural
 from aural.core.errors import CheckpointError, MissingDependencyError
 from aural.models.families.glap import Glap
 
+GOLDEN = "parity_glap.npz"
 LARGEST_DIFFERENCE = 1e-5
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(Path(os.environ.get("AURAL_GOLDENS", HERE)) / "parity_glap.npz") as stored:
-        return dict(stored)
 
 
 @pytest.fixture(scope="module")

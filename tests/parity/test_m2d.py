@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from layouts import HERE, tensors
+from layouts import tensors
 
 import aural
 from aural.core.errors import CheckpointError
 from aural.models.families.m2d import M2dClap
 
+GOLDEN = "parity_m2d.npz"
 LARGEST_DIFFERENCE = 1e-5
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    place = Path(os.environ.get("AURAL_GOLDENS", HERE)) / "parity_m2d.npz"
-    if not place.is_file():
-        pytest.skip("the publisher's portable_m2d.py was not given")
-    with np.load(place) as stored:
-        return dict(stored)
 
 
 def written(year: int, folder: Path) -> M2dClap:

@@ -22,6 +22,7 @@ SourceArgument = Annotated[
 ]
 TargetArgument = Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")]
 FORMATS = ("transformers", "sentence-transformers", "onnx", "onnx-int8")
+LAYOUTS = ("aural", "optimum")
 
 app = typer.Typer(help="List, show, convert and export models.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def list_models(as_json: JsonOption = False) -> None:
             if card.url:
                 place = f"by hand: {card.url}"
             input_ = f"{card.sample_rate_hz / 1000:g} kHz {card.window_s:>5g} s"
-            print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; tagger, sounds only'}")
+            print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; sounds only'}")
 
 
 @app.command()
@@ -111,12 +112,20 @@ def export(
             "onnx, onnx-int8: two ONNX graphs.",
         ),
     ] = "transformers",
+    graphs: Annotated[
+        str,
+        typer.Option("--layout", help="ONNX only: aural, or the file names and inputs of optimum and transformers.js."),
+    ] = "aural",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
     """Write a model in the format of another library, if its architecture allows."""
     if layout not in FORMATS:
         raise ConfigError(f'format "{layout}" is not known; use {", ".join(FORMATS)}')
+    if graphs not in LAYOUTS:
+        raise ConfigError(f'layout "{graphs}" is not known; use {", ".join(LAYOUTS)}')
+    if graphs != "aural" and not layout.startswith("onnx"):
+        raise ConfigError(f"--layout {graphs} is for ONNX; add --format onnx or onnx-int8")
     if layout == "transformers":
         from aural.models.export import export_transformers
 
@@ -125,6 +134,10 @@ def export(
         from aural.models.sentence_export import export_sentence_transformers
 
         folder = export_sentence_transformers(source, target, tokenizer=tokenizer, offline=offline)
+    elif graphs == "optimum":
+        from aural.models.onnx_optimum import export_optimum
+
+        folder = export_optimum(source, target, int8=layout == "onnx-int8", tokenizer=tokenizer, offline=offline)
     else:
         from aural.models.onnx_export import export_onnx
 

@@ -13,7 +13,17 @@ from aural.core.catalog import Catalog
 from aural.core.config import Config
 
 Family = Literal[
-    "aural", "msclap", "laion", "clapmodel", "pe-audio", "embedding-gemma2", "openflam", "glap", "m2d-clap", "tagger"
+    "aural",
+    "msclap",
+    "laion",
+    "clapmodel",
+    "pe-audio",
+    "embedding-gemma2",
+    "openflam",
+    "glap",
+    "m2d-clap",
+    "audio-only",
+    "tagger",
 ]
 
 

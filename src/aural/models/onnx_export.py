@@ -17,7 +17,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
@@ -98,8 +98,8 @@ def export_onnx(
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     graphs = {
-        AUDIO: _graph(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
-        TEXT: _graph(
+        AUDIO: traced(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
+        TEXT: traced(
             TextGraph(model, bare),
             {"ids": ids, "mask": (ids > 0).long()},
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
@@ -110,7 +110,7 @@ def export_onnx(
         size = 8 * layout.align
         samples = layout.align * torch.export.Dim("patches", min=2, max=4096)
         frames = FramesGraph(model, bare)
-        graphs[FRAMES] = _graph(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
+        graphs[FRAMES] = traced(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
     else:
         layout = None
     outside: list[str] = []
@@ -118,13 +118,19 @@ def export_onnx(
         if bare:
             outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
-            graph = _in_8_bits(graph, set(model.checkpoint.tensors))
+            graph = in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError) as part:
             part.write_bytes(graph.SerializeToString())
-    text = model.config.text
-    form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
+    form: Form = "int8" if int8 else "fp32"
     if bare:
         form = "bare"
+    write_header(model, folder, form, weights=outside, frames=layout)
+    return folder
+
+
+def write_header(model: Model, folder: Path, form: Form, **fields: Any) -> None:
+    """Write onnx.json and, unless the graphs are bare, tokenizer.json. `fields` are others of `OnnxHeader`."""
+    text, bare = model.config.text, form == "bare"
     header = OnnxHeader(
         name=model.name,
         form=form,
@@ -139,13 +145,11 @@ def export_onnx(
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
-        frames=layout,
-        weights=outside,
+        **fields,
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:
         write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
-    return folder
 
 
 def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
@@ -157,8 +161,8 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]) -> Any:
-    """Trace a module and return an onnx ModelProto with its small constants computed."""
+def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], output: str = "vectors") -> Any:
+    """Trace a module and return an onnx ModelProto with its small constants computed; `output` names its output."""
     try:
         import onnx_ir
         from onnxscript import optimizer
@@ -182,7 +186,7 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["vectors"],
+                output_names=[output],
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -218,7 +222,7 @@ def _strip(graph: Any, names: set[str]) -> list[str]:
     return [tensor.name for tensor in external]
 
 
-def _in_8_bits(graph: Any, names: set[str]) -> Any:
+def in_8_bits(graph: Any, names: set[str]) -> Any:
     """Store the matrices of a checkpoint as int8 with one scale per row (for a convolution: per output channel).
 
     They are converted to float32 before use and all arithmetic stays float32, so only the rounding changes results.

@@ -20,6 +20,7 @@ from aural.audio.length import Shorter
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
+from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import EmbeddingModel
 from aural.models.frame_calibration import FrameCalibration, read_calibration
@@ -32,20 +33,27 @@ AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
 FRAMES: Final = "frames.onnx"
 HEADER: Final = "onnx.json"
+FEATURES: Final = "onnx/features.onnx"
 FORMAT: Final = 1
 ONNX_BATCH: Final = 4
+
+
+Form = Literal["fp32", "int8", "bare"]
+Layout = Literal["aural", "optimum"]
 
 
 class OnnxHeader(Config):
     """The content of onnx.json.
 
     form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale and the bias from the
-    model's own files in the same folder.
+    model's own files in the same folder. layout: which files and inputs the graphs have (see docs/models/onnx.md).
     """
+
+    layout: Layout = "aural"
 
     aural_onnx: int = FORMAT
     name: str = ""
-    form: Literal["fp32", "int8", "bare"]
+    form: Form
     embed_dim: int
     sample_rate_hz: int
     window_s: float
@@ -129,6 +137,9 @@ class OnnxModel(EmbeddingModel):
         waves = np.ascontiguousarray(waves, np.float32)
         if waves.ndim != 2 or waves.shape[1] != length:
             raise DataError(f"waves of shape {waves.shape}; give (N, {length}), or sounds to embed_audio")
+        if self.header.layout == "optimum":
+            features = self._features.run(None, {"wave": waves})[0]
+            return unit_rows(self._audio.run(None, {"input_features": features})[0])
         vectors: FloatArray = self._audio.run(None, {"wave": waves})[0]
         return vectors
 
@@ -146,6 +157,8 @@ class OnnxModel(EmbeddingModel):
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         ids, mask, _ = self.tokenizer.padded(texts)
+        if self.header.layout == "optimum":
+            return unit_rows(self._text.run(None, {"input_ids": ids, "attention_mask": mask})[0])
         vectors: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
         return vectors
 
@@ -166,8 +179,12 @@ class OnnxModel(EmbeddingModel):
         return _tensors(self.folder / "model.safetensors")
 
     @cached_property
+    def _features(self) -> Any:
+        return self._session(FEATURES, "", {})
+
+    @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, "audio.", self._audio_weights)
+        return self._session(graph_file(self.header, AUDIO), "audio.", self._audio_weights)
 
     @cached_property
     def _frames(self) -> Any:
@@ -175,7 +192,9 @@ class OnnxModel(EmbeddingModel):
 
     @cached_property
     def _text(self) -> Any:
-        return self._session(TEXT, "text.", self._weights("text.", "encoder.model.", "text_from", PackagedText))
+        return self._session(
+            graph_file(self.header, TEXT), "text.", self._weights("text.", "encoder.model.", "text_from", PackagedText)
+        )
 
     @cached_property
     def _audio_weights(self) -> dict[str, Any]:
@@ -217,6 +236,13 @@ class OnnxModel(EmbeddingModel):
             raise CheckpointError(
                 f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again"
             ) from None
+
+
+def graph_file(header: OnnxHeader, name: str) -> str:
+    """Return where a graph ("audio.onnx" or "text.onnx") is stored in the folder; optimum names int8 "quantized"."""
+    if header.layout == "aural":
+        return name
+    return f"onnx/{name.partition('.')[0]}_model{'_quantized' if header.form == 'int8' else ''}.onnx"
 
 
 def _tensors(path: Path) -> dict[str, Any]:
