@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from aural.cli.options import (
     with_model_options,
 )
 from aural.core.printable import safe_print as print
-
-if TYPE_CHECKING:
-    from aural.search.library import Library
 
 PatternsArgument = Annotated[
     list[str] | None,
@@ -66,11 +63,11 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Describe the library, or one of its files."""
-    from aural.search.describe import describe
+    from aural.search.describe import describe, describe_file
     from aural.search.library import Library
 
     target = Library(library)
-    values = asdict(describe(target)) if file is None else _describe_file(target, file)
+    values = asdict(describe(target)) if file is None else describe_file(target, file)
     if as_json:
         print(json_line(values))
         return
@@ -172,17 +169,6 @@ def watch(
             print(f"{event.status}: {event.error or event.path}", flush=True)
     target.optimize()
     print(f"stopped; {', '.join(f'{n} {name}' for name, n in counts.items()) or 'no changes'}", file=sys.stderr)
-
-
-def _describe_file(target: Library, pattern: str) -> dict[str, Any]:
-    """Return the columns of the first file that a pattern names."""
-    from aural.search.notebook import Marks
-    from aural.search.select import select
-
-    rows = target.windows(select(target, [pattern])[0].file)
-    columns = [name for name in rows.schema.names if name not in ("vector", "digest", "window", "start", "end")]
-    values = dict(rows.select(columns).slice(0, 1).to_pylist()[0]) | {"windows": rows.num_rows}
-    return values | asdict(target.notebook.marks([values["hash"]]).get(values["hash"], Marks()))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -138,6 +138,21 @@ def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:
         )
 
 
+def with_hard_captions(tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """Return audio_emb (B, E), text_emb (B, E), hard_text_emb (B, H, E) and logit_scale in float32 or wider.
+
+    Raises:
+        ConfigError: the shapes do not fit.
+    """
+    audio, text, hard, scale = widen(
+        *(tensors[name] for name in ("audio_emb", "text_emb", "hard_text_emb", "logit_scale"))
+    )
+    require_pairs(audio, text)
+    if hard.ndim != 3 or (len(hard), hard.shape[2]) != audio.shape:
+        raise ConfigError(f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}")
+    return audio, text, hard, scale
+
+
 def require_rows(name: str, tensor: Tensor, other: str, like: Tensor) -> None:
     """Raise ConfigError unless two tensors are both (B, E) with B >= 1."""
     if tensor.ndim != 2 or tensor.shape != like.shape or len(tensor) == 0:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from aural.core.config import Config
-from aural.core.errors import ConfigError
-from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
+from aural.objectives.base import OBJECTIVES, Objective, with_hard_captions
 
 
 class TemporalFocusConfig(Config):
@@ -53,13 +52,7 @@ class TemporalFocus(Objective):
         return {"hard_text_mask"} if self.config.masked else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
-        names = ("audio_emb", "text_emb", "hard_text_emb", "logit_scale")
-        audio, text, hard, scale = widen(*(tensors[name] for name in names))
-        require_pairs(audio, text)
-        if hard.ndim != 3 or (len(hard), hard.shape[2]) != audio.shape:
-            raise ConfigError(
-                f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}"
-            )
+        audio, text, hard, scale = with_hard_captions(tensors)
         matching = scale * (audio * text).sum(1, keepdim=True)  # (B, 1)
         near = scale * torch.einsum("be,bhe->bh", audio, hard)  # (B, H)
         mask = tensors["hard_text_mask"].bool() if self.config.masked else torch.ones_like(near, dtype=torch.bool)

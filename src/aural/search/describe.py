@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.library import Library
 from aural.search.locations import is_below
+from aural.search.notebook import Marks
+from aural.search.select import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,11 @@ def describe(library: Library) -> LibraryInfo:
         index=stats["index"],
         unindexed_rows=stats["unindexed_rows"] or 0,
     )
+
+
+def describe_file(library: Library, pattern: str) -> dict[str, Any]:
+    """Return the columns and marks of the first file that a pattern names; see `aural.search.select`."""
+    rows = library.windows(select(library, [pattern])[0].file)
+    columns = [name for name in rows.schema.names if name not in ("vector", "digest", "window", "start", "end")]
+    values = dict(rows.select(columns).slice(0, 1).to_pylist()[0]) | {"windows": rows.num_rows}
+    return values | asdict(library.notebook.marks([values["hash"]]).get(values["hash"], Marks()))

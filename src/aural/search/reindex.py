@@ -1,6 +1,6 @@
 """Build a second space of a library with another model while the first one serves, switch to it, and switch back.
 
-A reindex writes only to the new space, which is a library of its own. It can be interrupted and repeated: sounds with
+A reindex writes only to the new space, which is a separate library. It can be interrupted and repeated: sounds with
 vectors in the new space are not embedded again. The switch is one replacement of `spaces.json`, under the locks of both
 spaces, and only if no sound would be missing.
 """

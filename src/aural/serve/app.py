@@ -21,7 +21,7 @@ from aural.core.types import Embedder
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
-from aural.serve import notebook_routes
+from aural.serve import embeddings_routes, notebook_routes
 from aural.serve.access import COOKIE, SESSION_S, Access, client_of
 from aural.serve.follow import OpenModel, following
 from aural.serve.guard import LOG, Guard, describe
@@ -87,6 +87,7 @@ def create_app(
     )
     app.include_router(router)
     app.include_router(notebook_routes.router)
+    app.include_router(embeddings_routes.router)
     access = Access(settings)
     _server_routes(app, settings, access, metrics)
     _error_handlers(app)

@@ -24,14 +24,15 @@ from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
 from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of, parse_filter
 from aural.search.folder import CARD, UnusableLibraryError
-from aural.search.fuse import fused
-from aural.search.index import ExactIndex, Hit, best_per_file
+from aural.search.fuse import DEFAULT, fused, value
+from aural.search.index import ExactIndex, Hit, Index, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
 from aural.search.marked import MarkFilter, with_marks
 from aural.search.query import QueryWeights, combine
 from aural.search.sound_map import sound_map
 from aural.serve.batch import Batcher, TextCache
+from aural.serve.cursor import Position
 from aural.serve.guard import LOG, describe
 from aural.serve.held import HeldFile, Opener, SwappedError
 from aural.serve.ids import KEY_BYTES, PublicIds, library_key
@@ -43,6 +44,8 @@ from aural.serve.shared import Shared
 
 T = TypeVar("T")
 MAX_TAGS = 200
+MAX_HITS = 10_000
+"""Hits on all pages of a query."""
 
 
 class UnknownFileError(AuralError):
@@ -134,17 +137,32 @@ class InferenceService:
             LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
             raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
 
-    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
-        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
-        clip = await self.decoders.decode_upload(
+    async def on_model(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function on the thread of the model, in the order of requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, work, *arguments)
+
+    async def decoded(self, upload: Any, client: str) -> Clip:
+        """Return an uploaded sound, mono at the model's rate."""
+        return await self.decoders.decode_upload(
             upload, client=client, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
+
+    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
+        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
+        clip = await self.decoded(upload, client)
         vector = (await self._sounds.embed([clip]))[0]
         check_vector(vector, "the upload", clip.samples)
         return vector, clip.duration_s
 
     async def search(self, query: Query) -> list[Hit]:
         """Return the hits of a query, best first; see `aural.search.query.combine`."""
+        return (await self.page(query))[0]
+
+    async def page(self, query: Query, after: Position | None = None) -> tuple[list[Hit], Position | None]:
+        """Return the hits of a query that come after a position, and the end of this page if there are more.
+
+        See `aural.search.query.combine` and `aural.serve.cursor`. Hits have public ids.
+        """
         condition = parse_filter(query.where) if query.where and query.where.strip() else None
         if query.marks:
             condition = await self.on_store(with_marks, self.library.notebook, query.marks, condition)
@@ -156,19 +174,26 @@ class InferenceService:
             return np.stack([vectors[text] for text in wanted])
 
         vector = combine(query.words, sounds, query.minus, look_up, query.weights)
-        words = query.words if query.names else ()
-        return await self.on_store(self._search, vector, query.top, condition, words)
+        shown = 0 if after is None else after.shown
+        count = min(shown + query.top + 1, MAX_HITS)
+        while True:
+            ranked = await self.on_store(self._search, vector, query, condition, count)
+            hits = [hit for hit in ranked if after is None or after.is_before(value(hit), hit.file)]
+            if len(hits) > query.top or len(ranked) < count or count == MAX_HITS:
+                break
+            count = min(2 * count, MAX_HITS)  # sounds that were added since rank before the position
+        page = hits[: query.top]
+        end = Position(shown + len(page), value(page[-1]), page[-1].file) if len(hits) > len(page) else None
+        return [replace(hit, file=self.ids.hide(hit.file)) for hit in page], end
 
-    def _search(self, vector: FloatArray, top: int, condition: Filter | None, words: Sequence[str]) -> list[Hit]:
-        """Search in memory while the library is small enough for it, otherwise in the table; hits have public ids."""
-        index = self._index()
-        if index is None:
-            hits = self.library.search(vector, top, condition, words=words)
-        elif words:
-            hits = fused(index.search, vector, partial(self.library.words.search, words), top, condition)
-        else:
-            hits = best_per_file(lambda rows: index.search(vector, rows, condition), top)
-        return [replace(hit, file=self.ids.hide(hit.file)) for hit in hits]
+    def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
+        """Search in memory while the library is small enough for it, otherwise in the table."""
+        index: Index = self._index() or self.library.store
+        if not (query.words and query.names):
+            return best_per_file(lambda rows: index.search(vector, rows, condition), count)
+        config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page
+        words = partial(self.library.words.search, query.words)
+        return fused(index.search, vector, words, count, condition, config=config)
 
     def _index(self) -> ExactIndex | None:
         """Return all rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""

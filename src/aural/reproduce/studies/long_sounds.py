@@ -34,19 +34,7 @@ from aural.nn.functional import unit
 from aural.nn.sequences import attention_of_texts
 from aural.objectives import InfoNCE, SegmentContrast, SegmentContrastConfig, long_similarity
 from aural.reproduce.scene_world import Sizes, load_scenes
-from aural.reproduce.studies.scene_pair import (
-    Captioned,
-    Loss,
-    ScenePair,
-    Texts,
-    Training,
-    base_pair,
-    captioned,
-    draw,
-    smaller,
-    texts_of,
-    tuned,
-)
+from aural.reproduce.studies import scene_pair as towers
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.draw import ITEM, generator
 
@@ -73,17 +61,17 @@ def run(
     sizes: Mapping[str, Any] | None = None,
 ) -> Scores:
     """Return arm -> task -> scores. base, tune: fields of `Training`; a batch of `tune` counts long sounds."""
-    first, second = (smaller(Training(**values), context) for values in (base, tune))
+    first, second = (towers.smaller(towers.Training(**values), context) for values in (base, tune))
     world = load_scenes(context, Sizes(**(sizes or {})))
-    texts = Texts(texts_of(world), world.train.frames.device)
-    train, test = captioned(world.train, texts), captioned(world.test, texts)
-    start = base_pair(context, world.train.frames.shape[2], texts, train, first)
+    texts = towers.Texts(towers.texts_of(world), world.train.frames.device)
+    train, test = towers.captioned(world.train, texts), towers.captioned(world.test, texts)
+    start = towers.base_pair(context, world.train.frames.shape[2], texts, train, first)
     objective = SegmentContrast(SegmentContrastConfig(temperature=temperature))
     drawn = long_sounds(test, 4 if context.smoke else tests, generator(0, ITEM, 0))
     pairs = {
         "base": start,
-        "mean": tuned(start, train, long_loss(train, None), second, context.seed),
-        "ours": tuned(start, train, long_loss(train, objective), second, context.seed),
+        "mean": towers.tuned(start, train, long_loss(train, None), second, context.seed),
+        "ours": towers.tuned(start, train, long_loss(train, objective), second, context.seed),
     }
     scores: dict[str, dict[str, Any]] = {}
     for arm, pair in pairs.items():
@@ -100,21 +88,21 @@ def run(
     return scores
 
 
-def long_sounds(data: Captioned, count: int, rng: np.random.Generator) -> LongSounds:
+def long_sounds(data: towers.Captioned, count: int, rng: np.random.Generator) -> LongSounds:
     """Draw long sounds of different scenes, and what their texts describe."""
     size = min(SEGMENTS, len(data))
     scenes = np.stack([rng.choice(len(data), size, replace=False) for _ in range(count)])
     described = np.stack([np.sort(rng.choice(size, min(SENTENCES, size), replace=False)) for _ in range(count)])
     chosen = np.take_along_axis(scenes, described, axis=1)
-    sentences = np.array([draw([data.captions[i] for i in row], rng) for row in chosen])
+    sentences = np.array([towers.draw([data.captions[i] for i in row], rng) for row in chosen])
     return LongSounds(scenes, described, sentences)
 
 
-def long_loss(data: Captioned, objective: SegmentContrast | None) -> Loss:
+def long_loss(data: towers.Captioned, objective: SegmentContrast | None) -> towers.Loss:
     """Return the loss of newly drawn long sounds; without an objective InfoNCE between means."""
     plain = InfoNCE()
 
-    def loss(pair: ScenePair, numbers: Sequence[int], rng: np.random.Generator) -> Tensor:
+    def loss(pair: towers.ScenePair, numbers: Sequence[int], rng: np.random.Generator) -> Tensor:
         segments, sentences = embed(pair, data, long_sounds(data, len(numbers), rng))
         if objective is None:
             given = {"audio_emb": mean_unit(segments), "text_emb": mean_unit(sentences), "logit_scale": pair.scale}
@@ -126,7 +114,7 @@ def long_loss(data: Captioned, objective: SegmentContrast | None) -> Loss:
     return loss
 
 
-def embed(pair: ScenePair, data: Captioned, sounds: LongSounds) -> tuple[Tensor, Tensor]:
+def embed(pair: towers.ScenePair, data: towers.Captioned, sounds: LongSounds) -> tuple[Tensor, Tensor]:
     """Return the unit rows of segments (B, S, E) and sentences (B, K, E)."""
     with torch.set_grad_enabled(pair.training):
         index = torch.from_numpy(sounds.scenes.ravel()).to(data.scenes.frames.device)

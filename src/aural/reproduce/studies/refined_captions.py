@@ -29,18 +29,7 @@ from numpy.typing import NDArray
 from aural.data.refine import refined
 from aural.evaluate.metrics.labels import auroc
 from aural.reproduce.scene_world import Sizes, load_scenes
-from aural.reproduce.studies.scene_pair import (
-    Captioned,
-    ScenePair,
-    Texts,
-    Training,
-    captioned,
-    fit,
-    info_nce,
-    smaller,
-    subset,
-    texts_of,
-)
+from aural.reproduce.studies import scene_pair as towers
 from aural.reproduce.studies.scene_scores import audio_rows, retrieval, text_rows
 from aural.reproduce.studies.text_only import train_scorer
 from aural.reproduce.study import Scores, StudyContext
@@ -53,18 +42,18 @@ def run(
     context: StudyContext, *, train: Mapping[str, Any], planted: float = 0.2, sizes: Mapping[str, Any] | None = None
 ) -> Scores:
     """Return arm -> task -> scores. train: fields of `Training`; planted: share of false captions."""
-    seed, training = context.seed, smaller(Training(**train), context)
+    seed, training = context.seed, towers.smaller(towers.Training(**train), context)
     world = load_scenes(context, Sizes(**(sizes or {})))
-    texts = Texts(texts_of(world), world.train.frames.device)
-    data, test = captioned(world.train, texts), captioned(world.test, texts)
+    texts = towers.Texts(towers.texts_of(world), world.train.frames.device)
+    data, test = towers.captioned(world.train, texts), towers.captioned(world.test, texts)
     order = generator(seed, ITEM, 0, 2).permutation(len(data))
     half = len(data) // 2
-    first, second = subset(data, order[:half]), subset(data, order[half:])
+    first, second = towers.subset(data, order[:half]), towers.subset(data, order[half:])
     noisy, false = plant(second, planted, generator(seed, ITEM, 1, 2))
 
-    def trained(on: Captioned) -> ScenePair:
-        pair = ScenePair(world.train.frames.shape[2], texts, seed).to(world.train.frames.device)
-        fit(pair, len(on), info_nce(on, training.frame_dropout), training, seed)
+    def trained(on: towers.Captioned) -> towers.ScenePair:
+        pair = towers.ScenePair(world.train.frames.shape[2], texts, seed).to(world.train.frames.device)
+        towers.fit(pair, len(on), towers.info_nce(on, training.frame_dropout), training, seed)
         return pair
 
     scores = fit_of(trained(first), noisy)
@@ -76,7 +65,7 @@ def run(
     }
     result: dict[str, dict[str, Any]] = {}
     for arm, numbers in kept.items():
-        pair = trained(subset(noisy, numbers))
+        pair = trained(towers.subset(noisy, numbers))
         result[arm] = retrieval(audio_rows(pair, world.test.frames), pair, test)
     for arm in ("refined", "random"):
         rejected = np.setdiff1d(np.arange(len(noisy)), kept[arm])
@@ -88,7 +77,7 @@ def run(
     return result
 
 
-def plant(data: Captioned, share: float, rng: np.random.Generator) -> tuple[Captioned, NDArray[np.bool_]]:
+def plant(data: towers.Captioned, share: float, rng: np.random.Generator) -> tuple[towers.Captioned, NDArray[np.bool_]]:
     """Replace the captions of a share of the scenes by a false one; every scene keeps one caption.
 
     Return the scenes and which of them have a false caption.
@@ -101,7 +90,7 @@ def plant(data: Captioned, share: float, rng: np.random.Generator) -> tuple[Capt
     return replace(data, captions=captions), false
 
 
-def donors(data: Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
+def donors(data: towers.Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return for each scene another one that shares a class with it and has one that it lacks; -1 where there is none.
 
     The caption of the other scene names a sound that is heard and one that is not. As it is true elsewhere, its wording
@@ -117,14 +106,14 @@ def donors(data: Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
     return donor
 
 
-def with_planted(data: Captioned, rng: np.random.Generator) -> Captioned:
+def with_planted(data: towers.Captioned, rng: np.random.Generator) -> towers.Captioned:
     """Return the scenes with one caption each and a planted one as its false caption."""
     donor = donors(data, rng)
     false = [[{KIND: data.captions[m][0]} if m >= 0 else {}] for m in donor]
     return replace(data, captions=[one[:1] for one in data.captions], false=false)
 
 
-def fit_of(pair: ScenePair, data: Captioned) -> NDArray[np.float64]:
+def fit_of(pair: towers.ScenePair, data: towers.Captioned) -> NDArray[np.float64]:
     """Return the cosine of each scene with its caption (N,)."""
     text = text_rows(pair, [one[0] for one in data.captions])
     return (audio_rows(pair, data.scenes.frames) * text).sum(1)
