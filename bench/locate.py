@@ -55,6 +55,6 @@ if __name__ == "__main__":
         busy, wall = time.process_time() - busy, time.perf_counter() - began
         print(
             f"{arguments.model} {arguments.engine}: {arguments.minutes:g} min, {result.duration_s / busy:.0f} times "
-            f"real time in processor time, {result.duration_s / wall:.0f} in wall time; peak memory {peak_mib():.0f} MiB "
-            f"({before:.0f} before)"
+            f"real time in processor time, {result.duration_s / wall:.0f} in wall time; peak memory "
+            f"{peak_mib():.0f} MiB ({before:.0f} before)"
         )
