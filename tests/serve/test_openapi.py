@@ -26,6 +26,7 @@ ROUTES = {
     ("post", "/v1/embeddings"),
     ("post", "/v1/session"),
     ("get", "/v1/map"),
+    ("get", "/v1/facets"),
     ("post", "/v1/marks"),
     ("patch", "/v1/marks/{id}"),
     ("get", "/v1/collections"),
