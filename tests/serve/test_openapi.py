@@ -22,6 +22,8 @@ ROUTES = {
     ("post", "/v1/similar"),
     ("post", "/v1/classify"),
     ("post", "/v1/embed"),
+    ("post", "/v1/locate"),
+    ("post", "/v1/audio/{id}/locate"),
     ("post", "/v1/embed/sound"),
     ("post", "/v1/embeddings"),
     ("post", "/v1/session"),

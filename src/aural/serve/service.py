@@ -138,11 +138,19 @@ class InferenceService:
             LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
             raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
 
-    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
-        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
-        clip = await self.decoders.decode_upload(
+    async def on_model(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function on the thread of the model, in the order of requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, work, *arguments)
+
+    async def decoded(self, upload: Any, client: str) -> Clip:
+        """Return an uploaded sound, mono at the model's rate."""
+        return await self.decoders.decode_upload(
             upload, client=client, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
+
+    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
+        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
+        clip = await self.decoded(upload, client)
         vector = (await self._sounds.embed([clip]))[0]
         check_vector(vector, "the upload", clip.samples)
         return vector, clip.duration_s
