@@ -16,7 +16,7 @@ from aural.cli.options import (
     MarkOptions,
     ModelOptions,
     WhereOption,
-    filter_of,
+    check_filter,
     with_model_options,
 )
 from aural.core.errors import AuralError, ConfigError
@@ -57,9 +57,9 @@ def search(
     if by not in ("both", "sound"):
         raise ConfigError(f'--by "{by}" is not known; use both or sound')
     weights = QueryWeights(words_weight, like_weight, not_weight)
-    parsed = filter_of(where)
+    check_filter(where)
     target = Library(library)
-    condition = marks.filter(target, parsed)
+    condition = marks.filter(target, where)
     model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.models.locate import LocateConfig
-from aural.search.filters import COLUMNS, FIRST_WINDOWS
+from aural.search.filters import COLUMNS, FACT_COLUMNS, FIRST_WINDOWS
 from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
@@ -29,6 +29,7 @@ from aural.serve.schemas import (
     MAX_TEXTS,
     MAX_TOP,
     ClassifyResponse,
+    FacetsResponse,
     Label,
     LibraryResponse,
     LocateRequest,
@@ -128,8 +129,16 @@ async def library(request: Request) -> LibraryResponse:
         windows=windows,
         window_s=card.window_s,
         tags=await service.tags(),
-        columns=dict(COLUMNS),
+        columns={**COLUMNS, **FACT_COLUMNS},
     )
+
+
+@router.get("/facets", summary="Count the files per category, creator, artist, genre and loop", tags=["library"])
+async def library_facets(
+    request: Request, where: Annotated[str | None, QueryParameter(max_length=2000)] = None
+) -> FacetsResponse:
+    """Return counts of the values that `aural library analyze` stored, for the files that meet a filter."""
+    return FacetsResponse(facets=await service_of(request).facets(where))
 
 
 @router.post("/search", summary="Search by words and sounds of the library", tags=["search"], responses=UNKNOWN_FILE)

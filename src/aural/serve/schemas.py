@@ -190,6 +190,12 @@ class LibraryResponse(BaseModel):
     columns: dict[str, str] = Field(description="Columns that filters can use, with the kind of each.")
 
 
+class FacetsResponse(BaseModel):
+    """The number of files per value of each fact, most frequent first."""
+
+    facets: dict[str, dict[str, int]]
+
+
 class Health(BaseModel):
     """The state of the server."""
 
