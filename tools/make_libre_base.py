@@ -66,16 +66,16 @@ class Windows:
             return Windows(stored["paths"].tolist(), stored["clip"], stored["features"].astype(np.float32))
 
 
-def config_of(small: Model) -> ClapConfig:
+def config_of(small: ClapConfig) -> ClapConfig:
     """Return libre-small's config with the branch."""
     options = {"hop_frames": 100, "floor": FLOOR}
     branch = TaggedBranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options=options, classes=521)
-    return small.config.model_copy(update={"audio": small.config.audio.model_copy(update={"branch": branch})})
+    return small.model_copy(update={"audio": small.audio.model_copy(update={"branch": branch})})
 
 
 def assemble(small: Model, tagger: Tagger, names: np.ndarray) -> AudioTower:
     """Return the tower before training, with the class names' vectors (521, E) in `names`."""
-    tower = AudioTower(config_of(small).audio, small.embed_dim)
+    tower = AudioTower(config_of(small.config).audio, small.embed_dim)
     state = tower.state_dict() | strip_prefix(small.checkpoint.tensors, "audio.")
     state |= {f"branch.encoder.{k}": t for k, t in tagger.network.network.encoder.state_dict().items()}
     state |= {f"branch.classes.{k}": t for k, t in tagger.network.classes.state_dict().items()}
@@ -232,7 +232,7 @@ def main() -> None:
     branch_from = PackagedBranch(
         module="aural", file=f"{card.folder}/model.safetensors", sha256=str(card.sha256), install="aural"
     )
-    config = config_of(small)
+    config = config_of(small.config)
     stored = read_safetensors(weight_card("libre-small").bundled() / "model.safetensors") | MINILM.tensors(config)
     stored |= {f"audio.branch.{k}": t for k, t in tower.branch.state_dict().items()}
     stored["logit_scale"] = torch.tensor(math.log(scores["scale"]))
