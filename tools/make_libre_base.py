@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    small, tagger = load("libre-small", engine="torch", device="cpu"), load("yamnet", device="cpu")
+    small, tagger = load("libre-small", engine="torch", device="cpu"), load("yamnet", engine="torch", device="cpu")
     assert isinstance(tagger, Tagger)
     manifest = read_manifest(options.manifest)
     names = small.embed_text([f"the sound of {name.lower()}" for name in tagger.classes])

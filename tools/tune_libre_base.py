@@ -431,7 +431,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     begin, device = time.monotonic(), torch.device(options.device)
-    tagger = load("yamnet", device="cpu")
+    tagger = load("yamnet", engine="torch", device="cpu")
     assert isinstance(tagger, Tagger)
     clap = assemble(options.text, tagger).to(device)
     rows: list[Row] = []

@@ -11,10 +11,12 @@ safetensors files when they are opened, so that the weights are stored once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +30,11 @@ from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
 from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_tagger import TaggerHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
+from aural.models.tagger import Tagger
 from aural.nn.functional import unit
 
 OPSET = 20
@@ -63,6 +67,37 @@ class TextGraph(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return unit(self.text(ids, mask))
+
+
+class TaggerGraph(nn.Module):
+    """The graph of a tagger: waveforms (N, T) to features (N, D) and scores (N, K), with noise for weights."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        super().__init__()
+        network = tagger.network
+        self.front_end = ProductLogMel(network.network.front_end.config)
+        self.encoder = copy.deepcopy(network.network.encoder)
+        self.classes = copy.deepcopy(network.classes)
+        noise = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.rand(parameter.shape, generator=noise)
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(self.front_end(wave)).pooled
+        return features, self.classes(features).sigmoid()
+
+
+def write_tagger_graph(tagger: Tagger, folder: Path) -> None:
+    """Write the bare graph of a tagger into the folder of its weights."""
+    graph = TaggerGraph(tagger)
+    names = {name for name, _ in graph.named_parameters()}
+    length = round(tagger.window_s * tagger.sample_rate_hz)
+    shapes = {"wave": {0: torch.export.Dim("batch")}}
+    model = _graph(graph, {"wave": torch.zeros(3, length)}, shapes, outputs=("features", "scores"))
+    header = TaggerHeader(embed_dim=tagger.embed_dim, weights=_strip(model, names))
+    with atomic_write(folder / AUDIO, ConfigError) as part:
+        part.write_bytes(model.SerializeToString())
+    write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
 
 
 def export_onnx(
@@ -140,7 +175,9 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]) -> Any:
+def _graph(
+    module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], *, outputs: Sequence[str] = ("vectors",)
+) -> Any:
     """Trace a module and return an onnx ModelProto with its small constants computed."""
     try:
         import onnx_ir
@@ -165,7 +202,7 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["vectors"],
+                output_names=list(outputs),
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,

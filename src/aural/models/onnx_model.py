@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -97,7 +98,7 @@ class OnnxModel(EmbeddingModel):
         self.name = name or self.header.name
         self.embed_dim = self.header.embed_dim
         self.device = "cpu"
-        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+        self.threads = threads or environment_threads()
 
     def __getattr__(self, name: str) -> Any:
         """Explain which attributes need torch; called only for attributes that do not exist."""
@@ -146,7 +147,7 @@ class OnnxModel(EmbeddingModel):
     @cached_property
     def _stored(self) -> dict[str, Any]:
         """The tensors of the folder's model.safetensors as float32."""
-        return _tensors(self.folder / "model.safetensors")
+        return stored_tensors(self.folder / "model.safetensors")
 
     @cached_property
     def _audio(self) -> Any:
@@ -168,33 +169,44 @@ class OnnxModel(EmbeddingModel):
         packaged = config.get(key)
         if packaged is not None:
             path = package.parse(packaged, str(self.folder / "config.json")).path()
-            weights |= {f"{tower}{part}{name}": value for name, value in _tensors(path).items()}
+            weights |= {f"{tower}{part}{name}": value for name, value in stored_tensors(path).items()}
         weights = with_updates(weights)
         if not config.get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
     def _session(self, name: str, weights: dict[str, Any]) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
-        path = self.folder / name
         used = [key for key in self.header.weights if key.partition(".")[0] == name.partition(".")[0]]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[key]) for key in used]
-        try:
-            if used:
-                options.add_external_initializers(used, values)
-            return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the errors of onnxruntime share no other base class
-            raise CheckpointError(
-                f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again"
-            ) from None
+        return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads)
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def environment_threads() -> int:
+    """Return OMP_NUM_THREADS, or 0 for all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+
+
+def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int) -> Any:
+    """Open a graph for onnxruntime; `weights` are the tensors of a bare graph, none for a graph that holds its own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+    try:
+        if values:
+            options.add_external_initializers(list(weights), values)
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the errors of onnxruntime share no other base class
+        raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again") from None
+
+
+def stored_tensors(path: Path) -> dict[str, Any]:
+    """Return the tensors of a safetensors file as float32, integers times their steps.
+
+    Raises CheckpointError when the file cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
