@@ -9,9 +9,11 @@ import typer
 
 from aural.cli.files import json_line
 from aural.cli.options import (
+    NOTHING,
     JsonOption,
     LibraryOption,
     ModelOptions,
+    RejectOption,
     WhereOption,
     with_model_options,
 )
@@ -35,17 +37,23 @@ def search(
     like_weight: Annotated[float, typer.Option("--like-weight", help="Weight of example sounds.")] = 1.0,
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
     by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
+    reject: RejectOption = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Search a library by words, example sounds, or both. Prints each file with the best matching window."""
+    import numpy as np
+
+    from aural.core.scoring import Calibration
     from aural.search.filters import parse_filter
     from aural.search.library import Library
     from aural.search.query import QueryWeights, combine
 
     if by not in ("both", "sound"):
         raise ConfigError(f'--by "{by}" is not known; use both or sound')
+    if reject and like:
+        raise ConfigError("--reject compares sounds with words; leave out --like")
     condition = parse_filter(where) if where else None
     weights = QueryWeights(words_weight, like_weight, not_weight)
     target = Library(library)
@@ -53,7 +61,13 @@ def search(
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
     names = words if by == "both" and words else []
-    for hit in target.search(query, top, condition, words=names, exact=exact):
+    hits = target.search(query, top, condition, words=names, exact=exact)
+    if reject:
+        least = Calibration.of(model)
+        hits = [hit for hit in hits if hit.word_score or least.matches(np.array([hit.score]))]
+        if not hits and not as_json:
+            print(NOTHING)
+    for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}
             values: dict[str, Any] = {"path": hit.path, "score": round(hit.score, 6)}

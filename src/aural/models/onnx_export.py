@@ -153,6 +153,7 @@ def export_onnx(
         shorter=model.config.audio.shorter,
         logit_scale=None if bare else model.logit_scale,
         logit_bias=None if bare else model.logit_bias,
+        least_cosine=None if bare else model.least_cosine,
         tokenizer=text.tokenizer,
         special_tokens=text.special_tokens,
         suffix=text.suffix,

@@ -37,7 +37,7 @@ ONNX_BATCH: Final = 4
 class OnnxHeader(Config):
     """The content of onnx.json.
 
-    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale and the bias from the
+    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least cosine from the
     model's own files in the same folder.
     """
 
@@ -50,6 +50,7 @@ class OnnxHeader(Config):
     shorter: Shorter
     logit_scale: float | None
     logit_bias: float | None
+    least_cosine: float | None = None
     tokenizer: str
     special_tokens: SpecialTokens
     suffix: str
@@ -119,6 +120,13 @@ class OnnxModel(EmbeddingModel):
     def logit_bias(self) -> float | None:
         bias = self._stored.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
         return None if bias is None else float(bias)
+
+    @property
+    def least_cosine(self) -> float | None:
+        if self.header.form != "bare":
+            return self.header.least_cosine
+        least = read_mapping(self.folder / "config.json").get("least_cosine")
+        return None if least is None else float(least)
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         length = round(self.window_s * self.sample_rate_hz)

@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.search.filters import COLUMNS, FIRST_WINDOWS
+from aural.search.index import Hit
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
@@ -132,7 +133,7 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
     query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names)
-    return _answer(await service_of(request).search(query), began)
+    return _answer(service_of(request), query, await service_of(request).search(query), began)
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)
@@ -153,7 +154,8 @@ async def similar(
     service = service_of(request)
     weights = QueryWeights(words_weight, like_weight, minus_weight)
     vector, _ = await service.sound(sound, client_of(request.scope))
-    return _answer(await service.search(Query(words, like, minus, where, top, weights, [vector])), began)
+    query = Query(words, like, minus, where, top, weights, [vector])
+    return _answer(service, query, await service.search(query), began)
 
 
 @router.post("/classify", summary="Classify an uploaded sound", tags=["models"])
@@ -177,7 +179,8 @@ async def classify(
     vector, duration_s = await service.sound(sound, client_of(request.scope))
     ranked = await service.classify(vector, labels, template, multi_label)
     best = [Label(label=label, score=score, cosine=cosine) for label, score, cosine in ranked[:top]]
-    return ClassifyResponse(labels=best, duration_s=duration_s)
+    matches = service.matches([cosine for _, _, cosine in ranked])
+    return ClassifyResponse(labels=best, matches=matches, duration_s=duration_s)
 
 
 @router.post("/embed", summary="Embed texts", tags=["models"])
@@ -253,6 +256,9 @@ async def excerpt(
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _answer(hits: list[Any], began: float) -> SearchResponse:
+def _answer(service: InferenceService, query: Query, hits: list[Hit], began: float) -> SearchResponse:
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], took_ms=took_ms)
+    matches = None
+    if not query.like and not query.sounds:  # the least cosine is that of a sound with words
+        matches = any(hit.word_score for hit in hits) or service.matches([hit.score for hit in hits])
+    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], matches=matches, took_ms=took_ms)

@@ -76,6 +76,7 @@ class SearchResponse(BaseModel):
     """The hits of a search, best first."""
 
     hits: list[SoundHit]
+    matches: bool | None = Field(description="Whether a hit matches the query; null for a model that cannot tell.")
     took_ms: float
 
 
@@ -104,6 +105,7 @@ class ClassifyResponse(BaseModel):
     """The labels of the uploaded sound, best first."""
 
     labels: list[Label]
+    matches: bool | None = Field(description="Whether a label matches the sound; null for a model that cannot tell.")
     duration_s: float
 
 

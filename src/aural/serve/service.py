@@ -194,6 +194,11 @@ class InferenceService:
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
 
+    def matches(self, cosines: Sequence[float]) -> bool | None:
+        """Return whether any of the cosines of sounds with words is a match; None for a model that cannot tell."""
+        calibration = Calibration.of(self.embedder)
+        return None if calibration.least is None else calibration.matches(np.asarray(cosines))
+
     async def map(self) -> bytes:
         """Return the map as JSON; it is computed once per version of the library, on a separate thread."""
         return await self._maps.get(await self.on_store(lambda: self.library.store.version))
