@@ -37,8 +37,8 @@ ONNX_BATCH: Final = 4
 class OnnxHeader(Config):
     """The content of onnx.json.
 
-    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least cosine from the
-    model's own files in the same folder.
+    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least
+    cosine from the model's own files in the same folder.
     """
 
     aural_onnx: int = FORMAT

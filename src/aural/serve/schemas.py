@@ -76,7 +76,7 @@ class SearchResponse(BaseModel):
     """The hits of a search, best first."""
 
     hits: list[SoundHit]
-    matches: bool | None = Field(description="Whether a hit matches the query; null for a model that cannot tell.")
+    matches: bool | None = Field(description="Whether a hit matches the query; null where that was not measured.")
     took_ms: float
 
 
@@ -105,7 +105,7 @@ class ClassifyResponse(BaseModel):
     """The labels of the uploaded sound, best first."""
 
     labels: list[Label]
-    matches: bool | None = Field(description="Whether a label matches the sound; null for a model that cannot tell.")
+    matches: bool | None = Field(description="Whether a label matches the sound; null where that was not measured.")
     duration_s: float
 
 

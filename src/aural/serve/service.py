@@ -195,7 +195,7 @@ class InferenceService:
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
 
     def matches(self, cosines: Sequence[float]) -> bool | None:
-        """Return whether any of the cosines of sounds with words is a match; None for a model that cannot tell."""
+        """Return whether any of the cosines of sounds with words is a match; None where that was not measured."""
         calibration = Calibration.of(self.embedder)
         return None if calibration.least is None else calibration.matches(np.asarray(cosines))
 
