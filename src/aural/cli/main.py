@@ -19,6 +19,7 @@ from aural.cli import (
     evaluate,
     library,
     locate,
+    mcp,
     models,
     reproduce,
     search,
@@ -71,7 +72,7 @@ def _root(
 
 for _command in (
     *(classify.classify, classify.similarity, locate.locate, tag.tag, embed.embed, demo.demo, train.train),
-    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve),
+    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve, mcp.mcp),
 ):
     app.command()(_command)
 app.add_typer(library.app, name="library")

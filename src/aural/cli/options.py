@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel, Precision
     from aural.models.load import Engine
     from aural.models.pipeline import Model
+    from aural.search.filters import Filter
+    from aural.search.library import Library
 
 AUTO_DEVICE = "auto"
 
@@ -53,6 +55,31 @@ LibraryOption = Annotated[
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
 ]
+
+
+def filter_of(text: str | None) -> Filter | None:
+    """Parse the value of `--where`."""
+    from aural.search.filters import parse_filter
+
+    return parse_filter(text) if text else None
+
+
+@dataclass(frozen=True)
+class MarkOptions:
+    """The options that select sounds by what the library's notebook says."""
+
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", help="Only sounds of a collection; may be repeated.")
+    ] = None
+    favorites: Annotated[bool, typer.Option("--favorites", help="Only favorites.")] = False
+    min_stars: Annotated[int, typer.Option("--min-stars", min=0, max=5, help="Only sounds rated so or better.")] = 0
+
+    def filter(self, library: Library, where: Filter | None) -> Filter | None:
+        """Return the filter for sounds with these marks that meet `where`."""
+        from aural.search.marked import MarkFilter, with_marks
+
+        marks = MarkFilter(self.collection or (), self.favorites, self.min_stars)
+        return with_marks(library.notebook, marks, where)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,14 @@ from aural.cli.options import (
     NOTHING,
     JsonOption,
     LibraryOption,
+    MarkOptions,
     ModelOptions,
     RejectOption,
     WhereOption,
+    filter_of,
     with_model_options,
 )
-from aural.core.errors import ConfigError
+from aural.core.errors import AuralError, ConfigError
 from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ def search(
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
     by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
     reject: RejectOption = False,
+    marks: MarkOptions,
+    remember: Annotated[
+        bool, typer.Option("--remember/--no-remember", help="Add the query to the library's history.")
+    ] = True,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
@@ -46,7 +53,6 @@ def search(
     import numpy as np
 
     from aural.core.scoring import Calibration
-    from aural.search.filters import parse_filter
     from aural.search.library import Library
     from aural.search.query import QueryWeights, combine
 
@@ -54,14 +60,19 @@ def search(
         raise ConfigError(f'--by "{by}" is not known; use both or sound')
     if reject and like:
         raise ConfigError("--reject compares sounds with words; leave out --like")
-    condition = parse_filter(where) if where else None
     weights = QueryWeights(words_weight, like_weight, not_weight)
+    parsed = filter_of(where)
     target = Library(library)
+    condition = marks.filter(target, parsed)
     model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
     names = words if by == "both" and words else []
     hits = target.search(query, top, condition, words=names, exact=exact)
+    if remember:
+        parts = {"words": words, "like": [str(path) for path in like or []], "not": minus, "where": where}
+        with suppress(AuralError):  # a library that cannot be written has no history
+            target.notebook.remember({name: part for name, part in parts.items() if part}, len(hits))
     if reject:
         least = Calibration.of(model)
         hits = [hit for hit in hits if hit.word_score or least.matches(np.array([hit.score]))]

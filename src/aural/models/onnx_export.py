@@ -1,6 +1,7 @@
 """Write a model as two ONNX graphs: waveforms to unit vectors, including the log-mel, and token ids to unit vectors.
 
 FOLDER/audio.onnx   wave (B, T) float32, mono at the model's rate and of the window's length -> vectors (B, E)
+FOLDER/frames.onnx  wave (B, T) of any length -> vectors (B, W, E), one per frame; not for encoders of fixed windows
 FOLDER/text.onnx    ids (B, L) int64, mask (B, L) int64 -> vectors (B, E)
 FOLDER/onnx.json    rates, windows, tokenizer and scale, as `onnx_model` needs them
 
@@ -16,9 +17,8 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
 from aural.models.onnx_tagger import TaggerHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
@@ -55,6 +55,13 @@ class AudioGraph(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         return unit(self.audio(wave))
+
+
+class FramesGraph(AudioGraph):
+    """The graph of frames: waveforms (B, T) to unit rows (B, W, E)."""
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return unit(self.audio.frames(wave))
 
 
 class TextGraph(nn.Module):
@@ -93,7 +100,7 @@ def write_tagger_graph(tagger: Tagger, folder: Path) -> None:
     names = {name for name, _ in graph.named_parameters()}
     length = round(tagger.window_s * tagger.sample_rate_hz)
     shapes = {"wave": {0: torch.export.Dim("batch")}}
-    model = _graph(graph, {"wave": torch.zeros(3, length)}, shapes, outputs=("features", "scores"))
+    model = traced(graph, {"wave": torch.zeros(3, length)}, shapes, "features", "scores")
     header = TaggerHeader(embed_dim=tagger.embed_dim, weights=_strip(model, names))
     with atomic_write(folder / AUDIO, ConfigError) as part:
         part.write_bytes(model.SerializeToString())
@@ -125,25 +132,39 @@ def export_onnx(
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     graphs = {
-        AUDIO: _graph(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
-        TEXT: _graph(
+        AUDIO: traced(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
+        TEXT: traced(
             TextGraph(model, bare),
             {"ids": ids, "mask": (ids > 0).long()},
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
         ),
     }
+    layout = model.frame_layout
+    if layout is not None and layout.step is not None:
+        size = 8 * layout.align
+        samples = layout.align * torch.export.Dim("patches", min=2, max=4096)
+        frames = FramesGraph(model, bare)
+        graphs[FRAMES] = traced(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
+    else:
+        layout = None
     outside: list[str] = []
     for name, graph in graphs.items():
         if bare:
-            outside += _strip(graph, set(model.checkpoint.tensors))
+            outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
-            graph = _in_8_bits(graph, set(model.checkpoint.tensors))
+            graph = in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError) as part:
             part.write_bytes(graph.SerializeToString())
-    text = model.config.text
-    form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
+    form: Form = "int8" if int8 else "fp32"
     if bare:
         form = "bare"
+    write_header(model, folder, form, weights=outside, frames=layout)
+    return folder
+
+
+def write_header(model: Model, folder: Path, form: Form, **fields: Any) -> None:
+    """Write onnx.json and, unless the graphs are bare, tokenizer.json. `fields` are others of `OnnxHeader`."""
+    text, bare = model.config.text, form == "bare"
     header = OnnxHeader(
         name=model.name,
         form=form,
@@ -159,12 +180,11 @@ def export_onnx(
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
-        weights=outside,
+        **fields,
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:
         write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
-    return folder
 
 
 def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
@@ -176,10 +196,8 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def _graph(
-    module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], *, outputs: Sequence[str] = ("vectors",)
-) -> Any:
-    """Trace a module and return an onnx ModelProto with its small constants computed."""
+def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], *outputs: str) -> Any:
+    """Trace a module and return an onnx ModelProto with its small constants computed; `outputs` names its outputs."""
     try:
         import onnx_ir
         from onnxscript import optimizer
@@ -203,7 +221,7 @@ def _graph(
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=list(outputs),
+                output_names=list(outputs) or ["vectors"],
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -239,7 +257,7 @@ def _strip(graph: Any, names: set[str]) -> list[str]:
     return [tensor.name for tensor in external]
 
 
-def _in_8_bits(graph: Any, names: set[str]) -> Any:
+def in_8_bits(graph: Any, names: set[str]) -> Any:
     """Store the matrices of a checkpoint as int8 with one scale per row (for a convolution: per output channel).
 
     They are converted to float32 before use and all arithmetic stays float32, so only the rounding changes results.

@@ -21,29 +21,41 @@ from aural.audio.length import Shorter
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
+from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import EmbeddingModel
+from aural.models.frame_calibration import FrameCalibration, read_calibration
+from aural.models.frames import FrameLayout
 from aural.models.low_rank import with_updates
 from aural.models.packaged import PackagedBranch, PackagedText
 from aural.models.rounding import in_8_bits, is_matrix, with_steps
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
+FRAMES: Final = "frames.onnx"
 HEADER: Final = "onnx.json"
+FEATURES: Final = "onnx/features.onnx"
 FORMAT: Final = 1
 ONNX_BATCH: Final = 4
+
+
+Form = Literal["fp32", "int8", "bare"]
+Layout = Literal["aural", "optimum"]
 
 
 class OnnxHeader(Config):
     """The content of onnx.json.
 
     form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least
-    cosine from the model's own files in the same folder.
+    cosine from the model's own files in the same folder. layout: which files and inputs the graphs have (see
+    docs/models/onnx.md).
     """
+
+    layout: Layout = "aural"
 
     aural_onnx: int = FORMAT
     name: str = ""
-    form: Literal["fp32", "int8", "bare"]
+    form: Form
     embed_dim: int
     sample_rate_hz: int
     window_s: float
@@ -56,8 +68,10 @@ class OnnxHeader(Config):
     suffix: str
     pad_id: int
     max_tokens: int
+    frames: FrameLayout | None = None
+    """The frames of `frames.onnx`; None without that graph."""
     weights: list[str] = Field(default_factory=list)
-    """For bare graphs: names of the tensors that a graph needs when opened; the first component names the graph."""
+    """For bare graphs: names of the tensors that a graph needs when opened; the first component names the tower."""
 
 
 TORCH_ONLY: Final = frozenset(
@@ -133,11 +147,28 @@ class OnnxModel(EmbeddingModel):
         waves = np.ascontiguousarray(waves, np.float32)
         if waves.ndim != 2 or waves.shape[1] != length:
             raise DataError(f"waves of shape {waves.shape}; give (N, {length}), or sounds to embed_audio")
+        if self.header.layout == "optimum":
+            features = self._features.run(None, {"wave": waves})[0]
+            return unit_rows(self._audio.run(None, {"input_features": features})[0])
         vectors: FloatArray = self._audio.run(None, {"wave": waves})[0]
+        return vectors
+
+    @property
+    def frame_layout(self) -> FrameLayout | None:
+        return self.header.frames
+
+    @cached_property
+    def frame_calibration(self) -> FrameCalibration | None:  # type: ignore[override]
+        return read_calibration(self.folder)
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray:
+        vectors: FloatArray = self._frames.run(None, {"wave": np.ascontiguousarray(waves, np.float32)})[0]
         return vectors
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         ids, mask, _ = self.tokenizer.padded(texts)
+        if self.header.layout == "optimum":
+            return unit_rows(self._text.run(None, {"input_ids": ids, "attention_mask": mask})[0])
         vectors: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
         return vectors
 
@@ -158,12 +189,26 @@ class OnnxModel(EmbeddingModel):
         return stored_tensors(self.folder / "model.safetensors")
 
     @cached_property
+    def _features(self) -> Any:
+        return self._session(FEATURES, "", {})
+
+    @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, self._weights("audio.", "branch.", "branch_from", PackagedBranch))
+        return self._session(graph_file(self.header, AUDIO), "audio.", self._audio_weights)
+
+    @cached_property
+    def _frames(self) -> Any:
+        return self._session(FRAMES, "audio.", self._audio_weights)
 
     @cached_property
     def _text(self) -> Any:
-        return self._session(TEXT, self._weights("text.", "encoder.model.", "text_from", PackagedText))
+        return self._session(
+            graph_file(self.header, TEXT), "text.", self._weights("text.", "encoder.model.", "text_from", PackagedText)
+        )
+
+    @cached_property
+    def _audio_weights(self) -> dict[str, Any]:
+        return self._weights("audio.", "branch.", "branch_from", PackagedBranch)
 
     def _weights(self, tower: str, part: str, key: str, package: type[PackagedBranch | PackagedText]) -> dict[str, Any]:
         """Return the weights of a tower for a bare graph, rounded to 8 bits if config.json says so; else none.
@@ -183,8 +228,8 @@ class OnnxModel(EmbeddingModel):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
-    def _session(self, name: str, weights: dict[str, Any]) -> Any:
-        used = [key for key in self.header.weights if key.partition(".")[0] == name.partition(".")[0]]
+    def _session(self, name: str, tower: str, weights: dict[str, Any]) -> Any:
+        used = [key for key in self.header.weights if key.startswith(tower)]
         return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads)
 
 
@@ -208,6 +253,13 @@ def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int) ->
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the errors of onnxruntime share no other base class
         raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again") from None
+
+
+def graph_file(header: OnnxHeader, name: str) -> str:
+    """Return where a graph ("audio.onnx" or "text.onnx") is stored in the folder; optimum names int8 "quantized"."""
+    if header.layout == "aural":
+        return name
+    return f"onnx/{name.partition('.')[0]}_model{'_quantized' if header.form == 'int8' else ''}.onnx"
 
 
 def stored_tensors(path: Path) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.search.filters import COLUMNS, FIRST_WINDOWS
 from aural.search.index import Hit
+from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
+from aural.serve.cursor import decode, encode
 from aural.serve.schemas import (
     FILE_ID,
     MAX_LABELS,
@@ -132,8 +134,16 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     """Return the files nearest to the weighted sum of words and sounds minus unwanted words, with the best windows."""
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names)
-    return _answer(service_of(request), query, await service_of(request).search(query), began)
+    marks = MarkFilter(body.collections, body.favorites, body.min_stars)
+    service = service_of(request)
+    same = body.model_dump_json(exclude={"cursor", "remember"})
+    key = service.ids.tag(f"{service.library.card.model} {same}")
+    after = decode(body.cursor, key) if body.cursor else None
+    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
+    hits, end = await service.page(query, after)
+    if body.remember and after is None:
+        await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
+    return _answer(service, query, hits, began, None if end is None else encode(end, key))
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)
@@ -256,9 +266,12 @@ async def excerpt(
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _answer(service: InferenceService, query: Query, hits: list[Hit], began: float) -> SearchResponse:
+def _answer(
+    service: InferenceService, query: Query, hits: list[Hit], began: float, next_cursor: str | None = None
+) -> SearchResponse:
     took_ms = round(1000 * (time.perf_counter() - began), 3)
     matches = None
     if not query.like and not query.sounds:  # the least cosine is that of a sound with words
         matches = any(hit.word_score for hit in hits) or service.matches([hit.score for hit in hits])
-    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], matches=matches, took_ms=took_ms)
+    shown = [SoundHit.of(hit) for hit in hits]
+    return SearchResponse(hits=shown, matches=matches, took_ms=took_ms, next_cursor=next_cursor)

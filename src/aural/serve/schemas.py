@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from aural.core.printable import printable
 from aural.search.index import Hit
+from aural.search.notebook import MAX_NAME, MOST_STARS
 from aural.search.query import NOT_WEIGHT
 
 MAX_TEXT, MAX_TEXTS, MAX_LABELS, MAX_TOP = 1000, 32, 1000, 1000
@@ -17,6 +18,7 @@ FILE_ID = r"^[0-9a-f]{16}$"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="A sentence or a few words.")]
 FileId = Annotated[str, Field(pattern=FILE_ID, description="Id of a file, from a search.")]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="Name of a collection.")]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -42,11 +44,24 @@ class SearchRequest(Strict):
     like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds of the library.")
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
-    top: int = Field(20, ge=1, le=MAX_TOP)
+    top: int = Field(20, ge=1, le=MAX_TOP, description="Number of hits per page.")
+    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before, for the next one.")
     names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
+    collections: list[Name] = Field(default=[], max_length=MAX_TEXTS, description="Only sounds in all of these.")
+    favorites: bool = Field(False, description="Only favorites.")
+    min_stars: int = Field(0, ge=0, le=MOST_STARS, description="Only sounds rated so or better.")
+    remember: bool = Field(False, description="Whether to add the query to the history.")
     words_weight: Weight = 1.0
     like_weight: Weight = 1.0
     minus_weight: Weight = NOT_WEIGHT
+
+
+class PastSearch(BaseModel):
+    """A query of the history."""
+
+    time: str = Field(description="UTC, such as 2026-11-22T19:22:35Z.")
+    query: dict[str, Any]
+    hits: int
 
 
 class SoundHit(BaseModel):
@@ -78,6 +93,7 @@ class SearchResponse(BaseModel):
     hits: list[SoundHit]
     matches: bool | None = Field(description="Whether a hit matches the query; null where that was not measured.")
     took_ms: float
+    next_cursor: str | None = Field(None, description="Send it as `cursor` for the next page; null on the last one.")
 
 
 class TextsRequest(Strict):

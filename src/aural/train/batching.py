@@ -1,0 +1,134 @@
+"""Choose the samples of each step: a fixed number of windows, or as many clips of similar length as fit.
+
+Legend: sample i is the i-th draw of a run (see `aural.train.loader`); a group is the samples of one step of all
+processes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aural.core.errors import DataError
+from aural.train.config import BatchingConfig
+from aural.train.draw import GROUPS, generator
+
+Numbers: TypeAlias = NDArray[np.int64]
+Seconds: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one step, for all processes."""
+
+    step: int
+    numbers: Numbers
+
+    def part(self, rank: int, world: int) -> Numbers:
+        """Return the samples of one process. All processes have the same number of samples."""
+        size = len(self.numbers) // world
+        return self.numbers[rank * size : (rank + 1) * size]
+
+
+class Windows:
+    """Groups of `size` samples in the order of their numbers."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def group(self, step: int) -> Group:
+        return Group(step, np.arange(step * self.size, (step + 1) * self.size))
+
+    def steps(self, samples: float) -> int:
+        """Return the number of steps that use so many samples."""
+        return max(1, round(samples / self.size))
+
+
+class Lengths:
+    """Groups of samples of similar length whose padded length is within a budget.
+
+    Samples are taken in pools of `config.pool`. A pool is sorted by length and cut from the longest down: a group takes
+    as many samples as the budget holds at the length of its longest one, rounded down to a multiple of
+    `config.multiple`. Every sample is used once; the last group of a pool can be small. The groups of a pool then come
+    in random order, and so do the samples of a group. All of this is a function of seed and pool, so the groups are the
+    same for any number of processes and after an interruption.
+    """
+
+    def __init__(
+        self, config: BatchingConfig, budget_s: float, lengths: Callable[[Numbers], Seconds], *, seed: int, world: int
+    ) -> None:
+        self.config, self.budget_s, self.lengths, self.seed = config, budget_s, lengths, seed
+        if config.multiple % world:
+            raise DataError(
+                f"data.batching.multiple is {config.multiple}, which {world} processes cannot share equally; set it to "
+                f"a multiple of {world}"
+            )
+        if config.pool % config.multiple:
+            raise DataError(
+                f"data.batching.pool is {config.pool}; set it to a multiple of data.batching.multiple, which is "
+                f"{config.multiple}"
+            )
+        self.firsts: list[int] = [0]
+        """First step of each pool whose number of groups is known, and of the one after."""
+        self._last: tuple[int, list[Numbers]] | None = None
+
+    def group(self, step: int) -> Group:
+        """Return the group of a step. A step beyond the known pools makes all pools before it."""
+        while step >= self.firsts[-1]:
+            self._next()
+        pool = bisect_right(self.firsts, step) - 1
+        if self._last is None or self._last[0] != pool:
+            self._last = pool, self._groups(pool)
+        return Group(step, self._last[1][step - self.firsts[pool]])
+
+    def steps(self, samples: float) -> int:
+        """Return the number of steps that use at least so many samples: complete pools."""
+        while (len(self.firsts) - 1) * self.config.pool < samples:
+            self._next()
+        return self.firsts[-1]
+
+    def _next(self) -> None:
+        pool = len(self.firsts) - 1
+        self.firsts.append(self.firsts[-1] + len(self._cuts(self._sorted(pool)[1])))
+
+    def _sorted(self, pool: int) -> tuple[Numbers, Seconds]:
+        """Return the samples of a pool and their lengths, the longest first."""
+        numbers = np.arange(pool * self.config.pool, (pool + 1) * self.config.pool)
+        lengths = self.lengths(numbers)
+        order = np.argsort(-lengths, kind="stable")
+        return numbers[order], lengths[order]
+
+    def _cuts(self, lengths: Seconds) -> list[tuple[int, int]]:
+        """Return where each group begins and ends in a sorted pool."""
+        cuts, first, multiple = list[tuple[int, int]](), 0, self.config.multiple
+        grid_s = self.config.round_s
+        while first < len(lengths):
+            padded_s = np.ceil(lengths[first] / grid_s - 1e-9) * grid_s
+            fitting = int(self.budget_s / padded_s + 1e-9) // multiple * multiple
+            stop = min(first + max(fitting, multiple), len(lengths))
+            cuts.append((first, stop))
+            first = stop
+        return cuts
+
+    def _groups(self, pool: int) -> list[Numbers]:
+        numbers, lengths = self._sorted(pool)
+        random = generator(self.seed, GROUPS, pool)
+        cuts = self._cuts(lengths)
+        return [random.permutation(numbers[slice(*cuts[i])]) for i in random.permutation(len(cuts))]
+
+
+Batching: TypeAlias = Windows | Lengths
+
+
+def padding(frames: NDArray[np.int64], width: int) -> float:
+    """Return the share of a padded batch that is padding.
+
+    >>> padding(np.array([3, 4]), 4)
+    0.125
+    """
+    return 1.0 - float(frames.sum()) / (len(frames) * width)
