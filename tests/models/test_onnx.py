@@ -187,7 +187,8 @@ def test_the_graphs_of_libre_base_equal_torch() -> None:
     torch_model, onnx_model = (load("libre-base", device="cpu", engine=engine) for engine in ("torch", "onnx"))
     assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
     small = load("libre-small", device="cpu", engine="onnx")
-    assert np.array_equal(onnx_model.embed_text(["rain"]), small.embed_text(["rain"]))
+    assert np.abs(torch_model.embed_text(["rain"]) - onnx_model.embed_text(["rain"])).max() < 1e-5
+    assert torch_model.least_cosine == onnx_model.least_cosine == 0.331
     assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
 
 

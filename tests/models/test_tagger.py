@@ -50,7 +50,7 @@ def test_the_bundled_graph_scores_as_torch(tagger: Tagger) -> None:
     for ours, theirs in zip(graph.tag(files), tagger.tag(files), strict=True):
         assert ours.scores == pytest.approx(theirs.scores, abs=1e-4)
         assert ours.times_s == theirs.times_s
-    np.testing.assert_allclose(graph.embed_audio(files), tagger.embed_audio(files), atol=1e-5)
+    np.testing.assert_allclose(graph.embed_audio(files), tagger.embed_audio(files), atol=1e-4)
 
 
 def test_tags_come_without_torch() -> None:
@@ -79,7 +79,7 @@ def test_a_broken_file_does_not_stop_the_others(tagger: Tagger, tmp_path: Path) 
 def test_it_embeds_sounds_and_refuses_texts(tagger: Tagger) -> None:
     rows = tagger.embed_audio([SOUNDS / "trumpet.ogg", SOUNDS / "sneeze.ogg"])
     assert rows.shape == (2, 1024)
-    assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ConfigError, match="no text tower"):
         tagger.embed_text(["rain"])
 
