@@ -29,7 +29,9 @@ class OpenClipStep:
         bf16: bool,
         compiled: bool = False,
         name: str = "CLAP-HTSAT-tiny-Roberta-base",
+        layers: int = 0,
     ) -> None:
+        """Args: layers: layers of the text tower and of a NaFlexVit; 0: as published."""
         sys.path.insert(0, str(source))
         from open_clip.clap_model import CLAP  # type: ignore[import-not-found]
         from open_clip.task import CLAPTask  # type: ignore[import-not-found]
@@ -38,8 +40,11 @@ class OpenClipStep:
         config = json.loads((source / "open_clip" / "model_configs" / f"{name}.json").read_text())
         with tempfile.TemporaryDirectory() as folder:  # the published sizes, without a download
             roberta = RobertaConfig(
-                vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
-            )
+                vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
+                num_hidden_layers=layers or 12,
+            )  # fmt: skip
+            if layers:
+                config["audio_cfg"]["naflexvit_cfg"]["depth"] = layers
             roberta.save_pretrained(folder)
             text = config["text_cfg"] | {"hf_model_name": folder, "hf_model_pretrained": False}
             torch.manual_seed(0)

@@ -13,7 +13,8 @@ that many seconds.
 * open_clip: its NaFlexVit, CLAPTask and AdamW on the patches of the same batches, as its own collation pads them; and
   with every clip in a window of 30 s. Its text is padded to 77 tokens, as its tokenizer does.
 
-Ours are runs of `aural.train` from shards with loader workers; open_clip's step gets batches that are on the device.
+Ours are runs of `aural.train` from shards with loader workers; open_clip's step gets batches that are on the device. On
+the CPU single steps are timed by processor time instead, so that other jobs do not count.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ import torch
 
 from aural.train.batching import Lengths
 from aural.train.config import BatchingConfig, Recipe
-from aural.train.loop import train
+from aural.train.loop import prepare, train
 from aural.train.mels import add_mel
+from aural.train.parallel import Place
 from aural.train.recipes import load_recipe
 from aural.train.track import lines_of
 from open_clip_peer import OpenClipStep
@@ -91,6 +93,7 @@ class Lengthy(Bench):
         args = self.args
         base = "tiny_laion_htsat_roberta" if args.tiny else "laion_htsat_roberta"
         size = {"dim": 32, "depth": 1, "heads": 2, "max_frames": 3008, "drop_path": 0.0} if args.tiny else VIT
+        size = size | ({"depth": args.layers} if args.layers else {})
         encoder = ", ".join(f"{key}: {value}" for key, value in (size | {"n_mels": BANDS}).items())
         values = [
             "model.text_init=random", "model.clap.audio.mel=laion", "model.clap.audio.encoder=vit",
@@ -102,56 +105,87 @@ class Lengthy(Bench):
             "loop.epochs=0", f"loop.steps={args.steps}", f"loop.batch={args.batch}", "loop.micro_batch=0",
             f"loop.precision={args.precision}", "loop.save_every=100000", "loop.compile=false", "track.curves=false",
         ]  # fmt: skip
-        recipe: Recipe = load_recipe(base, [*values, *changes])
-        out = self.folder / name.replace(" ", "_").replace(",", "")
-        train(recipe, out, device=args.device)
-        lines = [line for line in lines_of(out / "metrics.jsonl") if "loss" in line]
-        steady = [line for line in lines[len(lines) // 3 :] if line["clips_per_s"]]
-        clips = sum(line.get("clips", args.batch) for line in steady)
-        seconds = sum(line.get("clips", args.batch) / line["clips_per_s"] for line in steady)
-        waited = sum(line["loader_wait_s"] for line in steady) / seconds
+        values += [f"model.clap.text.depth={args.layers}"] if args.layers else []
+        recipe = load_recipe(base, [*values, *changes])
+        if self.cuda:
+            lines = self.trained(recipe, name)
+        else:
+            lines = self.stepped(recipe)
+        clips = sum(line.get("clips", args.batch) for line in lines)
+        seconds = sum(line.get("clips", args.batch) / line["clips_per_s"] for line in lines)
+        waited = sum(line["loader_wait_s"] for line in lines) / seconds
         padded = [line["padding"] for line in lines if "padding" in line]
         filled = 1 - self.mean_s / LONGEST_S
         self.row(
             name,
-            seconds / len(steady),
+            seconds / len(lines),
             clips=0,
-            clips_per_s=round(clips / seconds, 1),
-            sound_s_per_s=round(clips * self.mean_s / seconds),
+            clips_per_s=round(clips / seconds, 2),
             padding=round(float(np.mean(padded)) if padded else filled, 4),
             loader_wait=round(waited, 4),
-            steps=len(steady),
+            steps=len(lines),
         )
+
+    def trained(self, recipe: Recipe, name: str) -> list[dict[str, Any]]:
+        """Run the training loop; return what it logs of the last two thirds of the steps."""
+        out = self.folder / name.replace(" ", "_").replace(",", "")
+        train(recipe, out, device=self.args.device)
+        lines = [line for line in lines_of(out / "metrics.jsonl") if "loss" in line]
+        return [line for line in lines[len(lines) // 3 :] if line["clips_per_s"]]
+
+    def stepped(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Time steps by processor time, without the loader; return lines like those of the loop."""
+        _, stepper, optimizer = self.ours(recipe)
+        batches = prepare(recipe, Place(0, 1, self.device)).batches
+        lines = list[dict[str, Any]]()
+        for step in range(self.args.steps):
+            batch = batches[step]
+            began = self.timer()
+            stepper.gradients(batch, step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            clips, padded = len(batch["keys"]), {"padding": batch["padding"][0]} if "padding" in batch else {}
+            line = {"clips": clips, "clips_per_s": clips / (self.timer() - began), "loader_wait_s": 0.0}
+            lines.append(line | padded)
+        return lines[1:]
 
     def windows(self) -> None:
         self.run_of("aural, windows of 30 s")
 
     def lengths(self) -> None:
-        by_length = f"data.batching={{name: lengths, pool: {self.args.pool}}}"
+        args = self.args
+        by_length = f"data.batching={{name: lengths, pool: {args.pool}, multiple: {args.multiple}}}"
         self.run_of("aural, by length", by_length)
         self.run_of("aural, by length, packed captions", by_length, "data.pack_text=128")
 
     def open_clip(self) -> None:
         """Time open_clip's steps on the groups that batches by length have, and on windows."""
         args = self.args
-        config = BatchingConfig(name="lengths", pool=args.pool)
+        config = BatchingConfig(name="lengths", pool=args.pool, multiple=args.multiple)
         seconds = seconds_of(args.clips)
-        plan = Lengths(config, args.batch * LONGEST_S, lambda i: seconds[i % args.clips], seed=0, world=1)
+        plan = Lengths(
+            config, args.batch * LONGEST_S, lambda i: (i % args.clips, seconds[i % args.clips]), seed=0, world=1
+        )
         groups = [seconds[plan.group(step).numbers % args.clips] for step in range(args.steps)]
         windows = [seconds[np.arange(args.batch) + step * args.batch % args.clips] for step in range(args.steps)]
-        peer = OpenClipStep(args.open_clip, self.device, bf16=self.cuda, name="naflexclap_little_roberta")
+        peer = OpenClipStep(
+            args.open_clip, self.device, bf16=self.cuda, name="naflexclap_little_roberta", layers=args.layers
+        )
         for name, parts in (("open_clip, windows of 30 s", windows), ("open_clip, by length", groups)):
             whole = "windows" in name
             batches = [self.patches(part, LONGEST_S if whole else float(part.max())) for part in parts]
             steps = [peer.step(batch) for batch in batches]
-            for step in steps[:2]:
+            steps[0]()
+            self.wait()
+            began = self.timer()
+            for step in steps[1:]:
                 step()
-            order = iter(steps * 2)
-            took = self.streamed(lambda order=order: next(order)(), repeats=len(steps) - 4)
-            clips = float(np.mean([len(part) for part in parts]))
+            self.wait()
+            took = (self.timer() - began) / (len(steps) - 1)
+            clips = float(np.mean([len(part) for part in parts[1:]]))
             filled = np.mean([1 - part.mean() / (LONGEST_S if whole else part.max()) for part in parts])
-            rates = {"clips_per_s": round(clips / took, 1), "sound_s_per_s": round(clips / took * self.mean_s)}
-            self.row(name, took, clips=0, **rates, padding=round(float(filled), 4), steps=len(steps))
+            rates = {"clips_per_s": round(clips / took, 2), "padding": round(float(filled), 4)}
+            self.row(name, took, clips=0, **rates, steps=len(steps))
 
     def patches(self, seconds: np.ndarray, longest_s: float) -> dict[str, Any]:
         """Return a batch in open_clip's layout: patches in order of band and time, coordinates, and what is valid."""
@@ -182,6 +216,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="windows of 30 s per step")
     parser.add_argument("--clips", type=int, default=3000)
     parser.add_argument("--pool", type=int, default=3000)
+    parser.add_argument("--layers", type=int, default=0, help="layers of every tower; 0: 14 and 12")
+    parser.add_argument("--multiple", type=int, default=8, help="clips per step are a multiple of this")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--open-clip", type=Path, help="the folder `src` of a checkout of open_clip")

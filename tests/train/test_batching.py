@@ -43,8 +43,8 @@ def uniform(numbers: Numbers) -> Seconds:
     return np.array([np.random.default_rng(int(i)).uniform(1, 30) for i in numbers])
 
 
-def plan(config: BatchingConfig, *, seed: int = 0, world: int = 1) -> Lengths:
-    return Lengths(config, 64 * 30.0, uniform, seed=seed, world=world)
+def plan(config: BatchingConfig, *, seed: int = 0, world: int = 1, clips: int = 1 << 30) -> Lengths:
+    return Lengths(config, 64 * 30.0, lambda i: (i % clips, uniform(i % clips)), seed=seed, world=world)
 
 
 def test_padding_at_1_to_30_s_is_below_5_percent() -> None:
@@ -70,6 +70,18 @@ def test_every_sample_once_in_equal_parts() -> None:
         parts = [group.part(rank, 4) for rank in range(4)]
         assert len({len(part) for part in parts}) == 1
         assert np.array_equal(np.concatenate(parts), group.numbers)
+
+
+def test_a_clip_is_hardly_ever_its_own_negative() -> None:
+    """Data of 100 clips in a pool of 1,024: without care, all ten repetitions of a clip would be in one group."""
+    batches = plan(BatchingConfig(name="lengths", pool=1024), clips=100)
+    groups = [batches.group(step).numbers for step in range(batches.steps(4096))]
+    assert sorted(np.concatenate(groups)) == list(range(4096))
+    twice = sum(len(group) - len(set(group % 100)) for group in groups)
+    assert twice <= 7 * 4096 // 100  # those left over at the end of a repetition
+    assert max(len(group) for group in groups) > 32
+    evenly = plan(BatchingConfig(name="lengths", pool=960), clips=96)
+    assert all(len(set(g % 96)) == len(g) for g in (evenly.group(s).numbers for s in range(evenly.steps(1920))))
 
 
 def test_groups_are_a_function_of_seed_and_step() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from aural.cli.options import (
     ModelOptions,
     RejectOption,
     WhereOption,
-    filter_of,
+    check_filter,
     with_model_options,
 )
 from aural.core.errors import AuralError, ConfigError
@@ -45,6 +46,9 @@ def search(
     remember: Annotated[
         bool, typer.Option("--remember/--no-remember", help="Add the query to the library's history.")
     ] = True,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Say where the words are heard in each hit, and rank the hits by it.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every window; do not use the index.")] = False,
     options: ModelOptions,
     as_json: JsonOption = False,
@@ -61,9 +65,9 @@ def search(
     if reject and like:
         raise ConfigError("--reject compares sounds with words; leave out --like")
     weights = QueryWeights(words_weight, like_weight, not_weight)
-    parsed = filter_of(where)
+    check_filter(where)
     target = Library(library)
-    condition = marks.filter(target, parsed)
+    condition = marks.filter(target, where)
     model = options.open(target.card.model)
     sounds: list[FloatArray] = list(model.embed_audio(like)) if like else []
     query = combine(words or [], sounds, minus or [], model.embed_text, weights)
@@ -78,18 +82,30 @@ def search(
         hits = [hit for hit in hits if hit.word_score or least.matches(np.array([hit.score]))]
         if not hits and not as_json:
             print(NOTHING)
+    if locate:
+        from aural.models.locate import Locator
+        from aural.search.place import check_placeable, place
+
+        locator = Locator(model, check_placeable(words or []))
+        hits = place(hits, lambda clip: locator.locate(clip).spans, lambda error: print(error, file=sys.stderr))
     for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}
             values: dict[str, Any] = {"path": hit.path, "score": round(hit.score, 6)}
             values |= {name: round(seconds, 3) for name, seconds in times.items()}
             values |= {"word_score": round(hit.word_score, 3)}
+            if locate:
+                places = {"onset_s": hit.onset_s, "offset_s": hit.offset_s, "confidence": hit.confidence}
+                values |= {name: None if number is None else round(number, 6) for name, number in places.items()}
             print(json_line(values | {"id": hit.file, "window": hit.window, "tags": hit.tags}))
         else:
             long = hit.end_s - hit.start_s < hit.duration_s - 0.01
-            place = f" {clock(hit.start_s)} to {clock(hit.end_s)}" if long else ""
+            part = f" {clock(hit.start_s)} to {clock(hit.end_s)}" if long else ""
             named = "  [name]" if hit.word_score else ""
-            print(f"{hit.score:+.3f}  {hit.path}{place}{named}")
+            heard = ""
+            if hit.confidence is not None:
+                heard = f"  heard {hit.onset_s:.1f} to {hit.offset_s:.1f} s, {100 * hit.confidence:.0f}%"
+            print(f"{hit.score:+.3f}  {hit.path}{part}{named}{heard}")
 
 
 def clock(seconds: float) -> str:

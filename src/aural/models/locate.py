@@ -100,7 +100,7 @@ class Locator:
     ) -> None:
         self.model, self.config = model, config or LocateConfig()
         self.texts = check_labels(texts)
-        self.prompts = label_prompts([*self.texts, NEUTRAL], self.config.template)
+        self.prompts = self.prompts_of(texts, self.config)
         self._short = self.config.frame_s is not None or self.config.hop_s is not None
         if self._short:
             check_frames(model, *self._sizes)
@@ -110,6 +110,11 @@ class Locator:
         if self._scorer is None:
             rows = (embed_text or model.embed_text)(self.prompts)
             self._vectors, self._neutral = rows[:-1], rows[-1]
+
+    @staticmethod
+    def prompts_of(texts: Sequence[str], config: LocateConfig) -> list[str]:
+        """Return the prompts of the texts, and last the neutral one."""
+        return label_prompts([*check_labels(texts), NEUTRAL], config.template)
 
     @property
     def origin(self) -> Origin:

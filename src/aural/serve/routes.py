@@ -15,21 +15,26 @@ from fastapi.routing import APIRoute
 
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
-from aural.search.filters import COLUMNS, FIRST_WINDOWS
+from aural.models.locate import LocateConfig
+from aural.search.filters import COLUMNS, FACT_COLUMNS, FIRST_WINDOWS
 from aural.search.index import Hit
 from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
 from aural.serve.cursor import decode, encode
+from aural.serve.locate import locate, place_hits, response_of
 from aural.serve.schemas import (
     FILE_ID,
     MAX_LABELS,
     MAX_TEXTS,
     MAX_TOP,
     ClassifyResponse,
+    FacetsResponse,
     Label,
     LibraryResponse,
+    LocateRequest,
+    LocateResponse,
     MapResponse,
     Problem,
     SearchRequest,
@@ -125,8 +130,16 @@ async def library(request: Request) -> LibraryResponse:
         windows=windows,
         window_s=card.window_s,
         tags=await service.tags(),
-        columns=dict(COLUMNS),
+        columns={**COLUMNS, **FACT_COLUMNS},
     )
+
+
+@router.get("/facets", summary="Count the files per category, creator, artist, genre and loop", tags=["library"])
+async def library_facets(
+    request: Request, where: Annotated[str | None, QueryParameter(max_length=2000)] = None
+) -> FacetsResponse:
+    """Return counts of the values that `aural library analyze` stored, for the files that meet a filter."""
+    return FacetsResponse(facets=await service_of(request).facets(where))
 
 
 @router.post("/search", summary="Search by words and sounds of the library", tags=["search"], responses=UNKNOWN_FILE)
@@ -143,6 +156,8 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     hits, end = await service.page(query, after)
     if body.remember and after is None:
         await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
+    if body.locate:
+        hits = await place_hits(service, hits, body.words, client_of(request.scope))
     return _answer(service, query, hits, began, None if end is None else encode(end, key))
 
 
@@ -191,6 +206,35 @@ async def classify(
     best = [Label(label=label, score=score, cosine=cosine) for label, score, cosine in ranked[:top]]
     matches = service.matches([cosine for _, _, cosine in ranked])
     return ClassifyResponse(labels=best, matches=matches, duration_s=duration_s)
+
+
+@router.post("/locate", summary="Say when texts are heard in an uploaded sound", tags=["models"])
+async def locate_upload(
+    request: Request,
+    sound: Upload,
+    texts: Annotated[list[Text], Form(min_length=1, max_length=MAX_TEXTS, description="One field per text.")],
+    threshold: Annotated[float | None, Form(gt=0, lt=1, description="Lowest probability of a span.")] = None,
+    min_duration_s: Annotated[float, Form(ge=0, le=1e6, allow_inf_nan=False)] = 0.0,
+    max_gap_s: Annotated[float, Form(ge=0, le=1e6, allow_inf_nan=False)] = 0.2,
+) -> LocateResponse:
+    """Return the spans in which each text is heard: onset, offset and confidence."""
+    service = service_of(request)
+    config = LocateConfig(threshold=threshold, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
+    clip = await service.decoded(sound, client_of(request.scope))
+    return response_of(await locate(service, clip, texts, config))
+
+
+@router.post(
+    "/audio/{id}/locate", summary="Say when texts are heard in a sound of the library", tags=["library"],
+    responses=UNKNOWN_FILE,
+)  # fmt: skip
+async def locate_in_file(request: Request, id: FileParameter, body: LocateRequest) -> LocateResponse:
+    """Return the spans in which each text is heard between `start_s` and `end_s` of a file."""
+    service = service_of(request)
+    end_s = _end_of(service, body.start_s, body.end_s)
+    config = LocateConfig(threshold=body.threshold, min_duration_s=body.min_duration_s, max_gap_s=body.max_gap_s)
+    clip = await service.excerpt(id, body.start_s, end_s, client_of(request.scope))
+    return response_of(await locate(service, clip, body.texts, config), body.start_s)
 
 
 @router.post("/embed", summary="Embed texts", tags=["models"])
@@ -256,14 +300,20 @@ async def excerpt(
     import soundfile
 
     service = service_of(request)
-    max_s = service.settings.max_clip_s
-    end_s = start_s + max_s if end_s is None else end_s
-    if not start_s < end_s <= start_s + max_s:
-        raise ConfigError(f"end_s must be greater than start_s, by at most {max_s:g} s")
+    end_s = _end_of(service, start_s, end_s)
     clip = await service.excerpt(id, start_s, end_s, client_of(request.scope))
     out = io.BytesIO()
     soundfile.write(out, clip.samples[0], clip.sample_rate_hz, format="WAV", subtype="PCM_16")
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _end_of(service: InferenceService, start_s: float, end_s: float | None) -> float:
+    """Return the end of a part of a sound. Raises ConfigError if the part is empty or too long."""
+    max_s = service.settings.max_clip_s
+    end_s = start_s + max_s if end_s is None else end_s
+    if not start_s < end_s <= start_s + max_s:
+        raise ConfigError(f"end_s must be greater than start_s, by at most {max_s:g} s")
+    return end_s
 
 
 def _answer(

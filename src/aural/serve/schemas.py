@@ -44,6 +44,10 @@ class SearchRequest(Strict):
     like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds of the library.")
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
+    locate: bool = Field(
+        False,
+        description="Whether to say where the words are heard in the first 50 hits of a page, and rank it by that.",
+    )
     top: int = Field(20, ge=1, le=MAX_TOP, description="Number of hits per page.")
     cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before, for the next one.")
     names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
@@ -79,6 +83,9 @@ class SoundHit(BaseModel):
     silent: bool
     tags: list[str]
     word_score: float = Field(description="BM25 score of the words in name, folders and tags; 0 if none matches.")
+    onset_s: float | None = Field(None, description="Where in the file the words are heard, with locate; else null.")
+    offset_s: float | None = None
+    confidence: float | None = Field(None, description="Probability that the words are heard there.")
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
@@ -125,6 +132,44 @@ class ClassifyResponse(BaseModel):
     duration_s: float
 
 
+class LocateRequest(Strict):
+    """Texts to locate in a part of a sound of the library."""
+
+    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS, examples=[["glass breaking"]])
+    threshold: float | None = Field(None, gt=0, lt=1, description="Lowest probability of a span; null: the model's.")
+    min_duration_s: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    max_gap_s: float = Field(0.2, ge=0, le=1e6, allow_inf_nan=False)
+    start_s: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    end_s: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False)
+
+
+class SpanResponse(BaseModel):
+    """A time in which a text is heard, in seconds from the start of the file."""
+
+    text: str
+    onset_s: float
+    offset_s: float
+    confidence: float = Field(description="Highest probability of the frames of the span.")
+
+
+class BestResponse(BaseModel):
+    """The frame in which a text is most probable."""
+
+    text: str
+    confidence: float
+    at_s: float
+
+
+class LocateResponse(BaseModel):
+    """The spans by onset, and the best frame of every text."""
+
+    duration_s: float = Field(description="Length of the part that was read.")
+    threshold: float
+    origin: str = Field(description="calibrated, model or score: where confidences come from.")
+    spans: list[SpanResponse]
+    best: list[BestResponse]
+
+
 class MapResponse(BaseModel):
     """The positions of all files as parallel lists; x and y are in -1 to 1."""
 
@@ -145,6 +190,12 @@ class LibraryResponse(BaseModel):
     window_s: float
     tags: dict[str, int] = Field(description="Number of files per tag, most frequent first; at most 200 tags.")
     columns: dict[str, str] = Field(description="Columns that filters can use, with the kind of each.")
+
+
+class FacetsResponse(BaseModel):
+    """The number of files per value of each fact, most frequent first."""
+
+    facets: dict[str, dict[str, int]]
 
 
 class Health(BaseModel):

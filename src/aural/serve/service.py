@@ -22,7 +22,8 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of, parse_filter
+from aural.search.analyze import facets
+from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import DEFAULT, fused, value
 from aural.search.index import ExactIndex, Hit, Index, best_per_file
@@ -137,11 +138,19 @@ class InferenceService:
             LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
             raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
 
-    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
-        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
-        clip = await self.decoders.decode_upload(
+    async def on_model(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function on the thread of the model, in the order of requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, work, *arguments)
+
+    async def decoded(self, upload: Any, client: str) -> Clip:
+        """Return an uploaded sound, mono at the model's rate."""
+        return await self.decoders.decode_upload(
             upload, client=client, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
+
+    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
+        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
+        clip = await self.decoded(upload, client)
         vector = (await self._sounds.embed([clip]))[0]
         check_vector(vector, "the upload", clip.samples)
         return vector, clip.duration_s
@@ -155,7 +164,7 @@ class InferenceService:
 
         See `aural.search.query.combine` and `aural.serve.cursor`. Hits have public ids.
         """
-        condition = parse_filter(query.where) if query.where and query.where.strip() else None
+        condition = await self.on_store(self.library.filter, query.where)
         if query.marks:
             condition = await self.on_store(with_marks, self.library.notebook, query.marks, condition)
         sounds = [await self.on_store(self._vector, file) for file in query.like] + list(query.sounds)
@@ -219,6 +228,11 @@ class InferenceService:
         """Return whether any of the cosines of sounds with words is a match; None where that was not measured."""
         calibration = Calibration.of(self.embedder)
         return None if calibration.least is None else calibration.matches(np.asarray(cosines))
+
+    async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
+        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        condition = await self.on_store(self.library.filter, where)
+        return await self.on_store(facets, self.library, condition)
 
     async def hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the content hash per public id; ids of no file are left out."""

@@ -54,15 +54,24 @@ class Lengths:
 
     Samples are taken in pools of `config.pool`. A pool is sorted by length and cut from the longest down: a group takes
     as many samples as the budget holds at the length of its longest one, rounded down to a multiple of
-    `config.multiple`. Every sample is used once; the last group of a pool can be small. The groups of a pool then come
-    in random order, and so do the samples of a group. All of this is a function of seed and pool, so the groups are the
-    same for any number of processes and after an interruption.
+    `config.multiple`. Every sample is used once; the last group of a pool can be small. A clip that a pool contains
+    several times, because the data are few or an epoch ends there, is not in one group twice: its repetitions are cut
+    separately, and only fewer than `config.multiple` clips that are left over join the next repetition. The groups of a
+    pool come in random order, and so do the samples of a group. All of this is a function of seed and pool, so the
+    groups are the same for any number of processes and after an interruption.
     """
 
     def __init__(
-        self, config: BatchingConfig, budget_s: float, lengths: Callable[[Numbers], Seconds], *, seed: int, world: int
+        self,
+        config: BatchingConfig,
+        budget_s: float,
+        clips: Callable[[Numbers], tuple[Numbers, Seconds]],
+        *,
+        seed: int,
+        world: int,
     ) -> None:
-        self.config, self.budget_s, self.lengths, self.seed = config, budget_s, lengths, seed
+        """Args: clips: the function that gives the clips of samples and their lengths."""
+        self.config, self.budget_s, self.clips, self.seed = config, budget_s, clips, seed
         if config.multiple % world:
             raise DataError(
                 f"data.batching.multiple is {config.multiple}, which {world} processes cannot share equally; set it to "
@@ -94,17 +103,30 @@ class Lengths:
 
     def _next(self) -> None:
         pool = len(self.firsts) - 1
-        self.firsts.append(self.firsts[-1] + len(self._cuts(self._sorted(pool)[1])))
+        self.firsts.append(self.firsts[-1] + len(self._cut(pool)))
 
-    def _sorted(self, pool: int) -> tuple[Numbers, Seconds]:
-        """Return the samples of a pool and their lengths, the longest first."""
+    def _groups(self, pool: int) -> list[Numbers]:
+        random, groups = generator(self.seed, GROUPS, pool), self._cut(pool)
+        return [random.permutation(groups[i]) for i in random.permutation(len(groups))]
+
+    def _cut(self, pool: int) -> list[Numbers]:
+        """Return the groups of a pool, each with the longest samples first."""
         numbers = np.arange(pool * self.config.pool, (pool + 1) * self.config.pool)
-        lengths = self.lengths(numbers)
-        order = np.argsort(-lengths, kind="stable")
-        return numbers[order], lengths[order]
+        clips, lengths = self.clips(numbers)
+        repetition = repetitions(clips)
+        groups = list[Numbers]()
+        left = np.empty(0, np.int64)  # places in the pool
+        last = int(repetition.max())
+        for turn in range(last + 1):
+            places = np.concatenate([left, np.flatnonzero(repetition == turn)])
+            places = places[np.argsort(-lengths[places], kind="stable")]
+            kept = len(places) if turn == last else len(places) // self.config.multiple * self.config.multiple
+            places, left = places[:kept], places[kept:]
+            groups += [numbers[places[first:stop]] for first, stop in self._cuts(lengths[places])]
+        return groups
 
     def _cuts(self, lengths: Seconds) -> list[tuple[int, int]]:
-        """Return where each group begins and ends in a sorted pool."""
+        """Return where each group begins and ends among samples with the longest first."""
         cuts, first, multiple = list[tuple[int, int]](), 0, self.config.multiple
         grid_s = self.config.round_s
         while first < len(lengths):
@@ -115,11 +137,19 @@ class Lengths:
             first = stop
         return cuts
 
-    def _groups(self, pool: int) -> list[Numbers]:
-        numbers, lengths = self._sorted(pool)
-        random = generator(self.seed, GROUPS, pool)
-        cuts = self._cuts(lengths)
-        return [random.permutation(numbers[slice(*cuts[i])]) for i in random.permutation(len(cuts))]
+
+def repetitions(values: Numbers) -> Numbers:
+    """Return for each value how often it occurred before.
+
+    >>> repetitions(np.array([7, 3, 7, 7]))
+    array([0, 0, 1, 2])
+    """
+    order = np.argsort(values, kind="stable")
+    new = np.diff(values[order], prepend=values[order[:1]] - 1) != 0
+    at = np.arange(len(values))
+    counts = np.empty_like(at)
+    counts[order] = at - np.maximum.accumulate(np.where(new, at, 0))
+    return counts
 
 
 Batching: TypeAlias = Windows | Lengths

@@ -70,20 +70,19 @@ class Batches(Dataset[Batch]):
         if self.data.one_source:
             raise ConfigError('data.one_source needs data.batching "windows"')
         budget_s = config.seconds or self.recipe.loop.batch * audio.window_s
-        return Lengths(config, budget_s, self._seconds, seed=self.recipe.seed, world=self.world)
+        return Lengths(config, budget_s, self._clips, seed=self.recipe.seed, world=self.world)
 
-    def _seconds(self, numbers: Numbers) -> Seconds:
-        """Return the lengths of samples in the batch: at most the window, at least the shortest length."""
+    def _clips(self, numbers: Numbers) -> tuple[Numbers, Seconds]:
+        """Return the clips of samples, by number over all sources, and their lengths within the limits of a batch."""
         assert self.plan.audio is not None
         drawn = np.array([self._draw(int(i)) for i in numbers]) if len(self.sources) > 1 else None
-        if drawn is None:
-            lengths = self.sources[0].seconds(numbers)
-        else:
-            lengths = np.empty(len(numbers))
-            for place, source in enumerate(self.sources):
-                here = drawn[:, 0] == place
-                lengths[here] = source.seconds(drawn[here, 1])
-        return np.clip(lengths, self.data.batching.shortest_s, self.plan.audio.window_s)
+        clips, lengths = np.empty(len(numbers), np.int64), np.empty(len(numbers))
+        for place, source in enumerate(self.sources):
+            here = np.ones(len(numbers), bool) if drawn is None else drawn[:, 0] == place
+            counts = numbers if drawn is None else drawn[here, 1]
+            clips[here] = len(self.sources) * source.places(counts) + place
+            lengths[here] = source.seconds(counts)
+        return clips, np.clip(lengths, self.data.batching.shortest_s, self.plan.audio.window_s)
 
     @property
     def steps(self) -> int:

@@ -126,13 +126,16 @@ class ShardSource:
         """Return the lengths of items, from the sizes of stored log-mels or else from duration_s of every sample."""
         if self._seconds is None:
             self._seconds = self._measured()
+        return self._seconds[self.places(numbers)]
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         firsts = np.concatenate([[0], np.cumsum(self.sizes)])
 
-        def flat(epoch: int) -> NDArray[np.int64]:
-            order = self._order(epoch)
-            return np.asarray(firsts[order[:, 0]] + order[:, 1], np.int64)
+        def look(epoch: int, at: NDArray[np.int64]) -> NDArray[np.int64]:
+            rows = self._order(epoch)[at]
+            return np.asarray(firsts[rows[:, 0]] + rows[:, 1], np.int64)
 
-        return by_epoch(numbers, self._seconds, flat)
+        return by_epoch(numbers, len(self), look)
 
     def _measured(self) -> NDArray[np.float64]:
         """Return the length of every sample in the order of the shards."""

@@ -69,6 +69,10 @@ class Source(Protocol):
         """Return all values of a column of the facts in this source; each element of a list is one value."""
         ...
 
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which clip each number is: equal for two numbers if they are the same clip."""
+        ...
+
     def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the lengths of items without reading their sounds; DataError if they are not stored."""
         ...
@@ -86,6 +90,7 @@ class ManifestSource:
         self.data, self.audio, self.seed = data, audio, seed
         manifest = read_manifest(config.manifest) if config.manifest else read_captioned(config.captions)
         self.manifest = manifest.filter(split=config.split)
+        self._seconds: NDArray[np.float64] | None = None
         if not len(self.manifest):
             raise DataError(f'{self.name}: has no rows of split "{config.split}"; name another split')
         check_columns(data)
@@ -117,16 +122,20 @@ class ManifestSource:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         return permutation(len(self), self.seed, ORDER, epoch, salt(self.name))
 
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        return by_epoch(numbers, len(self), lambda epoch, at: self._order(epoch)[at])
+
     def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the lengths of items from the manifest's column duration_s."""
-        lengths = np.asarray(self.manifest.column("duration_s"), np.float64)
-        if not (lengths > 0).all():
-            at = int(np.argmin(lengths))
-            raise DataError(
-                f'{self.name}: {self.row(at)["path"]} has no duration_s, which data.batching "lengths" needs; write '
-                "the manifest again with durations"
-            )
-        return by_epoch(numbers, lengths, self._order)
+        if self._seconds is None:
+            self._seconds = np.asarray(self.manifest.column("duration_s"), np.float64)
+            if not (self._seconds > 0).all():
+                path = self.row(int(np.argmin(self._seconds)))["path"]
+                raise DataError(
+                    f'{self.name}: {path} has no duration_s, which data.batching "lengths" needs; write the manifest '
+                    "again with durations"
+                )
+        return self._seconds[self.places(numbers)]
 
 
 class WorldSource:
@@ -158,6 +167,10 @@ class WorldSource:
             negatives=list(item.negatives),
             negative_kinds=list(item.negative_kinds),
         )
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers: no item comes twice."""
+        return numbers
 
     def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the length of a window for each item."""
@@ -213,15 +226,18 @@ def listed(value: Any) -> list[str]:
 
 
 def by_epoch(
-    numbers: NDArray[np.int64], values: NDArray[np.float64], order: Callable[[int], NDArray[np.int64]]
-) -> NDArray[np.float64]:
-    """Return the value of each item by its number through all epochs; `order` lists the items of an epoch."""
-    epochs, places = np.divmod(numbers, len(values))
-    chosen = np.empty(len(numbers))
+    numbers: NDArray[np.int64], size: int, look: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return the clip of each item by its number through all epochs.
+
+    look: gives the clips at some places in the order of an epoch of `size` items.
+    """
+    epochs, at = np.divmod(numbers, size)
+    clips = np.empty(len(numbers), np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        chosen[here] = values[order(int(epoch))[places[here]]]
-    return chosen
+        clips[here] = look(int(epoch), at[here])
+    return clips
 
 
 def window(
