@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 
 from aural.data.manifest import Row
 from aural.data.speech.simulator import SpeechConfig, plan
-from aural.reproduce.studies import paralinguistics, ranked_emotion, rephrased, soundmarks, voices
+from aural.reproduce.studies import independent_voices, paralinguistics, ranked_emotion, rephrased, soundmarks, voices
 from aural.reproduce.studies.voices import from_bytes, load_voices, to_bytes, toy_voice
 from aural.reproduce.study import StudyContext
 
@@ -116,3 +116,25 @@ def test_a_toy_voice_has_the_planted_level() -> None:
     quiet = toy_voice(one)
     assert np.isfinite(quiet).all()
     assert 0.001 < np.std(quiet) < 0.5
+
+
+def test_a_changed_clip_is_louder_and_faster() -> None:
+    """A ramp over time becomes steeper by the rate; 1 dB is 256 steps."""
+    ramp = torch.arange(voices.FRAMES, dtype=torch.int16)[:, None].repeat(1, 48) * 10
+    louder = independent_voices.changed(ramp, 1.0, 1.0)
+    assert torch.equal(louder[:-1] - ramp[:-1], torch.full_like(ramp[:-1], 256))
+    faster = independent_voices.changed(ramp, 0.0, 1.5)
+    assert faster[:100, 0].tolist() == [15 * i for i in range(100)]
+    assert faster[-1, 0] < ramp[-1, 0]  # it has started again
+
+
+def test_varied_voices_have_levels_and_rates_without_relation_to_emotion(tmp_path: Path) -> None:
+    before = load_voices(context(tmp_path), "train")
+    after = independent_voices.varied(before, 0)
+    gains = [b.prosody.level_dbfs - a.prosody.level_dbfs for a, b in zip(before.plans, after.plans, strict=True)]
+    measured = [b.level_dbfs - a.level_dbfs for a, b in zip(before.measures, after.measures, strict=True)]
+    assert gains == pytest.approx(measured)
+    assert 3 < np.std(gains) < 8
+    assert abs(np.corrcoef(gains, before.plane[:, 1])[0, 1]) < 0.5
+    shift = (after.mel - before.mel).float().mean((1, 2)) / 256
+    assert np.corrcoef(shift.numpy(), gains)[0, 1] > 0.95

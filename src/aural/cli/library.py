@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aural.cli import library_files, notebook, spaces
+from aural.cli import facts, library_files, notebook, spaces
 from aural.cli.files import Batch, json_line, progress, read_lines, stored_model_name, whole_windows
 from aural.cli.options import (
     BatchOption,
@@ -22,7 +22,6 @@ from aural.cli.options import (
     ModelOptions,
     StrictOption,
     WhereOption,
-    filter_of,
     with_model_options,
 )
 from aural.core.errors import ConfigError
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
-for _name, _command in (library_files.COMMANDS | notebook.COMMANDS | spaces.COMMANDS).items():
+for _name, _command in (library_files.COMMANDS | notebook.COMMANDS | spaces.COMMANDS | facts.COMMANDS).items():
     app.command(_name)(_command)
 
 LocationsArgument = Annotated[
@@ -58,7 +57,7 @@ class EmbedOptions:
 
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Default: the library's model; libre-small for a new one.", metavar="M"),
+        typer.Option("--model", "-m", help="Default: the library's model; libre-base for a new one.", metavar="M"),
     ] = None
     batch_size: BatchOption = None
     runner: Annotated[str, typer.Option("--runner", help="local, or ray to use several processes or machines.")] = (
@@ -193,9 +192,8 @@ def export(
     from aural.search.export import export as write
     from aural.search.library import Library
 
-    parsed = filter_of(where)
     target = Library(library)
-    condition = marks.filter(target, parsed)
+    condition = marks.filter(target, where)
     rows = write(target, out, where=condition, vectors=vectors, rows="files" if per_file else "windows")
     print(f"{out}: {rows} rows")
 

@@ -20,7 +20,6 @@ from aural.cli.options import (
     ModelOptions,
     StrictOption,
     WhereOption,
-    filter_of,
     with_model_options,
 )
 from aural.core.printable import safe_print as print
@@ -48,7 +47,7 @@ def list_files(
     from aural.search.select import select
 
     target = Library(library)
-    selected = {one.path for one in select(target, patterns or [], marks.filter(target, filter_of(where)))}
+    selected = {one.path for one in select(target, patterns or [], marks.filter(target, where))}
     rows = target.store.rows(LIST_COLUMNS, FIRST_WINDOWS).sort_by("path").to_pylist()
     rows = [row for row in rows if row["path"] in selected]
     for row in rows:
@@ -97,7 +96,7 @@ def remove(
     from aural.search.remove import remove as run
 
     target = Library(library)
-    files = run(target, patterns or [], filter_of(where), dry_run=dry_run)
+    files = run(target, patterns or [], target.filter(where), dry_run=dry_run)
     status = "would be removed" if dry_run else "removed"
     for one in files:
         print(json_line({"path": one.path, "status": status}) if as_json else f"{status}: {one.path}")

@@ -80,7 +80,10 @@ app.add_typer(models.app, name="models")
 app.add_typer(corpus.app, name="corpus")
 
 
-MAY_BE_EMPTY = ("-m", "-t", "-l", "--model", "--template", "--text", "--labels", "--not", "--where", "--token")
+MAY_BE_EMPTY = (
+    *("-m", "-t", "-l", "--model", "--template", "--text", "--labels", "--not", "--where", "--token"),
+    *("--title", "--artist", "--genre", "--description"),
+)
 """Options whose text may be empty, or is refused with a better reason."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aural.cli.files import json_line
-from aural.cli.options import JsonOption, LibraryOption, WhereOption, filter_of
+from aural.cli.options import JsonOption, LibraryOption, WhereOption
 from aural.core.errors import ConfigError
 from aural.core.printable import printable
 from aural.core.printable import safe_print as print
@@ -112,7 +112,7 @@ def _selected(library: LibraryOption, patterns: list[str] | None, where: str | N
     if not patterns and not where:
         raise ConfigError("no sounds are named; name files, folders or patterns, or give a filter with --where")
     target = Library(library)
-    return target, list(dict.fromkeys(one.hash for one in select(target, patterns or [], filter_of(where))))
+    return target, list(dict.fromkeys(one.hash for one in select(target, patterns or [], target.filter(where))))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -42,6 +42,10 @@ TokenizerOption = Annotated[
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Use only files on this machine.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+RejectOption = Annotated[
+    bool, typer.Option("--reject", help="Say that nothing matches below the model's measured least cosine.")
+]
+NOTHING = "nothing matches"
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any file was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1)]
@@ -53,11 +57,13 @@ WhereOption = Annotated[
 ]
 
 
-def filter_of(text: str | None) -> Filter | None:
-    """Parse the value of `--where`."""
+def check_filter(text: str | None) -> None:
+    """Raise ConfigError if the value of `--where` is not a filter, before a library is opened."""
+    from aural.search.facts import NO_FACTS
     from aural.search.filters import parse_filter
 
-    return parse_filter(text) if text else None
+    if text:
+        parse_filter(text, NO_FACTS)
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,12 @@ class MarkOptions:
     favorites: Annotated[bool, typer.Option("--favorites", help="Only favorites.")] = False
     min_stars: Annotated[int, typer.Option("--min-stars", min=0, max=5, help="Only sounds rated so or better.")] = 0
 
-    def filter(self, library: Library, where: Filter | None) -> Filter | None:
-        """Return the filter for sounds with these marks that meet `where`."""
+    def filter(self, library: Library, where: str | None) -> Filter | None:
+        """Return the filter for sounds with these marks that meet the value of `--where`."""
         from aural.search.marked import MarkFilter, with_marks
 
         marks = MarkFilter(self.collection or (), self.favorites, self.min_stars)
-        return with_marks(library.notebook, marks, where)
+        return with_marks(library.notebook, marks, library.filter(where))
 
 
 @dataclass(frozen=True)

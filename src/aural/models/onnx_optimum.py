@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ def export_optimum(
     return folder
 
 
-def _graphs(model: Model) -> dict[str, object]:
+def _graphs(model: Model) -> dict[str, Any]:
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     wave = torch.zeros(3, round(model.window_s * model.sample_rate_hz))

@@ -23,7 +23,8 @@ from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.checksums import check_opened
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
-from aural.search.filters import FIRST_WINDOWS, Filter, one_of
+from aural.search.facts import Facts
+from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
 from aural.search.folder import (
     FORMAT,
     LibraryCard,
@@ -100,6 +101,7 @@ class Library:
         self.store = LanceStore(self.folder, self.card.embed_dim)
         self.words = WordIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)
+        self.facts = Facts(self.root)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
@@ -153,6 +155,10 @@ class Library:
         if words:
             return fused(index, query, partial(self.words.search, words), top, where)
         return best_per_file(lambda rows: index(query, rows, where), top)
+
+    def filter(self, text: str | None) -> Filter | None:
+        """Parse a filter, which may use the facts of the library; None for an empty text."""
+        return parse_filter(text, self.facts.columns()) if text and text.strip() else None
 
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""

@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.files import atomic_write
-from aural.search.folder import SAFETY, BusyLibraryError, UnusableLibraryError
+from aural.search.folder import SAFETY
+from aural.search.library_sql import database_errors, open_database
 
 FILE: Final = "notebook.sqlite"
 COPY: Final = f"{SAFETY}/{FILE}"
@@ -31,7 +31,6 @@ MAX_NOTE: Final = 10_000
 MAX_NAME: Final = 100
 KEPT_QUERIES: Final = 1000
 BLOCK: Final = 500
-WAIT_S: Final = 20.0
 
 _TABLES: Final = """
 CREATE TABLE sounds(hash TEXT PRIMARY KEY, favorite INTEGER NOT NULL DEFAULT 0, stars INTEGER NOT NULL DEFAULT 0,
@@ -224,10 +223,10 @@ class Notebook:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection to the database, or to an empty one if there is none."""
-        with _errors(self.path), contextlib.ExitStack() as stack:
+        with database_errors(self.path), contextlib.ExitStack() as stack:
             connection = None
             if os.path.lexists(self.path):
-                connection = stack.enter_context(contextlib.closing(_open(self.path)))
+                connection = stack.enter_context(contextlib.closing(open_database(self.path)))
             if connection is None or not _version(connection):  # killed before it created the tables
                 connection = stack.enter_context(contextlib.closing(sqlite3.connect(":memory:")))
                 connection.executescript(_TABLES)
@@ -236,7 +235,7 @@ class Notebook:
     @contextlib.contextmanager
     def _writing(self, *, copy: bool = True) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction; the block changes everything or nothing."""
-        with _errors(self.path), contextlib.closing(_open(self.path, "rwc")) as connection:
+        with database_errors(self.path), contextlib.closing(open_database(self.path, "rwc")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if not _version(connection):
@@ -259,17 +258,11 @@ def is_readable(path: Path) -> bool:
     if not os.path.lexists(path):
         return True
     try:
-        with contextlib.closing(_open(path)) as connection:
+        with contextlib.closing(open_database(path)) as connection:
             intact = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             return intact and _version(connection) in (0, VERSION)
     except (sqlite3.Error, DataError):
         return False
-
-
-def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    # Not read-only: SQLite completes a transaction that was interrupted. A file without permission is only read.
-    address = f"file:{quote(str(path))}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)
 
 
 def _copy_to(path: Path, connection: sqlite3.Connection) -> None:
@@ -283,21 +276,6 @@ def _version(connection: sqlite3.Connection) -> int:
     if version > VERSION:
         raise DataError(f"{FILE}: has version {version}, this version of aural reads up to {VERSION}; update aural")
     return version
-
-
-@contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """Turn the errors of SQLite into one sentence."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise BusyLibraryError(f"{path}: another process is writing to it; try again") from None
-        reason = f"cannot be written or read ({error}); check the folder's permissions and the free space"
-        raise UnusableLibraryError(f"{path}: {reason}") from None
-    except sqlite3.DatabaseError as error:
-        fix = f"run `aural library repair --library {path.parent}`"
-        raise UnusableLibraryError(f"{path}: is damaged ({error}); {fix}") from None
 
 
 def _blocks(hashes: Collection[str] | None) -> Iterator[tuple[str, ...] | None]:

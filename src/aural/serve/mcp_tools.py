@@ -22,7 +22,6 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Embedder
 from aural.search.describe import describe, describe_file
-from aural.search.filters import parse_filter
 from aural.search.folder import check_model
 from aural.search.library import Library
 from aural.search.query import combine
@@ -95,7 +94,7 @@ def create_mcp_server(library: Library, embedder: Embedder) -> MCPServer[Any]:
 
         where: a filter such as "duration < 5 and path like '%ambience%'".
         """
-        condition = parse_filter(where) if where else None
+        condition = library.filter(where)
         sounds = list(embedder.embed_audio([Path(path) for path in like])) if like else []
         query = combine(words, sounds, unlike, embedder.embed_text)
         hits = library.search(query, top, condition, words=words)

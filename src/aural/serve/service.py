@@ -22,7 +22,8 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of, parse_filter
+from aural.search.analyze import facets
+from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import DEFAULT, fused, value
 from aural.search.index import ExactIndex, Hit, Index, best_per_file
@@ -163,7 +164,7 @@ class InferenceService:
 
         See `aural.search.query.combine` and `aural.serve.cursor`. Hits have public ids.
         """
-        condition = parse_filter(query.where) if query.where and query.where.strip() else None
+        condition = await self.on_store(self.library.filter, query.where)
         if query.marks:
             condition = await self.on_store(with_marks, self.library.notebook, query.marks, condition)
         sounds = [await self.on_store(self._vector, file) for file in query.like] + list(query.sounds)
@@ -222,6 +223,16 @@ class InferenceService:
         scores = calibration.scores(cosines[:-1], multi_label=multi_label, neutral=cosines[-1])
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    def matches(self, cosines: Sequence[float]) -> bool | None:
+        """Return whether any of the cosines of sounds with words is a match; None where that was not measured."""
+        calibration = Calibration.of(self.embedder)
+        return None if calibration.least is None else calibration.matches(np.asarray(cosines))
+
+    async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
+        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        condition = await self.on_store(self.library.filter, where)
+        return await self.on_store(facets, self.library, condition)
 
     async def hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the content hash per public id; ids of no file are left out."""

@@ -48,7 +48,8 @@ def temporal(context: Context, task: LoadedTask) -> Outcome:
     if not items:
         raise DataError(f"{clips.corpus.folder}: no clip has two sounds one after the other; give events in meta")
     clip = np.array([item[0] for item in items])
-    true, false = (context.cache.texts([item[k] for item in items]) for k in (1, 2))
+    true = context.cache.texts([item[1] for item in items])
+    false = context.cache.texts([item[2] for item in items])
     margin = np.sum(audio[clip] * (true - false), axis=1).astype(np.float64)
     kinds = np.array([item[3] for item in items])
     order = np.isin(kinds, ("before", "after"))

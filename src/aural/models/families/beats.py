@@ -10,7 +10,7 @@ Legend: N items, T samples, P patches, D width, H heads.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -83,14 +83,21 @@ class BeatsEncoder(nn.Module):
         return x
 
     def bias(self, patches: int) -> Tensor:
-        """Return the bias (H, P, P) of the relative positions, in the buckets of T5."""
-        from transformers.models.t5.modeling_t5 import T5Attention
+        """Return the bias (H, P, P) of the relative positions."""
+        at = buckets(patches, self.positions.num_embeddings)
+        return self.positions(at.to(self.positions.weight.device)).permute(2, 0, 1)
 
-        at = torch.arange(patches, device="cpu")
-        buckets = T5Attention._relative_position_bucket(
-            at[None] - at[:, None], num_buckets=self.positions.num_embeddings, max_distance=FARTHEST
-        )
-        return self.positions(buckets.to(self.positions.weight.device)).permute(2, 0, 1)
+
+@lru_cache(maxsize=8)
+def buckets(patches: int, count: int) -> Tensor:
+    """Return the bucket (P, P) of each pair of patches, as in T5."""
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    at = torch.arange(patches, device="cpu")
+    table: Tensor = T5Attention._relative_position_bucket(
+        at[None] - at[:, None], num_buckets=count, max_distance=FARTHEST
+    )
+    return table
 
 
 class Beats(AudioOnly):
