@@ -130,8 +130,13 @@ def rollback(root: Path) -> tuple[str, int]:
 
 
 def delete_space(root: Path, name: str) -> None:
-    """Delete a space that is not active. The first space cannot be deleted, because the library's folder holds it."""
-    folder = check_space(root, name)
+    """Delete a space that is not active, or what an interrupted `new_space` left.
+
+    The first space cannot be deleted, because the library's folder holds it.
+    """
+    folder = space_folder(root, name)
+    if not folder.is_dir():
+        check_space(root, name)
     pointer = read_pointer(root)
     if name in (FIRST, pointer.active):
         raise ConfigError(f"{root}: {name} is {'the first' if name == FIRST else 'the active'} space and is kept")
