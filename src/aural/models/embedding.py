@@ -101,6 +101,11 @@ class EmbeddingModel(ABC):
     def logit_bias(self) -> float | None:
         """The learned bias of the sigmoid loss, or None."""
 
+    @property
+    def least_cosine(self) -> float | None:
+        """The cosine below which a sound does not match a text; None where it was not measured."""
+        return None
+
     def __repr__(self) -> str:
         try:
             sound = f"{self.sample_rate_hz} Hz, windows of {self.window_s:g} s, "

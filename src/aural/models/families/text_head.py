@@ -1,6 +1,6 @@
 """A sound encoder and a text encoder, both frozen, joined by a linear map of the sounds into the space of the texts.
 
-As in LiT (Zhai et al., 2022, arXiv 2111.07991), the text side stays as it is. A folder holds
+As in LiT (Zhai et al., 2022, arXiv 2111.07991), the text side is unchanged. A folder holds
 
     config.json         {"model_type": "aural_text_head", "audio": PLACE, "text": PLACE}; a place is a folder or file,
                         relative to this folder if it is no absolute path, or a name of `aural models list`
