@@ -201,7 +201,7 @@ def test_a_calibration_is_not_used_with_other_weights(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(source, tmp_path / "other"))
     assert read_calibration(folder) is not None
     tensors = load_file(folder / "model.safetensors")
-    tensors["logit_scale"] = tensors["logit_scale"] + 1
+    tensors["logit_scale"] = np.array(tensors["logit_scale"] + 1)
     save_file(tensors, folder / "model.safetensors")
     assert read_calibration(folder) is None
     (folder / "frames.json").unlink()
