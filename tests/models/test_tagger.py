@@ -56,7 +56,7 @@ def test_the_bundled_graph_scores_as_torch(tagger: Tagger) -> None:
 def test_tags_come_without_torch() -> None:
     code = (
         "import sys\n"
-        "from aural.cli.app import main\n"
+        "from aural.cli.main import main\n"
         f"sys.argv = ['aural', 'tag', {str(SOUNDS / 'trumpet.ogg')!r}]\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"

@@ -87,7 +87,7 @@ def search(
         from aural.search.place import check_placeable, place
 
         locator = Locator(model, check_placeable(words or []))
-        hits = place(hits, lambda clip: locator.locate(clip).spans, lambda error: print(error, file=sys.stderr))
+        hits = place(hits, lambda clip: locator.locate(clip).spots(), lambda error: print(error, file=sys.stderr))
     for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}

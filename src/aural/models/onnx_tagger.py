@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from aural.core.config import Config, read_mapping
+from aural.core.errors import CheckpointError
 from aural.core.types import FloatArray
 from aural.models.embedding import Precision
 from aural.models.onnx_model import AUDIO, HEADER, ONNX_BATCH, environment_threads, open_session, stored_tensors
@@ -41,11 +42,14 @@ class OnnxTagger(TaggingModel):
         self.folder, self.name, self.device = folder, name, "cpu"
         self.precision: Precision = "fp32"
         self.windows_a_batch, self.embed_dim = ONNX_BATCH, self.header.embed_dim
+        self._stored = stored_tensors(folder / WEIGHTS)
+        odd = sorted(self._stored.keys() ^ set(self.header.weights))
+        if odd:
+            raise CheckpointError(f'{folder}: "{odd[0]}" is missing or unexpected; copy the whole folder again')
 
     @cached_property
     def _session(self) -> Any:
-        stored = stored_tensors(self.folder / WEIGHTS)
-        weights = {name: stored[name] for name in self.header.weights}
+        weights = {name: self._stored[name] for name in self.header.weights}
         return open_session(self.folder / AUDIO, weights, environment_threads())
 
     def outputs(self, waves: FloatArray) -> TaggerOutput:
