@@ -50,7 +50,8 @@ def test_build_switch_and_roll_back(editable: Library, tmp_path: Path) -> None:
         ("first", "sketch", 13, True),
         ("new", "sketch-1", 13, False),
     ]
-    assert switch(root, "new") == 0
+    assert [switch(root, "new") for _ in range(2)] == [0, 0]
+    assert read_pointer(root) == Pointer(active="new", previous="first")
     assert [hit.path for hit in editable.search(query, 5)] == before  # a reader that was open goes on
     library = Library(root)
     assert (library.card.model, library.card.window_s, library.card.roots) == ("sketch-1", 2.5, editable.card.roots)
@@ -137,7 +138,6 @@ def test_what_is_refused(editable: Library, tmp_path: Path) -> None:
     root = editable.root
     for call in (
         lambda: rollback(root),
-        lambda: switch(root, "first"),
         lambda: switch(root, "new"),
         lambda: delete_space(root, "first"),
         lambda: new_space(root, NEW, model="m", name="first"),
@@ -157,7 +157,9 @@ def test_what_is_refused(editable: Library, tmp_path: Path) -> None:
         delete_space(root, "new")
     rollback(root)
     delete_space(root, "new")
+    (root / "spaces" / "killed").mkdir()  # before its card was written
     assert [one.name for one in spaces(root)] == ["first"]
+    delete_space(root, "killed")
     assert [path.name for path in (root / "spaces").iterdir()] == []
     with pytest.raises(ConfigError, match="no switch to take back"):
         rollback(root)

@@ -96,10 +96,11 @@ def test_follows_a_switch_and_a_rollback(editable: Library) -> None:
 
 
 @pytest.mark.slow
-def test_64_clients_and_20_kills(editable: Library) -> None:
-    """64 clients search all the time; reindexing is killed 20 times, then switched, rolled back and deleted."""
+@pytest.mark.parametrize(("count", "most_kills"), [(8, 3), (64, 20)])
+def test_clients_and_kills(editable: Library, count: int, most_kills: int) -> None:
+    """Clients search all the time; reindexing is killed many times, then switched, rolled back and deleted."""
     root, port, draw = editable.root, free_port(), random.Random(6)
-    failures, answered, stop = list[str](), [0] * 64, threading.Event()
+    failures, answered, stop = list[str](), [0] * count, threading.Event()
 
     def ask(number: int) -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
@@ -112,10 +113,10 @@ def test_64_clients_and_20_kills(editable: Library) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     kills = switches = 0
     with running(root, port, log=subprocess.DEVNULL):
-        clients = [threading.Thread(target=ask, args=[number]) for number in range(64)]
+        clients = [threading.Thread(target=ask, args=[number]) for number in range(count)]
         for client in clients:
             client.start()
-        while kills < 20:
+        while kills < most_kills:
             seed = 1 + switches % 3
             name = f"space-{seed}"
             if read_pointer(root).active == name:
@@ -152,7 +153,7 @@ def test_64_clients_and_20_kills(editable: Library) -> None:
         if (root / "spaces" / f"space-{seed}").exists():
             delete_space(root, f"space-{seed}")
     assert check(root).problems == []
-    print(f"{kills} kills, {switches} switches, {sum(answered)} searches, {len(failures)} failed")
+    print(f"{count} clients, {kills} kills, {switches} switches, {sum(answered)} searches, {len(failures)} failed")
     assert failures == []
     assert min(answered) > 0
-    assert switches > 0
+    assert switches > 0 or most_kills < 20

@@ -66,7 +66,7 @@ def test_command_library_and_server_place_hits_alike(
 ) -> None:
     query = combine([WORDS], [], [], model.embed_text)
     locator = Locator(model, [WORDS])
-    hits = place(located.search(query, 10, words=[WORDS]), lambda clip: locator.locate(clip).spans)
+    hits = place(located.search(query, 10, words=[WORDS]), lambda clip: locator.locate(clip).spots())
     assert hits[0].path.endswith("night.wav")
     assert hits[0].onset_s is not None
     crowing = read(SOUNDS / "crickets-chirping.ogg").duration_s

@@ -17,7 +17,7 @@ from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
-    from aural.models.tagger import TaggedSound
+    from aural.models.tagging import TaggedSound
 
 __all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines", "stored_model_name", "whole_windows"]
 

@@ -57,7 +57,7 @@ class EmbedOptions:
 
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Default: the library's model; libre-small for a new one.", metavar="M"),
+        typer.Option("--model", "-m", help="Default: the library's model; libre-base for a new one.", metavar="M"),
     ] = None
     batch_size: BatchOption = None
     runner: Annotated[str, typer.Option("--runner", help="local, or ray to use several processes or machines.")] = (

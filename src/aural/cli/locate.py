@@ -51,13 +51,8 @@ def locate(
     if not files:
         raise typer.Exit(batch.close())
     config = LocateConfig(
-        template=template,
-        threshold=threshold,
-        max_gap_s=max_gap,
-        min_duration_s=min_duration,
-        frame_s=frame,
-        hop_s=hop,
-    )
+        template=template, threshold=threshold, max_gap_s=max_gap, min_duration_s=min_duration, frame_s=frame, hop_s=hop
+    )  # fmt: skip
     locator = Locator(options.open(model), text, config)
     if locator.origin == "score":
         print(f"note: {model} has no calibrated frames; confidences are scores, not probabilities", file=sys.stderr)

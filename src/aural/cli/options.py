@@ -42,6 +42,10 @@ TokenizerOption = Annotated[
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Use only files on this machine.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+RejectOption = Annotated[
+    bool, typer.Option("--reject", help="Say that nothing matches below the model's measured least cosine.")
+]
+NOTHING = "nothing matches"
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any file was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1)]

@@ -11,10 +11,12 @@ import typer
 
 from aural.cli.files import json_line
 from aural.cli.options import (
+    NOTHING,
     JsonOption,
     LibraryOption,
     MarkOptions,
     ModelOptions,
+    RejectOption,
     WhereOption,
     check_filter,
     with_model_options,
@@ -39,6 +41,7 @@ def search(
     like_weight: Annotated[float, typer.Option("--like-weight", help="Weight of example sounds.")] = 1.0,
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
     by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
+    reject: RejectOption = False,
     marks: MarkOptions,
     remember: Annotated[
         bool, typer.Option("--remember/--no-remember", help="Add the query to the library's history.")
@@ -51,11 +54,16 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search a library by words, example sounds, or both. Prints each file with the best matching window."""
+    import numpy as np
+
+    from aural.core.scoring import Calibration
     from aural.search.library import Library
     from aural.search.query import QueryWeights, combine
 
     if by not in ("both", "sound"):
         raise ConfigError(f'--by "{by}" is not known; use both or sound')
+    if reject and like:
+        raise ConfigError("--reject compares sounds with words; leave out --like")
     weights = QueryWeights(words_weight, like_weight, not_weight)
     check_filter(where)
     target = Library(library)
@@ -69,12 +77,17 @@ def search(
         parts = {"words": words, "like": [str(path) for path in like or []], "not": minus, "where": where}
         with suppress(AuralError):  # a library that cannot be written has no history
             target.notebook.remember({name: part for name, part in parts.items() if part}, len(hits))
+    if reject:
+        least = Calibration.of(model)
+        hits = [hit for hit in hits if hit.word_score or least.matches(np.array([hit.score]))]
+        if not hits and not as_json:
+            print(NOTHING)
     if locate:
         from aural.models.locate import Locator
         from aural.search.place import check_placeable, place
 
         locator = Locator(model, check_placeable(words or []))
-        hits = place(hits, lambda clip: locator.locate(clip).spans, lambda error: print(error, file=sys.stderr))
+        hits = place(hits, lambda clip: locator.locate(clip).spots(), lambda error: print(error, file=sys.stderr))
     for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}

@@ -49,7 +49,7 @@ class WeightCard(Config):
     window_s: float
     sample_rate_hz: int
     embed_dim: int
-    status: Literal["published", "stand-in", "own"] = "published"
+    status: Literal["published", "own"] = "published"
     weights_license: str
     citation: str
     languages: str = "English"

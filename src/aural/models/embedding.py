@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
 from aural.models.arguments import as_sources, check_texts, check_words
 from aural.models.frame_calibration import FrameCalibration
-from aural.models.frames import FrameLayout, joined, stream_frames
+from aural.models.frames import AudioInput, FrameLayout, joined, stream_frames
 from aural.models.locate import LocateConfig, Located, Locator
 from aural.models.zeroshot import Classifier, Prediction
 
@@ -55,19 +55,6 @@ class AudioEmbedding(SourceResult):
     """The vector (E,) of one source, see `SourceResult`."""
 
     embedding: FloatArray | None = None
-
-
-class AudioInput(Protocol):
-    """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
-
-    @property
-    def sample_rate_hz(self) -> int: ...
-
-    @property
-    def window_s(self) -> float: ...
-
-    @property
-    def shorter(self) -> Shorter | None: ...
 
 
 class EmbeddingModel(ABC):
@@ -113,6 +100,11 @@ class EmbeddingModel(ABC):
     @abstractmethod
     def logit_bias(self) -> float | None:
         """The learned bias of the sigmoid loss, or None."""
+
+    @property
+    def least_cosine(self) -> float | None:
+        """The cosine below which a sound does not match a text; None where it was not measured."""
+        return None
 
     def __repr__(self) -> str:
         try:

@@ -37,8 +37,8 @@ class FrameLayout(Config):
     margin: int = 0
 
 
-class FrameModel(Protocol):
-    """A model that embeds frames, as this module uses it."""
+class AudioInput(Protocol):
+    """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
 
     @property
     def sample_rate_hz(self) -> int: ...
@@ -49,8 +49,11 @@ class FrameModel(Protocol):
     @property
     def shorter(self) -> Shorter | None: ...
 
-    @property
-    def windows_a_batch(self) -> int: ...
+
+class FrameModel(AudioInput, Protocol):
+    """A model that embeds frames, as this module uses it."""
+
+    windows_a_batch: int
 
     @property
     def frame_layout(self) -> FrameLayout | None: ...
@@ -58,19 +61,6 @@ class FrameModel(Protocol):
     def embed_windows(self, windows: list[FloatArray]) -> FloatArray: ...
 
     def frames_of_waves(self, waves: FloatArray) -> FloatArray: ...
-
-
-class WindowedInput(Protocol):
-    """The input of a model, as `window_frames` uses it."""
-
-    @property
-    def sample_rate_hz(self) -> int: ...
-
-    @property
-    def window_s(self) -> float: ...
-
-    @property
-    def shorter(self) -> Shorter | None: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ def joined(parts: Iterable[Frames]) -> tuple[FloatArray, list[tuple[float, float
     return np.concatenate([part.vectors for part in taken]), [(float(a), float(b)) for a, b in times]
 
 
-def frames_text(layout: FrameLayout | None, model: WindowedInput) -> str:
+def frames_text(layout: FrameLayout | None, model: AudioInput) -> str:
     """Describe in one phrase where a model's frames come from."""
     if layout is None:
         return f"short windows of {FRAME_S:g} s every {HOP_S:g} s"
@@ -147,7 +137,7 @@ def _block_frames(model: FrameModel, source: AudioSource, layout: FrameLayout, s
 
 
 def window_frames(
-    source: AudioSource, audio: WindowedInput, states: Callable[[FloatArray], FloatArray], step_s: float | None = None
+    source: AudioSource, audio: AudioInput, states: Callable[[FloatArray], FloatArray], step_s: float | None = None
 ) -> Iterator[Frames]:
     """Yield the frames of successive windows, each frame once.
 

@@ -79,6 +79,10 @@ class Located:
     threshold: float = THRESHOLD
     origin: Origin = "score"
 
+    def spots(self) -> list[tuple[float, float, float]]:
+        """Return onset, offset and confidence of every span, as `aural.search.place` takes them."""
+        return [(span.onset_s, span.offset_s, span.confidence) for span in self.spans]
+
 
 class Locator:
     """Finds texts in sounds of any length; the texts are embedded once.

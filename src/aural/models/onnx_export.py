@@ -12,6 +12,7 @@ safetensors files when they are opened, so that the weights are stored once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -29,9 +30,11 @@ from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, make_folder, write_text
 from aural.models.clap import AudioTower, TextTower
 from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
+from aural.models.onnx_tagger import TaggerHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
+from aural.models.tagger import Tagger
 from aural.nn.functional import unit
 
 OPSET = 20
@@ -71,6 +74,37 @@ class TextGraph(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return unit(self.text(ids, mask))
+
+
+class TaggerGraph(nn.Module):
+    """The graph of a tagger: waveforms (N, T) to features (N, D) and scores (N, K), with noise for weights."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        super().__init__()
+        network = tagger.network
+        self.front_end = ProductLogMel(network.network.front_end.config)
+        self.encoder = copy.deepcopy(network.network.encoder)
+        self.classes = copy.deepcopy(network.classes)
+        noise = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.rand(parameter.shape, generator=noise)
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(self.front_end(wave)).pooled
+        return features, self.classes(features).sigmoid()
+
+
+def write_tagger_graph(tagger: Tagger, folder: Path) -> None:
+    """Write the bare graph of a tagger into the folder of its weights."""
+    graph = TaggerGraph(tagger)
+    names = {name for name, _ in graph.named_parameters()}
+    length = round(tagger.window_s * tagger.sample_rate_hz)
+    shapes = {"wave": {0: torch.export.Dim("batch")}}
+    model = traced(graph, {"wave": torch.zeros(3, length)}, shapes, "features", "scores")
+    header = TaggerHeader(embed_dim=tagger.embed_dim, weights=_strip(model, names))
+    with atomic_write(folder / AUDIO, ConfigError) as part:
+        part.write_bytes(model.SerializeToString())
+    write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
 
 
 def export_onnx(
@@ -140,6 +174,7 @@ def write_header(model: Model, folder: Path, form: Form, **fields: Any) -> None:
         shorter=model.config.audio.shorter,
         logit_scale=None if bare else model.logit_scale,
         logit_bias=None if bare else model.logit_bias,
+        least_cosine=None if bare else model.least_cosine,
         tokenizer=text.tokenizer,
         special_tokens=text.special_tokens,
         suffix=text.suffix,
@@ -161,8 +196,8 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], output: str = "vectors") -> Any:
-    """Trace a module and return an onnx ModelProto with its small constants computed; `output` names its output."""
+def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], *outputs: str) -> Any:
+    """Trace a module and return an onnx ModelProto with its small constants computed; `outputs` names its outputs."""
     try:
         import onnx_ir
         from onnxscript import optimizer
@@ -186,7 +221,7 @@ def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any],
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=[output],
+                output_names=list(outputs) or ["vectors"],
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -45,8 +46,9 @@ Layout = Literal["aural", "optimum"]
 class OnnxHeader(Config):
     """The content of onnx.json.
 
-    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale and the bias from the
-    model's own files in the same folder. layout: which files and inputs the graphs have (see docs/models/onnx.md).
+    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least
+    cosine from the model's own files in the same folder. layout: which files and inputs the graphs have (see
+    docs/models/onnx.md).
     """
 
     layout: Layout = "aural"
@@ -60,6 +62,7 @@ class OnnxHeader(Config):
     shorter: Shorter
     logit_scale: float | None
     logit_bias: float | None
+    least_cosine: float | None = None
     tokenizer: str
     special_tokens: SpecialTokens
     suffix: str
@@ -110,7 +113,7 @@ class OnnxModel(EmbeddingModel):
         self.name = name or self.header.name
         self.embed_dim = self.header.embed_dim
         self.device = "cpu"
-        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+        self.threads = threads or environment_threads()
 
     def __getattr__(self, name: str) -> Any:
         """Explain which attributes need torch; called only for attributes that do not exist."""
@@ -131,6 +134,13 @@ class OnnxModel(EmbeddingModel):
     def logit_bias(self) -> float | None:
         bias = self._stored.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
         return None if bias is None else float(bias)
+
+    @property
+    def least_cosine(self) -> float | None:
+        if self.header.form != "bare":
+            return self.header.least_cosine
+        least = read_mapping(self.folder / "config.json").get("least_cosine")
+        return None if least is None else float(least)
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         length = round(self.window_s * self.sample_rate_hz)
@@ -176,7 +186,7 @@ class OnnxModel(EmbeddingModel):
     @cached_property
     def _stored(self) -> dict[str, Any]:
         """The tensors of the folder's model.safetensors as float32."""
-        return _tensors(self.folder / "model.safetensors")
+        return stored_tensors(self.folder / "model.safetensors")
 
     @cached_property
     def _features(self) -> Any:
@@ -212,30 +222,37 @@ class OnnxModel(EmbeddingModel):
         packaged = config.get(key)
         if packaged is not None:
             path = package.parse(packaged, str(self.folder / "config.json")).path()
-            weights |= {f"{tower}{part}{name}": value for name, value in _tensors(path).items()}
+            weights |= {f"{tower}{part}{name}": value for name, value in stored_tensors(path).items()}
         weights = with_updates(weights)
         if not config.get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
     def _session(self, name: str, tower: str, weights: dict[str, Any]) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
-        path = self.folder / name
         used = [key for key in self.header.weights if key.startswith(tower)]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[key]) for key in used]
-        try:
-            if used:
-                options.add_external_initializers(used, values)
-            return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the errors of onnxruntime share no other base class
-            raise CheckpointError(
-                f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again"
-            ) from None
+        return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads)
+
+
+def environment_threads() -> int:
+    """Return OMP_NUM_THREADS, or 0 for all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+
+
+def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int) -> Any:
+    """Open a graph for onnxruntime; `weights` are the tensors of a bare graph, none for a graph that holds its own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+    try:
+        if values:
+            options.add_external_initializers(list(weights), values)
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the errors of onnxruntime share no other base class
+        raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again") from None
 
 
 def graph_file(header: OnnxHeader, name: str) -> str:
@@ -245,7 +262,11 @@ def graph_file(header: OnnxHeader, name: str) -> str:
     return f"onnx/{name.partition('.')[0]}_model{'_quantized' if header.form == 'int8' else ''}.onnx"
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def stored_tensors(path: Path) -> dict[str, Any]:
+    """Return the tensors of a safetensors file as float32, integers times their steps.
+
+    Raises CheckpointError when the file cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

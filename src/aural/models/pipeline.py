@@ -90,6 +90,10 @@ class Model(EmbeddingModel):
         bias = self.checkpoint.tensors.get("logit_bias")
         return None if bias is None else float(bias)
 
+    @property
+    def least_cosine(self) -> float | None:
+        return self.checkpoint.least_cosine
+
     # Towers are built from the mapped tensors on first use: a program that embeds only sounds does not read the text
     # tower's weights and does not import transformers.
 

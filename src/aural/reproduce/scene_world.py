@@ -247,7 +247,7 @@ def _quadruples(simulator: SceneSimulator, count: int) -> list[Quadruple]:
 @torch.inference_mode()
 def embed_frames(waves: Iterable[FloatArray], device: str) -> NDArray[Any]:
     """Return the features of YAMNet around the middle of each frame and the level of the frame in dB, (N, T, 1025)."""
-    tagger: Any = aural.load("yamnet", device=device)
+    tagger: Any = aural.load("yamnet", engine="torch", device=device)
     branch = tagger.network.network
     branch.encoder.config = branch.encoder.config.model_copy(update={"hop_frames": round(HOP_S * 100)})
     hop, reach = round(HOP_S * RATE_HZ), round(tagger.config.window_s * RATE_HZ)

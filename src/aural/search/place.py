@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from aural.audio.io import read
 from aural.core.errors import AudioError, ConfigError
@@ -22,17 +22,8 @@ WEIGHT: Final = 1.0
 """What a confidence of 1 adds to a hit's rank value. Chosen on validation scenes; see docs/models/locate.md."""
 
 
-class Spot(Protocol):
-    """A time in seconds in which a text is heard, such as `aural.models.locate.Span`."""
-
-    @property
-    def onset_s(self) -> float: ...
-
-    @property
-    def offset_s(self) -> float: ...
-
-    @property
-    def confidence(self) -> float: ...
+Spot: TypeAlias = "tuple[float, float, float]"
+"""Onset and offset in seconds from the start of a sound, and the confidence that a text is heard there."""
 
 
 def place(
@@ -42,7 +33,7 @@ def place(
 ) -> list[Hit]:
     """Return the hits with onset, offset and confidence, ranked again.
 
-    locate: returns the spans of a sound. on_error: receives the error of a hit whose sound cannot be read; the hit is
+    locate: returns the spots of a sound. on_error: receives the error of a hit whose sound cannot be read; the hit is
     kept without a place.
     """
     result = []
@@ -62,12 +53,11 @@ def window_of(hit: Hit) -> Clip:
 
 def placed(hit: Hit, spots: Iterable[Spot]) -> Hit:
     """Return a hit with its most confident spot; the spots' times are relative to the hit's window."""
-    best = max(spots, key=lambda spot: spot.confidence, default=None)
+    best = max(spots, key=lambda spot: spot[2], default=None)
     if best is None:
         return hit
-    return replace(
-        hit, onset_s=hit.start_s + best.onset_s, offset_s=hit.start_s + best.offset_s, confidence=best.confidence
-    )
+    onset_s, offset_s, confidence = best
+    return replace(hit, onset_s=hit.start_s + onset_s, offset_s=hit.start_s + offset_s, confidence=confidence)
 
 
 def ranked(hits: Sequence[Hit]) -> list[Hit]:

@@ -93,7 +93,7 @@ def missing_files(library: Library, space: Library) -> list[str]:
 
 
 def switch(root: Path, name: str, *, allow_missing: bool = False) -> int:
-    """Make a space the active one, and return the number of files that it lacks.
+    """Make a space the active one, unless it is, and return the number of files that it lacks.
 
     The folders that updates look through, and what was removed, are those of the space that was active. Raises
     DataError if files would be missing, unless `allow_missing`, and BusyLibraryError if one of the spaces is being
@@ -102,7 +102,7 @@ def switch(root: Path, name: str, *, allow_missing: bool = False) -> int:
     check_space(root, name)
     pointer = read_pointer(root)
     if pointer.active == name:
-        raise ConfigError(f"{root}: {name} is the active space already")
+        return 0
     active, space = Library(root), Library(root, space=name)
     with writer_lock(active.folder), writer_lock(space.folder):
         if read_pointer(root) != pointer:
@@ -130,8 +130,13 @@ def rollback(root: Path) -> tuple[str, int]:
 
 
 def delete_space(root: Path, name: str) -> None:
-    """Delete a space that is not active. The first space cannot be deleted, because the library's folder holds it."""
-    folder = check_space(root, name)
+    """Delete a space that is not active, or what an interrupted `new_space` left.
+
+    The first space cannot be deleted, because the library's folder holds it.
+    """
+    folder = space_folder(root, name)
+    if not folder.is_dir():
+        check_space(root, name)
     pointer = read_pointer(root)
     if name in (FIRST, pointer.active):
         raise ConfigError(f"{root}: {name} is {'the first' if name == FIRST else 'the active'} space and is kept")

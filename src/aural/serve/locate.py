@@ -39,7 +39,7 @@ async def place_hits(service: InferenceService, hits: Sequence[Hit], words: Sequ
     for hit in hits[:MOST]:
         try:
             clip = await service.excerpt(hit.file, hit.start_s, hit.end_s, client)
-            result.append(placed(hit, (await locate(service, clip, texts, LocateConfig())).spans))
+            result.append(placed(hit, (await locate(service, clip, texts, LocateConfig())).spots()))
         except ConfigError:
             raise
         except AuralError:  # the file is missing, changed or unreadable: the hit is kept without a place

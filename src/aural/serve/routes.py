@@ -17,6 +17,7 @@ from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.models.locate import LocateConfig
 from aural.search.filters import COLUMNS, FACT_COLUMNS, FIRST_WINDOWS
+from aural.search.index import Hit
 from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
@@ -157,7 +158,7 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
         await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
     if body.locate:
         hits = await place_hits(service, hits, body.words, client_of(request.scope))
-    return _answer(hits, began, None if end is None else encode(end, key))
+    return _answer(service, query, hits, began, None if end is None else encode(end, key))
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)
@@ -178,7 +179,8 @@ async def similar(
     service = service_of(request)
     weights = QueryWeights(words_weight, like_weight, minus_weight)
     vector, _ = await service.sound(sound, client_of(request.scope))
-    return _answer(await service.search(Query(words, like, minus, where, top, weights, [vector])), began)
+    query = Query(words, like, minus, where, top, weights, [vector])
+    return _answer(service, query, await service.search(query), began)
 
 
 @router.post("/classify", summary="Classify an uploaded sound", tags=["models"])
@@ -202,7 +204,8 @@ async def classify(
     vector, duration_s = await service.sound(sound, client_of(request.scope))
     ranked = await service.classify(vector, labels, template, multi_label)
     best = [Label(label=label, score=score, cosine=cosine) for label, score, cosine in ranked[:top]]
-    return ClassifyResponse(labels=best, duration_s=duration_s)
+    matches = service.matches([cosine for _, _, cosine in ranked])
+    return ClassifyResponse(labels=best, matches=matches, duration_s=duration_s)
 
 
 @router.post("/locate", summary="Say when texts are heard in an uploaded sound", tags=["models"])
@@ -313,6 +316,12 @@ def _end_of(service: InferenceService, start_s: float, end_s: float | None) -> f
     return end_s
 
 
-def _answer(hits: list[Any], began: float, next_cursor: str | None = None) -> SearchResponse:
+def _answer(
+    service: InferenceService, query: Query, hits: list[Hit], began: float, next_cursor: str | None = None
+) -> SearchResponse:
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], took_ms=took_ms, next_cursor=next_cursor)
+    matches = None
+    if not query.like and not query.sounds:  # the least cosine is that of a sound with words
+        matches = any(hit.word_score for hit in hits) or service.matches([hit.score for hit in hits])
+    shown = [SoundHit.of(hit) for hit in hits]
+    return SearchResponse(hits=shown, matches=matches, took_ms=took_ms, next_cursor=next_cursor)

@@ -98,6 +98,7 @@ class SearchResponse(BaseModel):
     """The hits of a search, best first."""
 
     hits: list[SoundHit]
+    matches: bool | None = Field(description="Whether a hit matches the query; null where that was not measured.")
     took_ms: float
     next_cursor: str | None = Field(None, description="Send it as `cursor` for the next page; null on the last one.")
 
@@ -127,6 +128,7 @@ class ClassifyResponse(BaseModel):
     """The labels of the uploaded sound, best first."""
 
     labels: list[Label]
+    matches: bool | None = Field(description="Whether a label matches the sound; null where that was not measured.")
     duration_s: float
 
 

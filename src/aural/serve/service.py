@@ -224,6 +224,11 @@ class InferenceService:
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
 
+    def matches(self, cosines: Sequence[float]) -> bool | None:
+        """Return whether any of the cosines of sounds with words is a match; None where that was not measured."""
+        calibration = Calibration.of(self.embedder)
+        return None if calibration.least is None else calibration.matches(np.asarray(cosines))
+
     async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
         """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
         condition = await self.on_store(self.library.filter, where)

@@ -43,7 +43,7 @@ async function ask() {
     $("start").hidden = true;
     results.show(answer.hits, like, wanted);
     map.mark(answer.hits.map((hit) => hit.id));
-    $("status").textContent = answer.hits.length ? `${many(answer.hits.length, "hit")} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
+    $("status").textContent = answer.hits.length ? `${answer.matches === false ? "Nothing matches; nearest: " : ""}${many(answer.hits.length, "hit")} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error.message);
