@@ -1,6 +1,6 @@
 """Compare `library add` with plain embedding: the same files through `model.stream_audio` and into a library.
 
-    python bench/library.py DIR --model stand-in --files 100 --rounds 3
+    python bench/library.py DIR --model libre-small --files 100 --rounds 3
 
 Each round embeds all files both ways, in alternating order. The script prints sounds per second by wall time and by
 processor time for each round, and the median ratio. Other jobs on the machine change the wall time; the processor time
@@ -28,7 +28,7 @@ def timed(work: Callable[[], int]) -> tuple[int, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="stand-in")
+    parser.add_argument("--model", default="libre-small")
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out/bench-library"))

@@ -5,7 +5,7 @@ with the float32 vectors and the agreement of rankings; sizes in MB and the peak
 text or one sound. Rankings: every text ranks the sounds. With random weights all cosines are close to each other, so
 the agreement is a lower bound for trained models.
 
-    python bench/onnx_layouts.py [LAYOUT ...]
+    python bench/onnx_layouts.py [--optimum] [LAYOUT ...]     # --optimum: in optimum's layout
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 import aural
 from aural.cli.demo import bundled_sounds
 from aural.models.onnx_export import export_onnx
-from aural.models.onnx_model import OnnxModel
+from aural.models.onnx_model import AUDIO, TEXT, OnnxModel, graph_file
+from aural.models.onnx_optimum import export_optimum
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "golden"))
@@ -48,8 +49,8 @@ def agreement(right: Any, other: Any) -> dict[str, float]:
     return {"same_first": float(same_first), "spearman": float(spearman.mean())}
 
 
-def layout_row(layout: str) -> dict[str, Any]:
-    """Export one layout twice and return its row."""
+def layout_row(layout: str, export: Any = export_onnx) -> dict[str, Any]:
+    """Export one layout twice and return its row; `export` writes the folder."""
     from golden_tokenizers import write_tokenizer
     from layouts import LAYOUTS
     from random_weights import write_checkpoint
@@ -62,13 +63,14 @@ def layout_row(layout: str) -> dict[str, Any]:
         model = aural.load(path, engine="torch", device="cpu", tokenizer=tokenizer)
         vectors = {"torch": (model.embed_audio(sounds), model.embed_text(TEXTS))}
         for form in ("fp32", "int8"):
-            export_onnx(model, folder / form, int8=form == "int8")
+            export(model, folder / form, int8=form == "int8")
         del model
         sizes, peaks = {}, {}
         for form in ("fp32", "int8"):
             onnx = OnnxModel(folder / form)
             vectors[form] = (onnx.embed_audio(sounds), onnx.embed_text(TEXTS))
-            sizes[form] = [round((folder / form / f"{t}.onnx").stat().st_size / 1e6, 1) for t in ("audio", "text")]
+            files = [folder / form / graph_file(onnx.header, name) for name in (AUDIO, TEXT)]
+            sizes[form] = [round(file.stat().st_size / 1e6, 1) for file in files]
             del onnx
             what = [str(sounds[0]), "text"]
             runs = [[sys.executable, "-c", PEAK, str(folder / form), one] for one in what]
@@ -90,8 +92,10 @@ def main() -> None:
     """Print one JSON line per layout."""
     from layouts import LAYOUTS
 
-    for layout in sys.argv[1:] or LAYOUTS:
-        print(json.dumps(layout_row(layout)), flush=True)
+    names = [name for name in sys.argv[1:] if name != "--optimum"]
+    export = export_optimum if "--optimum" in sys.argv else export_onnx
+    for layout in names or LAYOUTS:
+        print(json.dumps(layout_row(layout, export)), flush=True)
 
 
 if __name__ == "__main__":

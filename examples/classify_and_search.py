@@ -27,7 +27,7 @@ def classify(model: aural.Model, files: list[Path]) -> None:
 
 def search(model: aural.Model, folder: Path, library_folder: Path, sentences: list[str]) -> None:
     """Add a folder to a library and print the nearest files of each sentence."""
-    library = Library.create(library_folder, model, model="libre-small")
+    library = Library.create(library_folder, model, model="libre-base")
     added = list(library.add([folder], model))
     print(f"{len(added)} files in the library")
     for sentence in sentences:
@@ -38,7 +38,7 @@ def search(model: aural.Model, folder: Path, library_folder: Path, sentences: li
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(aural.__file__).parent / "sounds"
     files = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".ogg", ".flac", ".mp3"))
-    model = aural.load("libre-small")
+    model = aural.load("libre-base")
     classify(model, files)
     with tempfile.TemporaryDirectory() as library:
         search(model, folder, Path(library), ["someone walks", "water runs", "people laughing"])

@@ -5,8 +5,8 @@
 The task is the classification of the twelve bundled sounds among twelve labels; the models are the two bundled ones. On
 the command line the same is
 
-    aural evaluate --model libre-small --task TASK.toml --data sounds=FOLDER --out scores/libre-small
-    aural compare scores/libre-small scores/stand-in
+    aural evaluate --model libre-base --task TASK.toml --data sounds=FOLDER --out scores/libre-base
+    aural compare scores/libre-base scores/libre-small
 
 The printed output is stored in examples/output/evaluate_and_compare.txt. Needs the extras `demo` and `evaluate`.
 """
@@ -64,7 +64,7 @@ def main() -> None:
         card_file.write_text(TASK, encoding="utf-8")
         card = cards.task(card_file)
         runs = []
-        for name in ("libre-small", "stand-in"):
+        for name in ("libre-base", "libre-small"):
             runs.append(Path(scratch) / name)
             evaluate(aural.load(name), [card], DataRoot(scratch), runs[-1], name=name, resamples=200)
         print(table(read_runs(runs)), end="")

@@ -42,6 +42,24 @@ def add_all(folder: Path) -> Library:
     return library
 
 
+def named_library(folder: Path) -> Library:
+    """Return a library of four steady tones of 1 s, each 10 dB louder than the one before, and a short click.
+
+    Three files have UCS names, and one has tags.
+    """
+    from aural.audio.metadata import write_tags
+
+    (folder / "sounds").mkdir()
+    names = ("RAINMetl_Tin_ABC_Lib", "RAINGlas_Window_ABC_Lib", "DOORWood_Creak_XY_Lib", "plain")
+    for i, name in enumerate(names):
+        wave = 10 ** (-2 + i / 2) * np.sin(2 * np.pi * 500 * (i + 1) * np.arange(RATE_HZ) / RATE_HZ)
+        soundfile.write(folder / "sounds" / f"{name}.wav", wave, RATE_HZ)
+    click = np.exp(-np.arange(1600) / 100) * np.sin(np.arange(1600))
+    soundfile.write(folder / "sounds" / "click.flac", click, RATE_HZ)
+    write_tags(folder / "sounds" / "plain.wav", {"genre": "field", "artist": "me"})
+    return add_all(folder)
+
+
 def random_store(folder: Path, files: int, seed: int = 0) -> LanceStore:
     """Return a table of random unit vectors and random metadata: 1 to 4 windows per file."""
     draw = np.random.default_rng(seed)

@@ -188,6 +188,9 @@ FAMILIES = {
     "pe-audio": ("none", "its frames, 40 ms", "1.4e-7, 1.4e-8"),
     "embedding-gemma2": ("none", WINDOWS, "2.8e-8, 1.9e-8"),
     "tagger": ("none", "none: it reads no texts", "see its notes"),
+    "glap": ("none", WINDOWS, "3.4e-8, 3.4e-8"),
+    "m2d-clap": ("none", WINDOWS, "2.0e-7, 3.0e-8"),
+    "audio-only": ("none", "none: it reads no texts", "3.6e-7"),
     "openflam": ("none of its frame heads", "its frames, 312.5 ms", "9.8e-7, 0"),
 }
 
@@ -204,8 +207,8 @@ def models_page() -> str:
             [f"`{card['name']}`", rate, card["embed_dim"], exports, locate, languages, license_, parity, defects]
         )
     head = "# Models\n\nEvery name that `aural.load` accepts (`aural models list`; `aural models show NAME`). "
-    head += "No model of this table writes captions. Speed is measured in [models](../models.md) and "
-    head += "[bench](../bench/inference.md), not for every family.\n\n"
+    head += "No model of this table writes captions. Speed is measured per family in "
+    head += "[families](../models/families.md).\n\n"
     names = ["name", "sound", "dimensions", "export", "locate", "languages", "license of the weights", "parity"]
     return head + table([*names, "known defects"], rows)
 
@@ -249,11 +252,17 @@ def encoders_page() -> str:
         cls: Any = getattr(entry, "build", entry)
         config: Any = getattr(entry, "config", None) or getattr(cls, "config_type", None)
         module = sys.modules[cls.__module__]
-        rows.append([f"`{name}`", first_sentence(module.__doc__), first_sentence(cls.__doc__)])
+        masks = "yes" if cls.masks_padding else "no"
+        rows.append([f"`{name}`", first_sentence(module.__doc__), first_sentence(cls.__doc__), masks])
         if config is not None and (fields := options_of(config)):
             options.append(f"### `{name}`\n\n" + table(["option", "type", "default", "meaning"], fields))
     text = "# Audio encoders\n\nChoose one in a recipe: `model.clap.audio.encoder: NAME`.\n\n"
-    return text + table(["name", "architecture", "output"], rows) + "\n## Options\n\n" + "\n".join(options)
+    return (
+        text
+        + table(["name", "architecture", "output", "masks padding (batches by length)"], rows)
+        + "\n## Options\n\n"
+        + "\n".join(options)
+    )
 
 
 def training_page() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aural.cli.library import whole_windows
+from aural.cli.files import whole_windows
 from aural.cli.search import clock
 from aural.models.pipeline import Model
 from aural.search.library import Library

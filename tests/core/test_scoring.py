@@ -60,3 +60,12 @@ def test_refusals() -> None:
         label_prompts(["rain"], "the sound")
     with pytest.raises(ValueError, match="neutral prompt"):
         Calibration().scores(np.zeros(2), multi_label=True)
+
+
+def test_a_match_reaches_the_least_cosine() -> None:
+    calibration = Calibration.of(SimpleNamespace(least_cosine=0.25))
+    assert calibration.matches(np.array([0.1, 0.25]))
+    assert not calibration.matches(np.array([0.1, 0.2499]))
+    assert not calibration.matches(np.array([]))
+    with pytest.raises(ConfigError, match="no measured least cosine"):
+        Calibration().matches(np.array([0.9]))

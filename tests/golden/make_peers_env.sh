@@ -17,7 +17,8 @@ pip() { "$env/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 
 pip install -r "$here/peers-requirements.txt"
 # The peers pin older numpy, librosa and transformers than they need: taken without their pins.
-pip install --no-deps torchlibrosa==0.1.0 msclap==1.3.4 laion-clap==1.1.7 torchaudio==2.11.0 openflam==1.0.2
+pip install --no-deps torchlibrosa==0.1.0 msclap==1.3.4 laion-clap==1.1.7 torchaudio==2.11.0 openflam==1.0.2 \
+  glap_model==0.0.13 dasheng==0.0.9 nnAudio==0.3.4 timm==1.0.31
 
 site="$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')"
 # torchaudio's wheel links CUDA. Resample and MelSpectrogram are pure Python and import once its library is set aside.

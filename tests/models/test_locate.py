@@ -17,8 +17,9 @@ from aural.core.types import Clip
 from aural.core.vectors import unit_rows
 from aural.models import frames as frames_module
 from aural.models.embedding import EmbeddingModel
-from aural.models.frames import stream_frames
-from aural.models.locate import LocateConfig, Locator, _Open
+from aural.models.frame_calibration import FrameCalibration, read_calibration
+from aural.models.frames import short_frames
+from aural.models.locate import LocateConfig, Locator, Track
 
 RATE = 1000
 
@@ -45,7 +46,7 @@ class Levels(EmbeddingModel):
 
 
 def frames_of(samples: Any, model: Any, **options: float) -> tuple[Any, Any]:
-    parts = list(stream_frames(model, Clip(np.asarray(samples, np.float32)[None], RATE), **options))
+    parts = list(short_frames(model, Clip(np.asarray(samples, np.float32)[None], RATE), **options))
     return np.concatenate([part.vectors for part in parts]), np.concatenate([part.times_s for part in parts])
 
 
@@ -82,12 +83,24 @@ def test_times_of_frames_by_hand() -> None:
     np.testing.assert_allclose(times, [[0, 0.4]])
 
 
+def spans_of(scores: list[float], **options: float) -> list[tuple[float, float, float]]:
+    track = Track("rain", 0.6, LocateConfig(**options))
+    for n, score in enumerate(scores):
+        track.add(float(n), n + 1.0, score)
+    track.close()
+    return [(span.onset_s, span.offset_s, span.confidence) for span in track.spans()]
+
+
 def test_a_span_opens_at_the_threshold_and_reaches_to_half_of_it() -> None:
-    one = _Open("rain", 0.6)
-    ended = [one.add(float(n), n + 1.0, score) for n, score in enumerate([0.1, 0.3, 0.9, 0.4, 0.29, 0.5, 0.2])]
-    (span,) = [span for span in ended if span is not None]
-    assert (span.onset_s, span.offset_s, span.confidence) == (1.0, 4.0, 0.9)
-    assert one.close() is None
+    assert spans_of([0.1, 0.3, 0.9, 0.4, 0.29, 0.5, 0.2]) == [(1.0, 4.0, 0.9)]
+    assert spans_of([0.1, 0.3, 0.9, 0.4, 0.29, 0.5, 0.2], low=1.0) == [(2.0, 3.0, 0.9)]
+
+
+def test_near_spans_are_joined_and_short_ones_left_out() -> None:
+    scores = [0.7, 0.1, 0.8, 0.1, 0.1, 0.9]
+    assert spans_of(scores, max_gap_s=0.0) == [(0.0, 1.0, 0.7), (2.0, 3.0, 0.8), (5.0, 6.0, 0.9)]
+    assert spans_of(scores, max_gap_s=1.0) == [(0.0, 3.0, 0.8), (5.0, 6.0, 0.9)]
+    assert spans_of(scores, max_gap_s=1.0, min_duration_s=2.0) == [(0.0, 3.0, 0.8)]
 
 
 def test_a_loud_part_is_located_and_the_rest_is_not() -> None:
@@ -118,10 +131,50 @@ def test_frames_that_do_not_fit_are_refused(options: dict[str, float]) -> None:
 
 
 def test_bad_thresholds_and_short_sounds_are_refused() -> None:
-    with pytest.raises(ConfigError, match="threshold is 1; it must be above 0 and below 1"):
-        LocateConfig(threshold=1.0)
+    for option, sentence in (
+        ({"threshold": 1.0}, "threshold is 1; it must be above 0 and below 1"),
+        ({"low": 0.0}, "low is 0; it must be above 0"),
+        ({"min_duration_s": -1.0}, "min_duration_s is -1; it must not be negative"),
+        ({"max_gap_s": float("inf")}, "max_gap_s is inf"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            LocateConfig(**option)
     with pytest.raises(AudioError, match="a sound needs at least 5 ms"):
         Locator(Levels(), ["loud"]).locate((np.ones(1, np.float32), 10_000))
+
+
+def test_a_calibration_changes_the_scores_and_the_default_threshold() -> None:
+    """loud has cosine 1 with a loud frame, whose cosine with the neutral prompt is 0: sigmoid(20 * 0.1 - 1)."""
+    model = Levels()
+    model.__class__ = type("Calibrated", (Levels,), {"frame_calibration": CALIBRATION})
+    result = Locator(model, ["loud"]).locate(Clip(np.ones((1, 3000), np.float32), RATE))
+    assert (result.threshold, result.origin) == (0.7, "calibrated")
+    (span,) = result.spans
+    assert span.confidence == pytest.approx(1 / (1 + np.exp(-1.0)), abs=1e-6)
+    short = Locator(model, ["loud"], LocateConfig(frame_s=1.0))
+    assert (short.threshold, short.origin) == (0.5, "score")
+
+
+CALIBRATION = FrameCalibration(
+    weights_sha256="", text=0.1, neutral=-0.1, offset=-1.0, threshold=0.7, prior=0.1, ece_validation=0.0, ece_test=0.0
+)
+
+
+def test_the_growing_result_ends_with_the_complete_one() -> None:
+    samples = np.full(10_000, 0.01, np.float32)
+    samples[3000:6000] = 1.0
+    results = list(Locator(Levels(), ["loud"]).stream(Clip(samples[None], RATE)))
+    assert len(results) > 2
+    assert results[-1].spans == Locator(Levels(), ["loud"]).locate(Clip(samples[None], RATE)).spans
+
+
+@pytest.mark.parametrize("name", ["libre-small", "libre-base"])
+def test_the_bundled_calibration_belongs_to_the_weights(name: str) -> None:
+    """Other weights need: python tools/calibrate_frames.py CORPUS libre-small libre-base"""
+    calibration = aural.load(name, engine="onnx", device="cpu").frame_calibration
+    assert calibration is not None
+    assert calibration.ece_test < 0.05
+    assert 0 < calibration.threshold < 1
 
 
 def test_the_bundled_model_finds_a_rooster_between_crickets() -> None:
@@ -132,10 +185,27 @@ def test_the_bundled_model_finds_a_rooster_between_crickets() -> None:
     parts = [read(folder / f"{name}.ogg", sample_rate_hz=model.sample_rate_hz, mono=True).samples[0] for name in NAMES]
     sound = np.concatenate(parts)
     onset_s, offset_s = len(parts[0]) / model.sample_rate_hz, len(np.concatenate(parts[:2])) / model.sample_rate_hz
-    result = Locator(model, ["a rooster crowing"], LocateConfig(threshold=0.9)).locate((sound, model.sample_rate_hz))
+    (result,) = model.locate((sound, model.sample_rate_hz), ["a rooster crowing"])
+    assert result.origin == "calibrated"
     inside = [span for span in result.spans if span.onset_s < offset_s and span.offset_s > onset_s]
     assert len(inside) == 1
-    assert inside[0].onset_s == pytest.approx(onset_s, abs=0.75)
+    assert inside[0].onset_s == pytest.approx(onset_s, abs=0.33)  # two frames
+
+
+def test_a_calibration_is_not_used_with_other_weights(tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    source = Path(aural.__file__).parent / "weights" / "libre-small"
+    folder = Path(shutil.copytree(source, tmp_path / "other"))
+    assert read_calibration(folder) is not None
+    tensors = load_file(folder / "model.safetensors")
+    tensors["logit_scale"] = np.array(tensors["logit_scale"] + 1)
+    save_file(tensors, folder / "model.safetensors")
+    assert read_calibration(folder) is None
+    (folder / "frames.json").unlink()
+    assert read_calibration(folder) is None
 
 
 NAMES = ("crickets-chirping", "rooster-crowing", "crickets-chirping")

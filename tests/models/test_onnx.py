@@ -97,7 +97,7 @@ def test_torch_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert isinstance(load("libre-small", device="cpu"), OnnxModel)
     assert isinstance(load(str(FOLDER), device="cpu"), OnnxModel)
     assert isinstance(load(FOLDER, device=torch.device("cpu")), OnnxModel)
-    assert isinstance(load("stand-in", device="cpu"), Model)
+    assert isinstance(load(save_tiny(tmp_path / "tiny"), device="cpu"), Model)
     assert isinstance(load("libre-small", device="cpu", tokenizer=tmp_path), Model)
     assert isinstance(load("libre-small", device="cpu", precision="bf16"), Model)
     monkeypatch.setenv("AURAL_ENGINE", "torch")
@@ -187,7 +187,8 @@ def test_the_graphs_of_libre_base_equal_torch() -> None:
     torch_model, onnx_model = (load("libre-base", device="cpu", engine=engine) for engine in ("torch", "onnx"))
     assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
     small = load("libre-small", device="cpu", engine="onnx")
-    assert np.array_equal(onnx_model.embed_text(["rain"]), small.embed_text(["rain"]))
+    assert np.abs(torch_model.embed_text(["rain"]) - onnx_model.embed_text(["rain"])).max() < 1e-5
+    assert torch_model.least_cosine == onnx_model.least_cosine == 0.331
     assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
 
 

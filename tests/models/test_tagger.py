@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from aural.core.errors import CheckpointError, ConfigError
 from aural.core.weights import weight_card
 from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
 from aural.models.load import load
+from aural.models.onnx_tagger import OnnxTagger
 from aural.models.rounding import in_8_bits, in_steps, with_steps
 from aural.models.tagger import Tagger
 
@@ -23,7 +26,7 @@ SOUNDS = Path(aural.__file__).parent / "sounds"
 
 @pytest.fixture(scope="module")
 def tagger() -> Tagger:
-    model = load("yamnet", device="cpu")
+    model = load("yamnet", engine="torch", device="cpu")
     assert isinstance(model, Tagger)
     return model
 
@@ -38,6 +41,30 @@ def test_scores_of_a_sound_are_the_mean_over_its_seconds(tagger: Tagger) -> None
     weights = np.diff([0.0, *ends])
     assert result.scores == pytest.approx((result.windows * weights[:, None]).sum(0) / ends[-1], abs=1e-6)
     assert tagger.classes[int(result.windows[0].argmax())] == "Bell"
+
+
+def test_the_bundled_graph_scores_as_torch(tagger: Tagger) -> None:
+    graph = load("yamnet", engine="onnx")
+    assert isinstance(graph, OnnxTagger)
+    files = [SOUNDS / "church-bell.ogg", SOUNDS / "trumpet.ogg"]
+    for ours, theirs in zip(graph.tag(files), tagger.tag(files), strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=1e-4)
+        assert ours.times_s == theirs.times_s
+    np.testing.assert_allclose(graph.embed_audio(files), tagger.embed_audio(files), atol=1e-4)
+
+
+def test_tags_come_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from aural.cli.main import main\n"
+        f"sys.argv = ['aural', 'tag', {str(SOUNDS / 'trumpet.ogg')!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+    assert "Trumpet" in done.stdout
 
 
 def test_a_broken_file_does_not_stop_the_others(tagger: Tagger, tmp_path: Path) -> None:
@@ -104,4 +131,4 @@ def test_the_bundled_file_must_have_its_checksum(copied: Path, monkeypatch: pyte
     save_file(tensors, copied / "model.safetensors")
     monkeypatch.setattr("aural.core.weights.WeightCard.bundled", lambda card: copied)
     with pytest.raises(CheckpointError, match="sha256"):
-        load("yamnet", device="cpu")
+        load("yamnet", engine="torch", device="cpu")

@@ -11,8 +11,10 @@ import torch
 from aural.core.errors import ConfigError
 from aural.objectives import OBJECTIVES, Objective, build_objective, check_needs
 
-PAIRS = ["f_divergence", "hard_negatives", "info_nce", "multi_positive", "sigmoid", "soft_targets"]
-OTHERS = ["byol", "frame_binary", "frame_contrast", "regress", "sup_con"]
+PAIRS = ["f_divergence", "hard_negatives", "info_nce", "multi_positive", "sigmoid", "soft_targets", "temporal_focus"]
+FRAMES = ["frame_adjusted", "frame_binary", "frame_contrast"]
+SEVERAL = ["modular_contrast", "segment_contrast", "sequence_contrast"]
+OTHERS = [*FRAMES, *SEVERAL, "byol", "rank_n_contrast", "regress", "sup_con"]
 TILED = ["tiled_info_nce", "tiled_sigmoid"]
 
 
@@ -64,9 +66,14 @@ def test_half_precision_and_autocast_are_widened(name: str) -> None:
     given = {"audio_emb": emb[0], "text_emb": emb[1], "hard_text_emb": emb[1][:, None].flip(0)}
     given |= {"logit_scale": torch.tensor(9.0), "logit_bias": torch.tensor(-1.0), "targets": torch.eye(4)}
     given |= {"audio_group": torch.tensor([0, 0, 1, 1]), "text_group": torch.arange(4), "teacher_audio_emb": emb[1]}
+    given |= {"values": torch.tensor([[0.0], [1.0], [1.0], [3.0]])}
     given |= {"predicted_a": emb[0], "predicted_b": emb[1], "target_a": emb[0].flip(0), "target_b": emb[1].flip(0)}
     given |= {"frame_emb": emb[0][None], "class_emb": emb[1], "frame_labels": torch.eye(4)[None]}
-    given |= {"frame_logits": emb[0][None, :, :4]}
+    given |= {"frame_logits": emb[0][None, :, :4], "class_bias": torch.zeros(4), "hard_text_mask": torch.ones(4, 1)}
+    given |= {"positive_text_emb": emb[1][:, None], "positive_text_mask": torch.ones(4, 1)}
+    given |= {"segment_emb": emb[0][:, None], "sentence_emb": emb[1][:, None], "sentence_mask": torch.ones(4, 1)}
+    given |= {"audio_seq": emb[0].view(4, 2, 4), "text_seq": emb[1].view(4, 2, 4)}
+    given |= {"audio_length": torch.full((4,), 2), "text_length": torch.full((4,), 2)}
     wide = {key: value.float() if value.dtype == torch.bfloat16 else value for key, value in given.items()}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = objective(given)["loss"]

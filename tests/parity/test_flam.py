@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +9,21 @@ import pytest
 import soundfile
 import torch
 from golden_tokenizers import write_tokenizer
-from layouts import HERE, tensors
+from layouts import tensors
 
 import aural
 from aural.core.errors import CheckpointError
 from aural.core.types import FrameScorer
-from aural.models.families.flam import FRAME_S, Flam
+from aural.models.families.flam import Flam
 from aural.models.locate import LocateConfig, Locator
 
+GOLDEN = "parity_flam.npz"
 LARGEST_DIFFERENCE = 1e-5
 LARGEST_OF_SCORES = 1e-4
 """Scores multiply cosines by about 10 before the sigmoid."""
 
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(Path(os.environ.get("AURAL_GOLDENS", HERE)) / "parity_flam.npz") as stored:
-        return dict(stored)
+FRAME_S = 0.3125
+"""10 s in 32 frames of HTSAT."""
 
 
 @pytest.fixture(scope="module")

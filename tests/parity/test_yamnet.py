@@ -46,7 +46,7 @@ def golden() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def tagger() -> Tagger:
-    model = load("yamnet", device="cpu")
+    model = load("yamnet", engine="torch", device="cpu")
     assert isinstance(model, Tagger)
     return model
 

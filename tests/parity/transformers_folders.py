@@ -65,12 +65,19 @@ def gemma_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, extra_special_tokens=kinds, **ends_of_text)
 
 
+def gemma_ids(tokenizer: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the ids that EmbeddingGemma2Config names, and those of all special tokens."""
+    number = {name: tokenizer.convert_tokens_to_ids(name) for name in GEMMA_TOKENS}
+    ids = {f"{name}_token_id": number[f"<{name}>"] for name in ("boi", "eoi", "image", "video", "boa", "audio")}
+    return ids | {"eoa_token_index": number["<eoa>"]}, number
+
+
 def write_embedding_gemma2(folder: Path) -> Any:
     """Write an EmbeddingGemma2Model folder with tokenizer and feature extractor; return its tokenizer."""
     from transformers import EmbeddingGemma2Config, EmbeddingGemma2Model, Gemma4AudioFeatureExtractor
 
     tokenizer = gemma_tokenizer()
-    number = {name: tokenizer.convert_tokens_to_ids(name) for name in GEMMA_TOKENS}
+    ids, number = gemma_ids(tokenizer)
     text = {
         "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "global_head_dim": 32,
@@ -82,11 +89,7 @@ def write_embedding_gemma2(folder: Path) -> Any:
         "model_type": "gemma4_audio", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
         "subsampling_conv_channels": [128, 4], "output_proj_dims": 40,
     }  # fmt: skip
-    config = EmbeddingGemma2Config(
-        text_config=text, audio_config=audio, vision_config=None, boi_token_id=number["<boi>"],
-        eoi_token_id=number["<eoi>"], image_token_id=number["<image>"], video_token_id=number["<video>"],
-        boa_token_id=number["<boa>"], eoa_token_index=number["<eoa>"], audio_token_id=number["<audio>"],
-    )  # fmt: skip
+    config = EmbeddingGemma2Config(text_config=text, audio_config=audio, vision_config=None, **ids)
     disturbed(EmbeddingGemma2Model(config), seed=2).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Gemma4AudioFeatureExtractor().save_pretrained(folder)

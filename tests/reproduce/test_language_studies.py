@@ -12,7 +12,7 @@ import torch
 
 from aural.objectives import InfoNCE, SoftTargets
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies import frozen_text, graded_targets
+from aural.reproduce.studies import frozen_text, graded_targets, near_duplicates
 from aural.reproduce.studies import language_models_hear as hear
 from aural.reproduce.studies import pretrained_towers as towers
 from aural.reproduce.study import StudyContext
@@ -186,3 +186,14 @@ def test_ndcg_equals_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     scores, gains = rng.standard_normal((5, 12)), rng.choice([0.0, 0.5, 1.0], (5, 12))
     assert graded_targets.ndcg(scores, gains).mean() == pytest.approx(metrics.ndcg_score(gains, scores))
+
+
+def test_near_duplicates_train_every_arm_differently_on_the_same_items(tmp_path: Path) -> None:
+    scores = near_duplicates.run(toys(tmp_path))
+    assert set(scores) == {"info-nce", "positive", "info-nce-distinct", "positive-distinct"}
+    assert len({tuple(tasks["graded"]) for tasks in scores.values()}) == 4
+
+
+def test_the_diagonal_of_positive_targets_is_one_and_unrelated_rows_have_no_weight() -> None:
+    targets = near_duplicates.positive_targets(torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]))
+    assert torch.allclose(targets, torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.5, 0.5, 1.0]]))

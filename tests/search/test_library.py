@@ -271,7 +271,7 @@ def test_export(library: Library, tmp_path: Path) -> None:
     assert (count, csv.read_csv(tmp_path / "some.csv").num_rows) == (
         library.store.count(parse_filter("duration < 5")),
     ) * 2
-    with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
+    with pytest.raises(ConfigError, match=r"\.csv, \.parquet, \.m3u or \.m3u8"):
         export(library, tmp_path / "all.json")
     with pytest.raises(ConfigError, match="does not exist"):
         export(library, tmp_path / "none" / "all.csv")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
+from aural.core.types import Embedder
 from aural.search.library import Library
 from aural.serve.app import create_app
 from aural.serve.run import listen, server_config
@@ -27,13 +28,13 @@ def tone(seconds: float, rate_hz: int = 16_000, subtype: str | None = None) -> b
 
 
 @contextlib.contextmanager
-def live_server(library: Library, settings: Settings | None = None) -> Iterator[str]:
+def live_server(library: Library, settings: Settings | None = None, embedder: Embedder | None = None) -> Iterator[str]:
     """Yield the address of a running server; it stops at the end."""
     import uvicorn
 
     settings = settings or Settings()
     listener = listen(settings.model_copy(update={"port": 0}))
-    app = create_app(library, SketchEmbedder(), settings)
+    app = create_app(library, embedder or SketchEmbedder(), settings)
     server = uvicorn.Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

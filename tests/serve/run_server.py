@@ -31,4 +31,8 @@ if __name__ == "__main__":
     service.INDEX_FROM_ROWS = 256  # from here on the table is searched, not the index in memory
     embedder = SlowWords()
     embedder.seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    serve(Library(sys.argv[1]), embedder, Settings(port=int(sys.argv[2])))
+    settings = Settings(port=int(sys.argv[2]), space_poll_s=0.1)
+    # A model called sketch-N is the sketch with seed N.
+    serve(
+        Library(sys.argv[1]), embedder, settings, open_model=lambda name: SketchEmbedder(int(f"{name}-0".split("-")[1]))
+    )

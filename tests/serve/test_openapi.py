@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +22,21 @@ ROUTES = {
     ("post", "/v1/similar"),
     ("post", "/v1/classify"),
     ("post", "/v1/embed"),
+    ("post", "/v1/locate"),
+    ("post", "/v1/audio/{id}/locate"),
     ("post", "/v1/embed/sound"),
+    ("post", "/v1/embeddings"),
     ("post", "/v1/session"),
     ("get", "/v1/map"),
+    ("get", "/v1/facets"),
+    ("post", "/v1/marks"),
+    ("patch", "/v1/marks/{id}"),
+    ("get", "/v1/collections"),
+    ("put", "/v1/collections/{name}/{id}"),
+    ("delete", "/v1/collections/{name}/{id}"),
+    ("delete", "/v1/collections/{name}"),
+    ("get", "/v1/history"),
+    ("delete", "/v1/history"),
     ("get", "/v1/audio/{id}"),
     ("get", "/v1/audio/{id}/excerpt"),
     ("get", "/health"),
@@ -41,6 +55,12 @@ def test_every_route_says_what_it_does_and_gives(client: TestClient) -> None:
             for status, response in operation["responses"].items():
                 assert response["description"], (path, status)
                 assert response.get("content") or status in ("204", "304"), (path, status)
+
+
+def test_the_page_of_the_api_lists_every_route() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve" / "api.md").read_text(encoding="utf-8")
+    listed = {(method.lower(), path) for method, path in re.findall(r"(GET|POST|PUT|PATCH|DELETE) (/[\w/{}]+)", page)}
+    assert listed == ROUTES | {("get", "/metrics")}
 
 
 def checked(strategy: Any, label: str, calls: dict[str, int], examples: int) -> Callable[[], None]:

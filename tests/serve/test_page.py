@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from live import live_server
 
+import aural
 import aural.serve
 from aural.search.filters import parse_filter
 from aural.search.library import Library
@@ -237,3 +238,46 @@ def test_every_file_of_the_page_is_in_the_package() -> None:
     for name in set(re.findall(r"/static/([\w./-]+)", text)):
         assert (folder / name).is_file(), name
     assert "BSD 3-Clause" in (folder / "vendor" / "wavesurfer.LICENSE").read_text()
+
+
+def test_words_are_located_in_a_hit(browser: Any, tmp_path: Path) -> None:
+    """The real model on two sounds in one file: a highlight, and a button that plays from the onset, by keyboard."""
+    import numpy as np
+    import soundfile
+
+    from aural.audio.io import read
+
+    sounds = Path(aural.__file__).parent / "sounds"
+    names = ("crickets-chirping", "rooster-crowing", "crickets-chirping")
+    parts = [read(sounds / f"{name}.ogg", sample_rate_hz=24000, mono=True).samples[0] for name in names]
+    soundfile.write(tmp_path / "night.wav", np.concatenate(parts), 24000)
+    model = aural.load("libre-small", device="cpu")
+    library = Library.create(tmp_path / "library", model, model="libre-small")
+    list(library.add([tmp_path / "night.wav"], model))
+    onset_s, total_s = len(parts[0]) / 24000, len(np.concatenate(parts)) / 24000
+    with live_server(library, embedder=model) as address:
+        page = browser.new_context(viewport={"width": 1200, "height": 850}).new_page()
+        failures: list[str] = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.goto(f"{address}/#words=a+rooster+crowing")
+        page.wait_for_selector(".hit")
+        page.focus("#words")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("l")
+        page.wait_for_selector(".hit .span")
+        until(page, "document.activeElement.classList.contains('span')")
+        text = page.inner_text(".hit .span")
+        assert re.fullmatch(r"a rooster crowing \d+\.\d s to \d+\.\d s, \d+%", text), text
+        left = page.evaluate(
+            "document.querySelector('.mark.chosen').offsetLeft / document.querySelector('.wave').offsetWidth"
+        )
+        assert abs(left - onset_s / total_s) < 0.33 / total_s + 0.01
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit.on")
+        page.keyboard.press("Escape")
+        page.fill("#words", "a trumpet")
+        page.wait_for_timeout(500)
+        page.wait_for_selector(".hit")
+        page.click(".hit .find")
+        until(page, "document.querySelector('.spans').textContent.includes('trumpet')")
+        assert failures == []

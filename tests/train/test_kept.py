@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from aural.train import shards
 from aural.train.config import DataConfig, SourceConfig
-from aural.train.kept import Kept, StoredMel
+from aural.train.kept import ROW_BYTES, Kept, StoredMel
 from aural.train.mels import add_mel, fit_mel
 from aural.train.recipes import load_recipe
 from aural.train.selected import plan_of
@@ -57,17 +58,38 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_exceeds_the_limit_is_read_each_time() -> None:
-    kept, reads = Kept(limit_bytes=100), []
+    kept, reads = Kept(limit_bytes=ROW_BYTES + 100), []
 
     def read(key: int) -> StoredMel:
         reads.append(key)
-        return StoredMel({}, np.zeros((1, 30), np.int16))
+        return StoredMel(str(key), {}, np.zeros((1, 30), np.int16))
 
     for key in (0, 1, 0, 1):
         kept.get((key,), partial(read, key))
     assert reads == [0, 1, 1]
-    assert kept.size_bytes == 60
+    assert kept.size_bytes == ROW_BYTES + 60
     assert not kept.samples[(0,)].mel.flags.writeable
+
+
+def test_many_shards_are_indexed_by_several_processes(tmp_path: Path) -> None:
+    for i in range(shards.SIDE_BY_SIDE):
+        write_shard(tmp_path / f"{i:02d}.tar", i)
+    names = [str(path) for path in sorted(tmp_path.iterdir())]
+    one, two = (list(shards.indexed(names, workers)) for workers in (1, 2))
+    assert len(one) == shards.SIDE_BY_SIDE
+    for (a, faults), (b, same_faults) in zip(one, two, strict=True):
+        assert faults == same_faults == []
+        assert all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+@pytest.mark.parametrize("array", [np.arange(12, dtype=np.int16).reshape(4, 3), np.ones((2, 2), np.int16, order="F")])
+def test_a_log_mel_is_read_as_numpy_reads_it(array: np.ndarray) -> None:
+    for values in (array, array.astype(np.float32), array[::2]):
+        stream = io.BytesIO()
+        np.save(stream, values)
+        read = shards.load_mel(stream.getvalue())
+        assert read.dtype == values.dtype
+        assert np.array_equal(read, values)
 
 
 def test_a_short_log_mel_is_repeated() -> None:

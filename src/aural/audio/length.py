@@ -73,7 +73,7 @@ def windows(
         have = samples.shape[0]
         end_s, start_s, fresh_s = (at + have) / sample_rate_hz, at / sample_rate_hz, have / sample_rate_hz
         if have < length and previous is None:
-            _long_enough(samples, sample_rate_hz, source)
+            check_length(samples, sample_rate_hz, source)
             samples = samples if shorter is None else fit_shorter(samples, length, shorter)
         elif have < length and previous is not None:
             samples = np.concatenate([previous, samples])[-length:]
@@ -84,7 +84,7 @@ def windows(
             return
         at += have
     if previous is None:  # no sample at this rate
-        _long_enough(np.zeros(0, np.float32), sample_rate_hz, source)
+        check_length(np.zeros(0, np.float32), sample_rate_hz, source)
 
 
 def _single(
@@ -111,12 +111,13 @@ def _single(
     samples = np.concatenate([np.zeros(0, np.float32), *parts])
     fresh = samples.shape[0]
     if fresh < length:
-        _long_enough(samples, rate, source)
+        check_length(samples, rate, source)
         samples = samples if shorter is None else fit_shorter(samples, length, shorter)
     return Window(samples, start / rate, (start + fresh) / rate, fresh / rate, not samples.any())
 
 
-def _long_enough(samples: FloatArray, rate: int, source: AudioSource) -> None:
+def check_length(samples: FloatArray, rate: int, source: AudioSource) -> None:
+    """Raise AudioError if samples (T,) are shorter than a sound may be."""
     if samples.shape[0] < MIN_DURATION_S * rate:
         lasts_ms, least_ms = 1000 * samples.shape[0] / rate, 1000 * MIN_DURATION_S
         raise AudioError(f"{source_name(source)}: lasts {lasts_ms:.2f} ms; a sound needs at least {least_ms:g} ms")

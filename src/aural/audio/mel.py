@@ -34,8 +34,8 @@ class MelConfig(Config):
     """Mel formula: slaney is linear below 1 kHz (default of librosa), htk is 2595 log10(1 + f / 700)."""
     norm: Literal["slaney", "sum"] | None = "slaney"
     """slaney: each filter has unit area (2 / bandwidth in Hz); sum: its weights sum to 1; None: its peak is 1."""
-    log: Literal["db", "log1p", "ln"] = "db"
-    """db: 10 log10(max(x, 1e-10)); log1p: log10(1 + 10000 x); ln: ln(x + 0.001)."""
+    log: Literal["db", "log1p", "ln", "none"] = "db"
+    """db: 10 log10(max(x, 1e-10)); log1p: log10(1 + 10000 x); ln: ln(x + 0.001); none: x itself."""
     pad: Literal["reflect", "constant", "none"] = "reflect"
     """Values beyond the ends of the clip in the first and last frames: the mirrored clip, or zeros. none: frame n
     starts at sample n * hop, so no frame reaches beyond the clip."""
@@ -51,6 +51,12 @@ class MelConfig(Config):
     """Scale each clip to a peak of 1.0 first; silence is unchanged."""
     divide: float = 1.0
     """Divisor of the log-mel."""
+
+    def frames(self, samples: int) -> int:
+        """Return N, the number of frames, for a clip of `samples` samples."""
+        if self.pad == "none":
+            return (samples - (self.window_length or self.n_fft)) // self.hop + 1
+        return samples // self.hop + 1
 
     @model_validator(mode="after")
     def _fits(self) -> MelConfig:
@@ -96,6 +102,15 @@ PRESETS.add(
         update={"sample_rate_hz": 24000, "n_fft": 768, "hop": 240, "window_length": 600, "gain": 2 / 3}
     ),
 )
+
+
+# dasheng 0.0.9 (GLAP): torchaudio's MelSpectrogram; the model takes the logarithm
+PRESETS.add(
+    "dasheng",
+    MelConfig(sample_rate_hz=16000, n_fft=512, hop=160, fmin_hz=0, fmax_hz=8000, scale="htk", norm=None, log="none"),
+)
+# M2D at 16 kHz: nnAudio's MelSpectrogram; the model takes the logarithm
+PRESETS.add("m2d", MelConfig(sample_rate_hz=16000, n_fft=400, hop=160, n_mels=80, fmin_hz=50, fmax_hz=8000, log="none"))
 
 
 def mel_filters(config: MelConfig) -> NDArray[np.float64]:
@@ -155,9 +170,7 @@ class LogMel(nn.Module):
 
     def frames(self, samples: int) -> int:
         """Return N, the number of frames, for a clip of `samples` samples."""
-        if self.config.pad == "none":
-            return (samples - (self.config.window_length or self.config.n_fft)) // self.config.hop + 1
-        return samples // self.config.hop + 1
+        return self.config.frames(samples)
 
     def _window(self, dtype: torch.dtype) -> Tensor:
         """Return the window in `dtype`; a Hann window that was rounded for storage is returned in full precision."""
@@ -180,6 +193,8 @@ class LogMel(nn.Module):
                 return 10.0 * torch.log10(mel.clamp_min(1e-10)) / self.config.divide
             if self.config.log == "ln":
                 return (mel + 0.001).log() / self.config.divide
+            if self.config.log == "none":
+                return mel / self.config.divide
             return torch.log10(1.0 + 10000.0 * mel) / self.config.divide
 
     def _padded(self, wave: Tensor) -> Tensor:

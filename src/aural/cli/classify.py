@@ -9,9 +9,11 @@ import typer
 
 from aural.cli.files import Batch, json_line, progress, read_lines
 from aural.cli.options import (
+    NOTHING,
     JsonOption,
     ModelOption,
     ModelOptions,
+    RejectOption,
     SoundsArgument,
     StrictOption,
     with_model_options,
@@ -36,6 +38,7 @@ def classify(
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label independently.")] = False,
     top: Annotated[int, typer.Option("--top", "-k", help="Labels to print per sound.", min=1)] = 3,
     model: ModelOption = DEFAULT_MODEL,
+    reject: RejectOption = False,
     options: ModelOptions,
     as_json: JsonOption = False,
     strict: StrictOption = False,
@@ -57,14 +60,16 @@ def classify(
             continue
         name = str(files[result.index])
         best = classifier.predict(result.embedding, top)
+        rejected = reject and not classifier.matches(result.embedding)
         if as_json:
             predictions = [{"label": p.label, "score": round(p.score, 6)} for p in best]
             line = {"file": name, "duration_s": round(result.duration_s, 3), "silent": result.silent}
-            print(json_line(line | {"predictions": predictions}))
+            answer = {"matches": not rejected} if reject else {}
+            print(json_line(line | answer | {"predictions": predictions}))
         else:
             shown = printable(name)
             shown = shown if len(shown) <= width else "..." + shown[3 - width :]
-            cells = "  ".join(f"{p.label} {100 * p.score:.0f}%" for p in best)
+            cells = NOTHING if rejected else "  ".join(f"{p.label} {100 * p.score:.0f}%" for p in best)
             print(f"{shown:<{width}}  {cells}{'  (digital silence)' if result.silent else ''}")
     raise typer.Exit(batch.close())
 

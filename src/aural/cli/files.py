@@ -17,9 +17,9 @@ from aural.core.printable import safe_print as print
 
 if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
-    from aural.models.tagger import TaggedSound
+    from aural.models.tagging import TaggedSound
 
-__all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines"]
+__all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines", "stored_model_name", "whole_windows"]
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -98,3 +98,13 @@ def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
 def json_line(values: dict[str, Any]) -> str:
     """Return a mapping as one line of JSON; characters that a terminal may obey are escaped, other letters are not."""
     return printable_json(json.dumps(values, ensure_ascii=False))
+
+
+def whole_windows(model_s: float, about_s: float = 10.0) -> float:
+    """Return the multiple of the model's window that is nearest to `about_s`, so that no part is embedded twice."""
+    return model_s * max(1, round(about_s / model_s))
+
+
+def stored_model_name(name: str) -> str:
+    """Return the name that is stored in the library: an absolute path for a model given as a path."""
+    return str(Path(name).absolute()) if Path(name).exists() else name

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aural.cli.files import Batch, json_line, progress, read_lines
+from aural.cli import facts, library_files, notebook, spaces
+from aural.cli.files import Batch, json_line, progress, read_lines, stored_model_name, whole_windows
 from aural.cli.options import (
     BatchOption,
     JsonOption,
     LibraryOption,
+    MarkOptions,
     ModelOptions,
     StrictOption,
     WhereOption,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 RUNNERS = ("local", "ray")
 
 app = typer.Typer(help="Manage a searchable library of sound files.", no_args_is_help=True)
+for _name, _command in (library_files.COMMANDS | notebook.COMMANDS | spaces.COMMANDS | facts.COMMANDS).items():
+    app.command(_name)(_command)
 
 LocationsArgument = Annotated[
     list[str],
@@ -53,7 +57,7 @@ class EmbedOptions:
 
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Default: the library's model; libre-small for a new one.", metavar="M"),
+        typer.Option("--model", "-m", help="Default: the library's model; libre-base for a new one.", metavar="M"),
     ] = None
     batch_size: BatchOption = None
     runner: Annotated[str, typer.Option("--runner", help="local, or ray to use several processes or machines.")] = (
@@ -77,10 +81,11 @@ def add(
     """Add files, folders, tars and object stores to the library. Files that it already contains are not read again."""
     from aural.search.folder import stored_card
     from aural.search.library import Library
+    from aural.search.spaces import active_folder
 
     embed, options = _check_runner(embed, options)
-    existed, card = library.exists(), stored_card(library)
-    name = _model_name(embed.model or (card.model if card else DEFAULT_MODEL))
+    existed, card = library.exists(), stored_card(active_folder(library))
+    name = stored_model_name(embed.model or (card.model if card else DEFAULT_MODEL))
     model = options.open(name)
     if window is None and card is None:
         window = whole_windows(model.window_s)
@@ -107,7 +112,7 @@ def update(
 
     embed, options = _check_runner(embed, options)
     target = Library(library)
-    model = options.open(_model_name(embed.model or target.card.model))
+    model = options.open(stored_model_name(embed.model or target.card.model))
     work = _file_embedder(target, model, embed, options)
     _run(target, lambda plan: target.update(model, prune=prune, embed_with=work, on_plan=plan), embed)
 
@@ -171,18 +176,25 @@ def draw_map(
 
 
 @app.command()
+@with_model_options
 def export(
+    *,
     library: LibraryOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .csv or .parquet file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .csv, .parquet, .m3u or .m3u8 file to write.")],
     where: WhereOption = None,
+    marks: MarkOptions,
     vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="Include the vectors (parquet).")] = True,
+    per_file: Annotated[
+        bool, typer.Option("--per-file", help="One row per file, with favorite, stars, note and collections.")
+    ] = False,
 ) -> None:
-    """Write the library as a table with one row per window."""
+    """Write the library as a table with one row per window, or as a playlist (m3u) with one entry per file."""
     from aural.search.export import export as write
-    from aural.search.filters import parse_filter
     from aural.search.library import Library
 
-    rows = write(Library(library), out, where=parse_filter(where) if where else None, vectors=vectors)
+    target = Library(library)
+    condition = marks.filter(target, where)
+    rows = write(target, out, where=condition, vectors=vectors, rows="files" if per_file else "windows")
     print(f"{out}: {rows} rows")
 
 
@@ -296,11 +308,6 @@ def _run(target: Library, start: Callable[[Callable[[Plan], None]], Iterator[Fil
     raise typer.Exit(0 if plans[0].unchanged and not embed.strict else code)
 
 
-def whole_windows(model_s: float, about_s: float = 10.0) -> float:
-    """Return the multiple of the model's window that is nearest to `about_s`, so that no part is embedded twice."""
-    return model_s * max(1, round(about_s / model_s))
-
-
 def _check_runner(embed: EmbedOptions, options: ModelOptions) -> tuple[EmbedOptions, ModelOptions]:
     """Check the runner; `--engine local` and `--engine ray` are former spellings of `--runner`."""
     if options.engine in RUNNERS:
@@ -326,8 +333,3 @@ def _file_embedder(target: Library, model: EmbeddingModel, embed: EmbedOptions, 
     name, local = model.name, replace(options, offline=True)
     gpus = 1.0 if on_gpu else 0.0
     return ray_workers(lambda: local.open(name), window_s, workers=embed.workers, gpus=gpus, batch=size)
-
-
-def _model_name(name: str) -> str:
-    """Return the name that is stored in the library: an absolute path for a model given as a path."""
-    return str(Path(name).absolute()) if Path(name).exists() else name

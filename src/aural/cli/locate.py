@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,15 +14,29 @@ from aural.core.names import DEFAULT_MODEL, DEFAULT_TEMPLATE
 from aural.core.printable import printable
 from aural.core.printable import safe_print as print
 
+if TYPE_CHECKING:
+    from aural.models.locate import Located
+
 
 @with_model_options
 def locate(
     *,
     sounds: SoundsArgument,
     text: Annotated[list[str], typer.Option("--text", "-t", help="What to look for; repeat for several texts.")],
-    threshold: Annotated[float, typer.Option(help="Lowest score of a span, above 0 and below 1.")] = 0.5,
-    frame: Annotated[float, typer.Option(help="Length of a frame in seconds.")] = 1.0,
-    hop: Annotated[float, typer.Option(help="Distance of frames in seconds: the resolution in time.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Lowest probability of a span, above 0 and below 1.", show_default="of the model, 0.5 if it has none"
+        ),
+    ] = None,
+    min_duration: Annotated[float, typer.Option(help="Leave out spans shorter than so many seconds.")] = 0.0,
+    max_gap: Annotated[float, typer.Option(help="Join spans of a text that are so many seconds apart.")] = 0.2,
+    frame: Annotated[
+        float | None, typer.Option(help="Length of windows in seconds that replace the model's frames.")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="Distance of such windows in seconds, by default half of one.")
+    ] = None,
     template: Annotated[str, typer.Option("--template", help="Prompt; {} is replaced by the text.")] = DEFAULT_TEMPLATE,
     model: ModelOption = DEFAULT_MODEL,
     options: ModelOptions,
@@ -35,8 +50,12 @@ def locate(
     files = batch.find(sounds)
     if not files:
         raise typer.Exit(batch.close())
-    config = LocateConfig(template=template, threshold=threshold, frame_s=frame, hop_s=hop)
+    config = LocateConfig(
+        template=template, threshold=threshold, max_gap_s=max_gap, min_duration_s=min_duration, frame_s=frame, hop_s=hop
+    )  # fmt: skip
     locator = Locator(options.open(model), text, config)
+    if locator.origin == "score":
+        print(f"note: {model} has no calibrated frames; confidences are scores, not probabilities", file=sys.stderr)
     for file in progress(files, len(files), "locating"):
         try:
             result = locator.locate(file)
@@ -45,15 +64,7 @@ def locate(
             continue
         batch.done += 1
         if as_json:
-            spans = [
-                {"text": s.text, "onset_s": round(s.onset_s, 3), "offset_s": round(s.offset_s, 3)}
-                | {"confidence": round(s.confidence, 6)}
-                for s in result.spans
-            ]
-            best = {name: {"score": round(score, 6), "at_s": round(at, 3)} for name, (score, at) in result.best.items()}
-            print(
-                json_line({"file": str(file), "duration_s": round(result.duration_s, 3), "spans": spans, "best": best})
-            )
+            print(json_line({"file": str(file), **as_values(result)}))
             continue
         print(f"{printable(file)}  {clock(result.duration_s)}")
         for span in result.spans:
@@ -61,8 +72,31 @@ def locate(
         heard = {span.text for span in result.spans}
         for name, (score, at) in result.best.items():
             if name not in heard:
-                print(f"  not heard: {name} (highest score {100 * score:.0f}% at {clock(at)})")
+                print(f"  not heard: {name} (highest confidence {100 * score:.0f}% at {clock(at)})")
     raise typer.Exit(batch.close())
+
+
+def as_values(result: Located) -> dict[str, Any]:
+    """Return a result as plain values for JSON; times in seconds with three decimals."""
+    spans = [
+        {
+            "text": span.text,
+            "onset_s": round(span.onset_s, 3),
+            "offset_s": round(span.offset_s, 3),
+            "confidence": round(span.confidence, 6),
+        }
+        for span in result.spans
+    ]
+    best = {
+        text: {"confidence": round(value, 6), "at_s": round(at_s, 3)} for text, (value, at_s) in result.best.items()
+    }
+    return {
+        "duration_s": round(result.duration_s, 3),
+        "threshold": result.threshold,
+        "origin": result.origin,
+        "spans": spans,
+        "best": best,
+    }
 
 
 def clock(seconds: float) -> str:

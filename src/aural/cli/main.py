@@ -19,6 +19,7 @@ from aural.cli import (
     evaluate,
     library,
     locate,
+    mcp,
     models,
     reproduce,
     search,
@@ -71,7 +72,7 @@ def _root(
 
 for _command in (
     *(classify.classify, classify.similarity, locate.locate, tag.tag, embed.embed, demo.demo, train.train),
-    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve),
+    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve, mcp.mcp),
 ):
     app.command()(_command)
 app.add_typer(library.app, name="library")
@@ -79,7 +80,10 @@ app.add_typer(models.app, name="models")
 app.add_typer(corpus.app, name="corpus")
 
 
-MAY_BE_EMPTY = ("-m", "-t", "-l", "--model", "--template", "--text", "--labels", "--not", "--where", "--token")
+MAY_BE_EMPTY = (
+    *("-m", "-t", "-l", "--model", "--template", "--text", "--labels", "--not", "--where", "--token"),
+    *("--title", "--artist", "--genre", "--description"),
+)
 """Options whose text may be empty, or is refused with a better reason."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,15 @@ from aural.core.errors import ConfigError
 from aural.core.printable import safe_print as print
 from aural.core.weights import weight_cards
 
+if TYPE_CHECKING:
+    from aural.models.clap import ClapConfig
+
 SourceArgument = Annotated[
     str, typer.Argument(help="A name of `aural models list`, a path or a hub repository.", metavar="SRC")
 ]
 TargetArgument = Annotated[Path, typer.Argument(help="Folder to write.", metavar="DST")]
 FORMATS = ("transformers", "sentence-transformers", "onnx", "onnx-int8")
+LAYOUTS = ("aural", "optimum")
 
 app = typer.Typer(help="List, show, convert and export models.", no_args_is_help=True)
 
@@ -31,8 +35,10 @@ def list_models(as_json: JsonOption = False) -> None:
             print(json_line(card.model_dump(mode="json", exclude_none=True)))
         else:
             place = "bundled" if card.folder else f"hub: {card.repository}"
+            if card.url:
+                place = f"by hand: {card.url}"
             input_ = f"{card.sample_rate_hz / 1000:g} kHz {card.window_s:>5g} s"
-            print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; tagger, sounds only'}")
+            print(f"{card.name:<30} {card.audio:<18} {input_}  {place}{'' if card.text else '; sounds only'}")
 
 
 @app.command()
@@ -56,6 +62,7 @@ def show(
         values |= {
             "parameters": sum(tensor.numel() for tensor in checkpoint.tensors.values()),
             "peer": checkpoint.peer,
+            "frames": frames_of(checkpoint.config),
             "config": checkpoint.config.model_dump(mode="json"),
         }
     if as_json:
@@ -63,6 +70,18 @@ def show(
         return
     for key, value in values.items():
         print(f"{key:<16} {value if not isinstance(value, dict) else json_line(value)}")
+
+
+def frames_of(config: ClapConfig) -> str:
+    """Return where the frames of a model come from, without its weights."""
+    import torch
+
+    from aural.models.clap import AudioTower
+    from aural.models.frames import frames_text
+
+    with torch.device("meta"):
+        tower = AudioTower(config.audio, config.embed_dim)
+    return frames_text(tower.frame_layout(), config.audio)
 
 
 @app.command()
@@ -93,12 +112,20 @@ def export(
             "onnx, onnx-int8: two ONNX graphs.",
         ),
     ] = "transformers",
+    graphs: Annotated[
+        str,
+        typer.Option("--layout", help="ONNX only: aural, or the file names and inputs of optimum and transformers.js."),
+    ] = "aural",
     tokenizer: TokenizerOption = None,
     offline: OfflineOption = False,
 ) -> None:
     """Write a model in the format of another library, if its architecture allows."""
     if layout not in FORMATS:
         raise ConfigError(f'format "{layout}" is not known; use {", ".join(FORMATS)}')
+    if graphs not in LAYOUTS:
+        raise ConfigError(f'layout "{graphs}" is not known; use {", ".join(LAYOUTS)}')
+    if graphs != "aural" and not layout.startswith("onnx"):
+        raise ConfigError(f"--layout {graphs} is for ONNX; add --format onnx or onnx-int8")
     if layout == "transformers":
         from aural.models.export import export_transformers
 
@@ -107,6 +134,10 @@ def export(
         from aural.models.sentence_export import export_sentence_transformers
 
         folder = export_sentence_transformers(source, target, tokenizer=tokenizer, offline=offline)
+    elif graphs == "optimum":
+        from aural.models.onnx_optimum import export_optimum
+
+        folder = export_optimum(source, target, int8=layout == "onnx-int8", tokenizer=tokenizer, offline=offline)
     else:
         from aural.models.onnx_export import export_onnx
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel, Precision
     from aural.models.load import Engine
     from aural.models.pipeline import Model
+    from aural.search.filters import Filter
+    from aural.search.library import Library
 
 AUTO_DEVICE = "auto"
 
@@ -40,6 +42,10 @@ TokenizerOption = Annotated[
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Use only files on this machine.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+RejectOption = Annotated[
+    bool, typer.Option("--reject", help="Say that nothing matches below the model's measured least cosine.")
+]
+NOTHING = "nothing matches"
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any file was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1, max=1_000_000)]
@@ -49,6 +55,33 @@ LibraryOption = Annotated[
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
 ]
+
+
+def check_filter(text: str | None) -> None:
+    """Raise ConfigError if the value of `--where` is not a filter, before a library is opened."""
+    from aural.search.facts import NO_FACTS
+    from aural.search.filters import parse_filter
+
+    if text:
+        parse_filter(text, NO_FACTS)
+
+
+@dataclass(frozen=True)
+class MarkOptions:
+    """The options that select sounds by what the library's notebook says."""
+
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", help="Only sounds of a collection; may be repeated.")
+    ] = None
+    favorites: Annotated[bool, typer.Option("--favorites", help="Only favorites.")] = False
+    min_stars: Annotated[int, typer.Option("--min-stars", min=0, max=5, help="Only sounds rated so or better.")] = 0
+
+    def filter(self, library: Library, where: str | None) -> Filter | None:
+        """Return the filter for sounds with these marks that meet the value of `--where`."""
+        from aural.search.marked import MarkFilter, with_marks
+
+        marks = MarkFilter(self.collection or (), self.favorites, self.min_stars)
+        return with_marks(library.notebook, marks, library.filter(where))
 
 
 @dataclass(frozen=True)

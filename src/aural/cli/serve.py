@@ -48,4 +48,4 @@ def serve(
     values["max_upload_bytes"] = round(max_upload_mib * 2**20)
     settings = Settings.parse(values, "aural serve")
     model.embed_text(["ready"])  # build the model before the first request
-    run(target, model, settings)
+    run(target, model, settings, open_model=options.open)

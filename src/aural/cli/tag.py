@@ -31,14 +31,14 @@ def tag(
     `aural classify` takes labels of your own; `aural library tag` tags the files of a library with them.
     """
     from aural.models.load import load
-    from aural.models.tagger import Tagger
+    from aural.models.tagging import TaggingModel
 
     batch = Batch(strict)
     files = batch.find(sounds)
     if not files:
         raise typer.Exit(batch.close())
     tagger = load(model, engine="auto")
-    if not isinstance(tagger, Tagger):
+    if not isinstance(tagger, TaggingModel):
         raise ConfigError(f'"{model}" is no tagger; use {DEFAULT_TAGGER}, or `aural classify` with labels of your own')
 
     def tags(scores: FloatArray) -> list[dict[str, Any]]:

@@ -45,17 +45,32 @@ class Calibration:
 
     bias: the bias of a model trained with the sigmoid loss (Zhai et al. 2023, SigLIP, section 3.2). Models trained with
     a softmax have none (None); for them, multi-label scores compare each label with the neutral prompt.
+    least: the cosine below which a sound does not match a text, measured on validation clips; None if it was not.
     """
 
     scale: float = DEFAULT_SCALE
     bias: float | None = None
+    least: float | None = None
 
     @classmethod
     def of(cls, embedder: Any) -> Calibration:
-        """Read the optional attributes `logit_scale` and `logit_bias` of an embedder."""
+        """Read the optional attributes `logit_scale`, `logit_bias` and `least_cosine` of an embedder."""
         scale = getattr(embedder, "logit_scale", None)
         bias = getattr(embedder, "logit_bias", None)
-        return cls(DEFAULT_SCALE if scale is None else float(scale), None if bias is None else float(bias))
+        least = getattr(embedder, "least_cosine", None)
+        return cls(DEFAULT_SCALE if scale is None else float(scale), None if bias is None else float(bias), least)
+
+    def matches(self, cosines: FloatArray) -> bool:
+        """Return whether any of the `cosines` (L,) of a sound or a query reaches the least cosine of a match.
+
+        Raises ConfigError for a model whose least cosine was not measured.
+
+        >>> Calibration(least=0.25).matches(np.array([0.1, 0.3])), Calibration(least=0.25).matches(np.array([0.1]))
+        (True, False)
+        """
+        if self.least is None:
+            raise ConfigError("this model has no measured least cosine of a match; use libre-base")
+        return bool(np.max(cosines, initial=-1.0) >= self.least)
 
     @property
     def needs_neutral(self) -> bool:

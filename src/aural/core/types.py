@@ -69,9 +69,9 @@ AudioSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Clip | Source
 class Embedder(Protocol):
     """A model as evaluation, search and serving use it.
 
-    An embedder may also have the attributes `logit_scale` (float) and `logit_bias` (float or None): the learned scale
-    and bias that turn its cosines into zero-shot scores. `aural.core.scoring.Calibration.of` reads them; the default
-    is a scale of 100 and no bias.
+    An embedder may also have the attributes `logit_scale` (float) and `logit_bias` (float or None), the learned scale
+    and bias that turn its cosines into zero-shot scores, and `least_cosine` (float or None), the least of a match.
+    `aural.core.scoring.Calibration.of` reads them; the default is a scale of 100, no bias and no least cosine.
     """
 
     @property

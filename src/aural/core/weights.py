@@ -12,11 +12,23 @@ from pydantic import model_validator
 from aural.core.catalog import Catalog
 from aural.core.config import Config
 
-Family = Literal["aural", "msclap", "laion", "clapmodel", "pe-audio", "embedding-gemma2", "openflam", "tagger"]
+Family = Literal[
+    "aural",
+    "msclap",
+    "laion",
+    "clapmodel",
+    "pe-audio",
+    "embedding-gemma2",
+    "openflam",
+    "glap",
+    "m2d-clap",
+    "audio-only",
+    "tagger",
+]
 
 
 class WeightCard(Config):
-    """The card of one checkpoint: a file or repository on the hub, or a folder bundled with the package."""
+    """The card of one checkpoint: on the hub, in a folder bundled with the package, or for download by hand."""
 
     renamed_keys: ClassVar = {"weights_licence": "weights_license"}
 
@@ -29,13 +41,15 @@ class WeightCard(Config):
     revision: str | None = None
     sha256: str | None = None
     folder: str | None = None
+    url: str | None = None
+    """Where a file that is not on the hub is downloaded by hand."""
     audio: str
     text: str = ""
     """Empty for a model without a text tower."""
     window_s: float
     sample_rate_hz: int
     embed_dim: int
-    status: Literal["published", "stand-in", "own"] = "published"
+    status: Literal["published", "own"] = "published"
     weights_license: str
     citation: str
     languages: str = "English"
@@ -46,7 +60,7 @@ class WeightCard(Config):
 
     @model_validator(mode="after")
     def _one_place(self) -> WeightCard:
-        self.require_one_of("repository", "folder")
+        self.require_one_of("repository", "folder", "url")
         return self
 
     def bundled(self) -> Path:

@@ -62,7 +62,7 @@ def _article(item: WorldItem) -> str:
 def _lanes(facts: Mapping[str, Any], duration_s: float) -> str:
     """Return one line per event of the truth record, with a bar from onset to offset of each occurrence."""
     lanes = []
-    for number, event in enumerate(facts.get("events") or ()):
+    for number, event in enumerate(facts.get("events") or _phone_events(facts.get("phones") or ())):
         color = COLORS[number % len(COLORS)]
         bars = "".join(
             f'<span style="left:{100 * part["onset_s"] / duration_s:.2f}%;'
@@ -72,6 +72,14 @@ def _lanes(facts: Mapping[str, Any], duration_s: float) -> str:
         level = f", {event['level_db']:.0f} dB" if "level_db" in event else ""
         lanes.append(f"<div class=lane>{bars}<b>{html.escape(str(event['label']))}{level}</b></div>")
     return "".join(lanes)
+
+
+def _phone_events(phones: Iterable[tuple[str, float, float]]) -> list[dict[str, Any]]:
+    """Return one event per phoneme symbol, with all its occurrences; pauses are left out."""
+    spans: dict[str, list[dict[str, float]]] = {}
+    for symbol, onset_s, offset_s in phones:
+        spans.setdefault(symbol, []).append({"onset_s": onset_s, "offset_s": offset_s})
+    return [{"label": symbol, "occurrences": parts} for symbol, parts in spans.items() if symbol]
 
 
 def spectrogram_png(clip: Clip, width: int, height: int) -> str:

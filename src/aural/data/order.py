@@ -29,7 +29,10 @@ def shuffled_samples(
     group: Sequence[int], size_of: Callable[[int], int], random: np.random.Generator | None
 ) -> NDArray[np.int32]:
     """Return (shard, place within the shard) of each sample of a group, (samples, 2)."""
-    pairs = np.asarray([(shard, place) for shard in group for place in range(size_of(shard))], np.int32).reshape(-1, 2)
+    sizes = [size_of(shard) for shard in group]
+    pairs = np.empty((sum(sizes), 2), np.int32)
+    pairs[:, 0] = np.repeat(np.asarray(group, np.int32), sizes)
+    pairs[:, 1] = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]) if sizes else 0
     return pairs if random is None else random.permutation(pairs)
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from aural.audio.io import read
+from aural.audio.voice import measure_voice
 from aural.core.config import Config
+from aural.core.errors import DataError
 from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
-from aural.data.manifest import read_manifest
+from aural.data.manifest import Manifest, Row, read_manifest
+from aural.data.speech.simulator import RATE_HZ, SpeechConfig, caption_of, facts_of, plan, render
 
 
 @dataclass(frozen=True)
@@ -133,3 +137,58 @@ class ScenesWorld(World):
             negatives=tuple(negative.text for negative in scene.negatives),
             negative_kinds=tuple(negative.kind for negative in scene.negatives),
         )
+
+
+@WORLDS.register("speech")
+class SpeechWorld(World):
+    """Sentences spoken by espeak-ng with planted pitch, range, rate, level and emotion, and the times of phonemes.
+
+    With `manifest`, every second item is a real clip of speech, whose facts are measured. Sounds of espeak-ng are free
+    of its license (GPL-3.0-or-later applies to the program). Real clips have the licenses of their rows.
+    """
+
+    config_type = SpeechConfig
+
+    def __init__(self, config: SpeechConfig) -> None:
+        super().__init__(config)
+        plan(config, 0)  # refuses unknown languages and splits
+        self.manifest = read_manifest(config.manifest) if config.manifest else None
+        self.real = speech_rows(self.manifest, config) if self.manifest else []
+
+    def item(self, index: int) -> WorldItem:
+        if self.real and index % 2:
+            assert self.manifest is not None
+            return real_speech(self.manifest, self.real[index // 2 % len(self.real)], f"speech {index}")
+        one = plan(self.config, index)
+        wave, phones = render(one)
+        return WorldItem(
+            key=f"speech {index}: {one.text}",
+            captions=(caption_of(one),),
+            facts=facts_of(one, wave, phones),
+            wave=wave,
+            sample_rate_hz=RATE_HZ,
+        )
+
+
+def speech_rows(manifest: Manifest, config: SpeechConfig) -> list[Row]:
+    """Return the clips of a manifest that hold speech in one of the languages, of the split."""
+    rows = [row for row in manifest.filter(split=config.split) if row.language in config.languages]
+    if not rows:
+        raise DataError(f"{manifest.folder}: split {config.split} has no speech in {', '.join(config.languages)}")
+    return rows
+
+
+def real_speech(manifest: Manifest, row: Row, key: str) -> WorldItem:
+    """Return a real clip of speech as an item; its facts are measured and taken from its row."""
+    clip = read(
+        manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=row.duration_s or None
+    )
+    facts = {name: getattr(row, name) for name in ("language", "speaker", "transcript", "license", "source")}
+    measured = asdict(measure_voice(clip.samples[0], RATE_HZ))
+    return WorldItem(
+        key=f"{key}: {row.path}",
+        captions=tuple(text for text in (row.caption_label, *row.captions) if text),
+        facts={"synthetic": ""} | facts | {"measured": {name: round(value, 3) for name, value in measured.items()}},
+        wave=clip.samples[0],
+        sample_rate_hz=RATE_HZ,
+    )

@@ -30,14 +30,30 @@ class AudioEncoder(nn.Module):
 
     `dim` is D. `max_frames` is the largest N; None means any. Subclasses set `config_type`, take one config in the
     constructor and register with `@AUDIO_ENCODERS.register`.
+
+    `masks_padding`: whether `forward` takes `frames` (B,), the valid frames of each clip, and then gives each clip of a
+    padded batch the features that it has alone. `optional`: parameters that only optional inputs of `forward` use.
     """
 
     config_type: ClassVar[type[Config]] = Config
+    masks_padding: ClassVar[bool] = False
+    optional: ClassVar[tuple[str, ...]] = ()
     dim: int
     max_frames: int | None = None
+    token_frames: ClassVar[int | None] = None
+    """Log-mel frames of one token, where a token depends on its surroundings alone; None: on the complete input."""
+    reach_frames: ClassVar[int] = 0
+    """Log-mel frames before and after those of a token that `frames` depends on."""
 
     def forward(self, mel: Tensor, *, layers: bool = False) -> AudioFeatures:  # pragma: no cover - interface
         raise TypeError(f"{type(self).__name__} does not implement forward")
+
+    def frames(self, mel: Tensor) -> Tensor:
+        """Return features (B, N, D) of every token that suit a projection trained on `pooled`.
+
+        The tokens themselves; encoders whose pooled features are larger than a single token's pool neighbors.
+        """
+        return self(mel).tokens
 
 
 # Taxonomy of encoders, audio and text. Tables: docs/reproduced/taxonomy.md.

@@ -28,6 +28,8 @@ class Cnn14(AudioEncoder):
     """A 6-block CNN on log-mel (B, N, F), or with fusion on (B, 4, N, F): the shrunk clip and three pieces of it."""
 
     config_type = Cnn14Config
+    token_frames = 32
+    reach_frames = 2 * (1 + 2 + 4 + 8 + 16 + 32) + 32  # two convolutions of 3 at each of six scales, and one token
 
     def __init__(self, config: Cnn14Config) -> None:
         super().__init__()

@@ -7,10 +7,14 @@ Effects Libraries". Legend: B clips, N frames, F mel bands, D = 8 * width featur
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import max_pool1d
 
 from aural.core.config import Config
 from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, AudioFeatures
 from aural.nn.conv import ConvBlock
+
+NEAR = 5
+"""Tokens whose maximum is a frame's features; the frame is the middle one. Chosen on validation scenes."""
 
 
 class Cnn9Config(Config):
@@ -25,6 +29,8 @@ class Cnn9(AudioEncoder):
     """A 4-block CNN; features are the mean over frequency, pooled by the maximum over time."""
 
     config_type = Cnn9Config
+    token_frames = 8
+    reach_frames = 2 * (1 + 2 + 4 + 8) + NEAR // 2 * 8  # two convolutions of 3 at each of four scales, and the pooling
 
     def __init__(self, config: Cnn9Config) -> None:
         super().__init__()
@@ -44,3 +50,8 @@ class Cnn9(AudioEncoder):
             maps.append(x)
         tokens = x.mean(3).transpose(1, 2)  # (B, N / 8, D)
         return AudioFeatures(tokens.amax(1), tokens, layers=tuple(maps) if layers else None)
+
+    def frames(self, mel: Tensor) -> Tensor:
+        """Return the maximum of `NEAR` neighboring tokens around each token (B, N / 8, D)."""
+        tokens = self(mel).tokens.transpose(1, 2)
+        return max_pool1d(tokens, NEAR, 1, NEAR // 2).transpose(1, 2)

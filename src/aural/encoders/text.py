@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from aural.core.config import Config
 from aural.core.registry import Registry
 from aural.encoders.base import ENCODER_AXES
+from aural.encoders.packed import Packed
 from aural.encoders.tokenize import SpecialTokens
 
 Architecture = Literal["gpt2", "bert", "roberta"]
@@ -99,15 +100,39 @@ class TextEncoder(nn.Module):
             size = buffer.shape[-1] if buffer.ndim else 0
             setattr(module, leaf, _BUFFERS[leaf](size))
 
-    def forward(self, ids: Tensor, mask: Tensor, last: Tensor | None = None, *, layers: bool = False) -> TextFeatures:
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor | None = None,
+        last: Tensor | None = None,
+        *,
+        packed: Packed | None = None,
+        layers: bool = False,
+    ) -> TextFeatures:
         """Return the features of a batch of texts.
 
-        last: (B,), overrides the position that pooling "last-token" takes. layers: also return the inner layers.
+        last: (B,), overrides the position that pooling "last-token" takes. packed: the places of texts that are packed
+        into rows of `ids` (R, W); then tokens and mask are those of the rows. layers: also return the inner layers.
         """
+        if packed is not None:
+            return self._packed(ids, packed)
+        assert mask is not None
         options = {"output_hidden_states": True} if layers else {}
         out = self.model(input_ids=ids, attention_mask=mask, **options)
         pooled = out.pooler_output if self.config.pooling == "pooler" else self._pool(out.last_hidden_state, mask, last)
         return TextFeatures(pooled, out.last_hidden_state, mask, tuple(out.hidden_states) if layers else None)
+
+    def _packed(self, ids: Tensor, packed: Packed) -> TextFeatures:
+        config = self.config
+        positions = packed.positions
+        if config.architecture == "roberta":  # counts positions from the padding id
+            positions = positions + config.pad_id + 1
+        mask = packed.attention(causal=config.architecture == "gpt2")
+        states = self.model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
+        pooled = packed.pool(states, _PACKED_POOLING[config.pooling])
+        if config.pooling == "pooler":
+            pooled = self.model.pooler(pooled[:, None])  # type: ignore[operator]
+        return TextFeatures(pooled, states, packed.segments)
 
     def _pool(self, states: Tensor, mask: Tensor, last: Tensor | None) -> Tensor:
         """Pool the last hidden states (B, L, D) to (B, D)."""
@@ -120,6 +145,7 @@ class TextEncoder(nn.Module):
         return states[torch.arange(states.shape[0], device=states.device), last]
 
 
+_PACKED_POOLING: dict[Pooling, str] = {"last-token": "last", "cls": "first", "pooler": "first", "mean": "mean"}
 _BUFFERS: dict[str, Callable[[int], Tensor]] = {
     "position_ids": lambda size: torch.arange(size)[None],
     "token_type_ids": lambda size: torch.zeros(1, size, dtype=torch.int64),

@@ -85,12 +85,21 @@ class Tokenizer:
                 cut += 1
                 row = row[: self.max_tokens - closing] + row[len(row) - closing :]
             rows.append(row)
-        ids = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)
-        mask = np.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        return ids, mask, cut
+        return *padded_rows(rows, self.pad_id), cut
+
+
+def padded_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids (B, L) and mask (B, L) of texts, padded at their ends to the longest of them.
+
+    >>> [array.tolist() for array in padded_rows([[5], [6, 7]], 1)]
+    [[[5, 1], [6, 7]], [[1, 0], [1, 1]]]
+    """
+    ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask
 
 
 def load_backend(name: str, folder: str | Path | None = None, *, offline: bool = False) -> RustTokenizer:

@@ -39,22 +39,23 @@ class VitConfig(Config):
 
 
 class TransformerBlock(nn.Module):
-    """A pre-norm transformer block on tokens (B, P, D)."""
+    """A pre-norm transformer block on tokens (B, P, D); `eps` is that of its normalization."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float, *, eps: float = 1e-5) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = nn.Sequential(nn.Linear(dim, int(dim * mlp_ratio)), nn.GELU(), nn.Linear(int(dim * mlp_ratio), dim))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the tokens; `mask` (B, 1, 1, P) is true for tokens that are attended to."""
         B, P, D = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(B, P, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        y = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, P, D)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(B, P, D)
         x = x + self.drop_path(self.proj(y))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -64,6 +65,8 @@ class Vit(AudioEncoder):
     """A transformer on patches of log-mel (B, N, F), N <= max_frames, with learned time and frequency positions."""
 
     config_type = VitConfig
+    masks_padding = True
+    optional = ("mask_token",)
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -99,14 +102,16 @@ class Vit(AudioEncoder):
         x = self.patch_embed(mel[:, None]).permute(0, 2, 3, 1)
         return x + self.time_position[: x.shape[1]] + self.mel_position
 
-    def encode(self, tokens: Tensor, layers: list[Tensor] | None = None) -> Tensor:
+    def encode(self, tokens: Tensor, layers: list[Tensor] | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return tokens (B, P, D) after all blocks, class token first: (B, 1 + P, D).
 
-        layers: a list to which the output of each block (B, 1 + P, D) is appended.
+        layers: a list to which the output of each block (B, 1 + P, D) is appended. mask: (B, P), true for tokens that
+        are no padding.
         """
         x = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        attended = None if mask is None else nn.functional.pad(mask, (1, 0), value=True)[:, None, None]
         for block in self.blocks:
-            x = block(x)
+            x = block(x, attended)
             if layers is not None:
                 layers.append(x)
         return self.norm(x)
@@ -116,15 +121,34 @@ class Vit(AudioEncoder):
         x = self.patches(mel).flatten(1, 2)
         return self.encode(x.gather(1, visible[..., None].expand(-1, -1, x.shape[-1])))
 
-    def forward(self, mel: Tensor, masked: Tensor | None = None, *, layers: bool = False) -> AudioFeatures:
-        """Return the features; `masked` (B, P) marks patches to replace by the mask token, as in BEATs and BERT."""
+    def forward(
+        self, mel: Tensor, masked: Tensor | None = None, *, frames: Tensor | None = None, layers: bool = False
+    ) -> AudioFeatures:
+        """Return the features.
+
+        masked: (B, P), patches to replace by the mask token, as in BEATs and BERT. frames: (B,), valid frames of each
+        clip of a padded batch; patches beyond them are neither attended to nor pooled.
+        """
         x = self.patches(mel)
         B, T, Q, D = x.shape
         if masked is not None:
             position = (self.time_position[:T] + self.mel_position).expand(B, T, Q, D)
             x = torch.where(masked.view(B, T, Q, 1), self.mask_token + position, x)
         outputs: list[Tensor] | None = [] if layers else None
-        y = self.encode(x.flatten(1, 2), outputs)
+        valid = None  # (B, T)
+        if frames is not None:
+            columns = (frames - self.config.patch_frames) // self.config.stride_frames + 1
+            valid = torch.arange(T, device=x.device) < columns[:, None]
+        mask = None if valid is None else valid.repeat_interleave(Q, 1)
+        y = self.encode(x.flatten(1, 2), outputs, mask=mask)
         tokens = y[:, 1:].view(B, T, Q, D).mean(2)
-        pooled = y[:, 0] if self.config.pool == "cls" else tokens.mean(1)
-        return AudioFeatures(pooled, tokens, layers=None if outputs is None else tuple(outputs))
+        pooled = y[:, 0] if self.config.pool == "cls" else mean_over(tokens, valid)
+        return AudioFeatures(pooled, tokens, valid, layers=None if outputs is None else tuple(outputs))
+
+
+def mean_over(tokens: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean (B, D) of tokens (B, T, D) over time, where `valid` (B, T) is true."""
+    if valid is None:
+        return tokens.mean(1)
+    weight = valid[..., None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1)

@@ -152,6 +152,16 @@ KINDS.add(
     ),
 )
 KINDS.add(
+    "temporal",  # prompts about two sounds, one after the other: which ones, and in which order
+    TaskKind(
+        metrics=("pair-accuracy",),
+        primary="pair-accuracy",
+        truth="labels",
+        fields=LABEL_FIELDS,
+        protocol="A true and a false prompt about two sounds; the true one must have the higher cosine with the clip.",
+    ),
+)
+KINDS.add(
     "entailment",  # a hypothesis follows from the clip, may follow, or contradicts it
     TaskKind(
         metrics=("macro-f1", "accuracy"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCENES: Final = 200
 RATE_HZ: Final = 32_000
 HELD_OUT: Final = ("test", "eval-only")
+VALIDATION: Final = ("valid",)
 PER_CLASS: Final = 6
 VERSION: Final = "1"
 
@@ -28,21 +29,22 @@ def build_scenes(
     *,
     count: int = SCENES,
     seed: int = 0,
+    splits: Collection[str] = HELD_OUT,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write `count` scenes of the manifest's held-out clips to `folder`, complete or not at all.
+    """Write `count` scenes of the clips of `splits` to `folder`, complete or not at all.
 
     Each row holds the scene's caption and paraphrases in `captions`, meta.negatives [[kind, text], ...], and
     meta.events [[onset_s, offset_s, label], ...] of every occurrence; `tags` are the labels that sound.
-    Raises DataError if the held-out splits have fewer than four classes.
+    Raises DataError if the splits have fewer than four classes.
     """
     from aural.data.simulate import SceneConfig, SceneSimulator
     from aural.data.simulate.corpus import clips_of
 
     folder = Path(folder)
-    clips = clips_of(manifest, RATE_HZ, split=HELD_OUT, per_class=PER_CLASS)
+    clips = clips_of(manifest, RATE_HZ, split=splits, per_class=PER_CLASS)
     if len({clip.label for clip in clips}) < 4:
-        raise DataError(f"{manifest.folder}: its held-out splits have too few classes for scenes")
+        raise DataError(f"{manifest.folder}: its splits {', '.join(splits)} have too few classes for scenes")
     simulator = SceneSimulator(clips, SceneConfig(sample_rate_hz=RATE_HZ, room_chance=0.0), seed=seed)
     return write_scene_set(simulator, folder, count, version=VERSION, progress=progress)
 

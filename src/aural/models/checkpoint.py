@@ -21,7 +21,8 @@ class Checkpoint:
     """A model as opened from disk.
 
     tensors: named and shaped as in the state dict of `Clap(config)`. source: the path that error messages name. folder:
-    the folder of the model, where the checkpoint is one; it may hold a tokenizer.
+    the folder of the model, where the checkpoint is one; it may hold a tokenizer. least_cosine: the least cosine of a
+    match, where it was measured.
     """
 
     config: ClapConfig
@@ -29,3 +30,4 @@ class Checkpoint:
     peer: Peer
     source: str
     folder: Path | None = None
+    least_cosine: float | None = None

@@ -21,6 +21,7 @@ from aural.core.registry import Registry
 from aural.encoders.base import build_audio_encoder
 from aural.encoders.builtin import AUDIO_ENCODERS
 from aural.encoders.text import TEXT_TOWERS, TextConfig, TextEncoder, text_layout
+from aural.models.frames import FrameLayout
 from aural.nn.functional import unit
 from aural.nn.projection import ProjectionKind, projection
 
@@ -145,6 +146,25 @@ class TaggedBranch(Branch):
         parts = torch.stack([unit(embedding), unit(self.linear(dropped)), unit(tags)], dim=1)  # (B, 3, E)
         return (self.mix[:, None] * parts).sum(1)
 
+    @property
+    def patch_samples(self) -> int:
+        """The length in samples of the patches that the encoder reads one by one."""
+        patch: int = self.encoder.config.patch_frames  # type: ignore[union-attr, assignment]
+        return patch * self.front_end.config.hop
+
+    def add_to_frames(self, rows: Tensor, wave: Tensor) -> Tensor:
+        """Return the mixture (B, N, E) of frames (B, N, E) of `wave` (B, T) with the features of the patch around each.
+
+        T is a multiple of `patch_samples`; patches do not overlap.
+        """
+        config, samples = self.front_end.config, self.patch_samples
+        tail = (config.window_length or config.n_fft) - config.hop
+        mel = self.front_end(nn.functional.pad(wave, (0, tail)))  # (B, P K, F), K frames per patch
+        features = self.encoder(mel.reshape(-1, samples // config.hop, mel.shape[2])).pooled  # (B P, D)
+        patches = wave.shape[1] // samples
+        near = features.reshape(wave.shape[0], patches, 1, -1).expand(-1, -1, rows.shape[1] // patches, -1)
+        return self.add_to(rows.flatten(0, 1), near.reshape(-1, features.shape[1])).unflatten(0, (wave.shape[0], -1))
+
 
 class AudioTower(nn.Module):
     """The audio tower: waveforms (B, T) at the model's rate to embeddings (B, E), not normalized."""
@@ -160,6 +180,30 @@ class AudioTower(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         embedding: Tensor = self.projection(self.encoder(self.front_end(wave)).pooled)
         return embedding if self.branch is None else self.branch.add_to(embedding, self.branch(wave))
+
+    def frame_layout(self) -> FrameLayout | None:
+        """Return how the encoder's tokens divide a sound.
+
+        None where a second branch has no tokens to join: the encoder needs tokens that depend on their surroundings
+        alone, a whole number of them per patch of the branch.
+        """
+        encoder, mel = self.encoder, self.config.mel
+        if encoder.token_frames is None or mel.peak_normalize:  # the peak is that of the complete input
+            return FrameLayout() if self.branch is None else None
+        step = encoder.token_frames * mel.hop
+        align = step if self.branch is None else self.branch.patch_samples
+        if align % step:
+            return None
+        reach = encoder.reach_frames * mel.hop + mel.n_fft // 2
+        return FrameLayout(step=step, align=align, margin=-(-reach // align) * align)
+
+    def frames(self, wave: Tensor) -> Tensor:
+        """Return one embedding per token, (B, N, E), not normalized, of waveforms (B, T).
+
+        With a second branch, T is a multiple of its patches.
+        """
+        rows = self.projection(self.encoder.frames(self.front_end(wave)))  # (B, N, E)
+        return rows if self.branch is None else self.branch.add_to_frames(rows, wave)
 
     def embed_mel(self, mel: Tensor, longer: Tensor | None = None) -> Tensor:
         """Return embeddings (B, E) of log-mel (B, N, F).

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
 from aural.models.arguments import as_sources, check_count, check_texts, check_words
+from aural.models.frame_calibration import FrameCalibration
+from aural.models.frames import AudioInput, FrameLayout, joined, stream_frames
+from aural.models.locate import LocateConfig, Located, Locator
 from aural.models.zeroshot import Classifier, Prediction
 
 Precision = Literal["fp32", "bf16"]
@@ -52,19 +55,6 @@ class AudioEmbedding(SourceResult):
     """The vector (E,) of one source, see `SourceResult`."""
 
     embedding: FloatArray | None = None
-
-
-class AudioInput(Protocol):
-    """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
-
-    @property
-    def sample_rate_hz(self) -> int: ...
-
-    @property
-    def window_s(self) -> float: ...
-
-    @property
-    def shorter(self) -> Shorter | None: ...
 
 
 class EmbeddingModel(ABC):
@@ -111,6 +101,11 @@ class EmbeddingModel(ABC):
     def logit_bias(self) -> float | None:
         """The learned bias of the sigmoid loss, or None."""
 
+    @property
+    def least_cosine(self) -> float | None:
+        """The cosine below which a sound does not match a text; None where it was not measured."""
+        return None
+
     def __repr__(self) -> str:
         try:
             sound = f"{self.sample_rate_hz} Hz, windows of {self.window_s:g} s, "
@@ -150,6 +145,20 @@ class EmbeddingModel(ABC):
     def embed_windows(self, windows: Sequence[FloatArray]) -> FloatArray:
         """Embed windows (T,) to unit rows (N, E); a model that keeps the length of short sounds overrides this."""
         return self.embed_waves(np.stack(windows))
+
+    @property
+    def frame_layout(self) -> FrameLayout | None:
+        """Return how the frames of the encoder divide a sound; None: frames are short windows."""
+        return None
+
+    @property
+    def frame_calibration(self) -> FrameCalibration | None:
+        """Return what turns the cosines of frames into probabilities; None if it was not fitted for these weights."""
+        return None
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray:
+        """Embed the frames of waveforms (N, T) to unit rows (N, W, E), for a model with a `frame_layout`."""
+        raise ConfigError(f"{self.name}: its encoder gives no frames; use embed_frames, which takes short windows")
 
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> FloatArray:
@@ -269,6 +278,14 @@ class EmbeddingModel(ABC):
         for result in waiting:
             yield _finish(result, sums)
 
+    def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
+        """Embed one sound frame by frame: unit rows (W, E) with the (start, end) of each frame in seconds.
+
+        Frames follow each other without gaps. They are the encoder's, in one pass over the sound, or short windows;
+        `aural models show` says which. `aural.models.frames.stream_frames` yields them in bounded memory.
+        """
+        return joined(stream_frames(self, as_source(clip)))
+
     # Text ----------------------------------------------------------------------------------------------------------
 
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 64) -> FloatArray:
@@ -306,6 +323,16 @@ class EmbeddingModel(ABC):
             check_count("top", top)
         classifier = self.classifier(labels, template=template, multi_label=multi_label)
         return [classifier.predict(vector, top) for vector in self.embed_audio(clips)]
+
+    def locate(
+        self, clips: Iterable[AudioSource], texts: Sequence[str], *, config: LocateConfig | None = None
+    ) -> list[Located]:
+        """Return when each text is heard in each sound: spans with onset, offset and confidence.
+
+        Long sounds are read in bounded memory. `config` holds the threshold and the other options.
+        """
+        locator = Locator(self, texts, config)
+        return [locator.locate(clip) for clip in as_sources(clips)]
 
     def classifier(
         self, labels: Sequence[str], *, template: str = DEFAULT_TEMPLATE, multi_label: bool = False

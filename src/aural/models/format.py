@@ -43,6 +43,8 @@ class Header(Config):
     branch_from: PackagedBranch | None = None
     int8: bool = False
     """Round matrices to 8 bits per row when the model is opened, so that it equals its int8 ONNX form."""
+    least_cosine: float | None = None
+    """Cosine below which a sound does not match a text (`aural.core.scoring.Calibration.matches`)."""
     clap: ClapConfig
 
 
@@ -88,7 +90,8 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
             f"{folder / 'config.json'}: describes no model that can be built ({one_line(error)}); copy the folder again"
         ) from None
     check_keys({name: t for name, t in tensors.items() if not is_update(name)}, wanted, str(file))
-    return Checkpoint(header.clap, LazyTensors(tensors, header.int8), header.peer, str(folder), folder)
+    lazy = LazyTensors(tensors, header.int8)
+    return Checkpoint(header.clap, lazy, header.peer, str(folder), folder, header.least_cosine)
 
 
 class LazyTensors(Mapping[str, Tensor]):
@@ -128,6 +131,7 @@ def save_own(
     text_from: PackagedText | None = None,
     branch_from: PackagedBranch | None = None,
     int8: bool = False,
+    least_cosine: float | None = None,
 ) -> Path:
     """Write a model to a folder in aural's own format and return the folder.
 
@@ -135,7 +139,8 @@ def save_own(
     dtype: data type of stored matrices; float16 halves the file. text_from: the package that holds the text tower's
     weights; they are then left out of the folder, and only their low-rank updates are stored. Without it, updates are
     added to the matrices. branch_from: the file of the tagger whose encoder and classes the branch has; they are then
-    left out of the folder. int8: round matrices to 8 bits when the model is opened.
+    left out of the folder. int8: round matrices to 8 bits when the model is opened. least_cosine: see
+    `Header`.
     """
     from safetensors.torch import save_file
 
@@ -165,6 +170,7 @@ def save_own(
         text_from=text_from,
         branch_from=branch_from,
         int8=int8,
+        least_cosine=least_cosine,
         clap=config,
     )
     with filled_folder(folder, ConfigError):

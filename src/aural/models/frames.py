@@ -1,31 +1,73 @@
-"""Embed a sound in short overlapping frames, in bounded memory, with any model.
+"""Embed a sound frame by frame in bounded memory: with the tokens of its encoder, or in short windows.
 
-Legend: W frames, E joint dimensions, T samples of a frame.
+Legend: B waveforms, W frames, E joint dimensions, T samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.audio.io import blocks
-from aural.audio.length import MIN_DURATION_S, Shorter, fit_shorter, windows
+from aural.audio.io import as_source, blocks
+from aural.audio.length import Shorter, check_length, fit_shorter, windows
+from aural.core.config import Config
 from aural.core.errors import ConfigError
 from aural.core.types import AudioSource, FloatArray
-from aural.models.embedding import EmbeddingModel
 
 BLOCK_S = 30.0
+"""Sound that is read and computed at once. Longer blocks repeat fewer samples at their ends and take more memory."""
+FRAME_S, HOP_S = 1.0, 0.5
+"""Length and distance of short windows, for a model whose encoder gives no frames."""
+
+
+class FrameLayout(Config):
+    """Lengths in samples by which the frames of an encoder divide a sound.
+
+    step: length of a frame; None: the encoder reads windows of the model's length, which its frames divide evenly.
+    align: blocks of a sound start at multiples of it and are filled to a multiple. margin: samples on each side of a
+    frame that it depends on, a multiple of `align`.
+    """
+
+    step: int | None = None
+    align: int = 1
+    margin: int = 0
+
+
+class AudioInput(Protocol):
+    """The sounds that an audio tower reads: mono at one sample rate, in windows of one length."""
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def window_s(self) -> float: ...
+
+    @property
+    def shorter(self) -> Shorter | None: ...
+
+
+class FrameModel(AudioInput, Protocol):
+    """A model that embeds frames, as this module uses it."""
+
+    windows_a_batch: int
+
+    @property
+    def frame_layout(self) -> FrameLayout | None: ...
+
+    def embed_windows(self, windows: list[FloatArray]) -> FloatArray: ...
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray: ...
 
 
 @dataclass(frozen=True)
 class Frames:
     """Consecutive frames: unit rows (W, E), and the time in seconds (W, 2) that each represents.
 
-    A frame of `frame_s` represents the `hop_s` around its center; the first and last ones reach to the ends of the
-    sound. `silent` (W,) marks digital silence.
+    `silent` (W,) marks digital silence.
     """
 
     vectors: FloatArray
@@ -33,13 +75,96 @@ class Frames:
     silent: NDArray[np.bool_]
 
 
-def stream_frames(
-    model: EmbeddingModel, source: AudioSource, *, frame_s: float = 1.0, hop_s: float = 0.5
-) -> Iterator[Frames]:
-    """Yield all frames of a sound, `model.windows_a_batch` at a time.
+def stream_frames(model: FrameModel, source: AudioSource) -> Iterator[Frames]:
+    """Yield all frames of a sound, some seconds at a time; together they cover it without gaps or overlaps.
 
-    Frames start every `hop_s` seconds; the last one ends with the sound. Each is filled to the model's window by the
-    model's own policy for shorter sounds. A sound shorter than a frame is one frame.
+    A sound shorter than the model's window is filled to it by the model's policy, and only its frames are kept.
+
+    Raises:
+        AudioError: the sound cannot be read.
+    """
+    layout = model.frame_layout
+    if layout is None:
+        frame_s = min(FRAME_S, model.window_s)
+        yield from short_frames(model, source, frame_s=frame_s, hop_s=min(HOP_S, frame_s))
+    elif layout.step is None:
+        yield from window_frames(source, model, lambda wave: model.frames_of_waves(wave[None])[0])
+    else:
+        yield from _block_frames(model, source, layout, layout.step)
+
+
+def joined(parts: Iterable[Frames]) -> tuple[FloatArray, list[tuple[float, float]]]:
+    """Return all frames (W, E) of a sound and the (start, end) of each in seconds."""
+    taken = list(parts)
+    times = np.concatenate([part.times_s for part in taken])
+    return np.concatenate([part.vectors for part in taken]), [(float(a), float(b)) for a, b in times]
+
+
+def frames_text(layout: FrameLayout | None, model: AudioInput) -> str:
+    """Describe in one phrase where a model's frames come from."""
+    if layout is None:
+        return f"short windows of {FRAME_S:g} s every {HOP_S:g} s"
+    if layout.step is None:
+        return f"the encoder's, in windows of {model.window_s:g} s"
+    return f"the encoder's, one per {layout.step / model.sample_rate_hz:g} s"
+
+
+def _block_frames(model: FrameModel, source: AudioSource, layout: FrameLayout, step: int) -> Iterator[Frames]:
+    """Yield frames block by block; each block is computed with the margin of sound around it."""
+    rate, margin = model.sample_rate_hz, layout.margin
+    block = max(margin, round(BLOCK_S * rate) // layout.align * layout.align, layout.align)
+    pieces = (piece.samples[0] for piece in blocks(source, block / rate, sample_rate_hz=rate))
+    before, at = np.zeros(0, np.float32), 0
+    current = next(pieces, before)
+    check_length(current, rate, source)
+    following = next(pieces, None)
+    window = round(model.window_s * rate)
+    while True:
+        after = before[:0] if following is None else following[:margin]
+        wave = np.concatenate([before, current, after])
+        if at == 0 and len(wave) < window and model.shorter is not None:
+            wave = fit_shorter(wave, window, model.shorter)
+        wave = np.pad(wave, (0, -len(wave) % layout.align))
+        first, count = len(before) // step, -(-len(current) // step)
+        rows = model.frames_of_waves(wave[None])[0, first : first + count]
+        edges = np.minimum(at + step * np.arange(count + 1), at + len(current))
+        heard = np.add.reduceat(current != 0, np.arange(0, len(current), step)) > 0
+        yield Frames(rows, np.stack([edges[:-1], edges[1:]], axis=1) / rate, ~heard)
+        if following is None:
+            return
+        before, at = current[len(current) - margin :], at + len(current)
+        current, following = following, next(pieces, None)
+
+
+def window_frames(
+    source: AudioSource, audio: AudioInput, states: Callable[[FloatArray], FloatArray], step_s: float | None = None
+) -> Iterator[Frames]:
+    """Yield the frames of successive windows, each frame once.
+
+    states: a window (T,) to its frames (W, E), one per `step_s` seconds; None: they divide the window evenly. Frames
+    that cover only what fills a short sound are left out.
+    """
+    for window in windows(as_source(source), audio.sample_rate_hz, audio.window_s, shorter=audio.shorter):
+        rows = states(window.samples)
+        step = step_s or audio.window_s / len(rows)
+        starts = window.start_s + step * np.arange(len(rows))
+        first_s = window.end_s - window.fresh_s  # the last window overlaps the previous one
+        new = (starts >= first_s - step / 2) & (starts < window.end_s - 1e-9)
+        times = np.stack([starts[new], np.minimum(starts[new] + step, window.end_s)], axis=1)
+        at = np.rint((starts[new] - window.start_s) * audio.sample_rate_hz).astype(int)
+        size = max(1, round(step * audio.sample_rate_hz))
+        silent = np.array([not window.samples[i : i + size].any() for i in at], bool)
+        yield Frames(rows[new], times, silent)
+
+
+def short_frames(
+    model: FrameModel, source: AudioSource, *, frame_s: float = FRAME_S, hop_s: float = HOP_S
+) -> Iterator[Frames]:
+    """Yield short windows of a sound as its frames, `model.windows_a_batch` at a time.
+
+    A frame of `frame_s` represents the `hop_s` around its center; the first and last ones reach to the ends of the
+    sound. Frames start every `hop_s` seconds; the last one ends with the sound. Each is filled to the model's window by
+    the model's own policy for shorter sounds. A sound shorter than a frame is one frame.
 
     Raises:
         ConfigError: a frame longer than the model's window, or a hop longer than a frame.
@@ -68,7 +193,7 @@ def _filled(wave: FloatArray, length: int, shorter: Shorter | None) -> FloatArra
     return wave if shorter is None else fit_shorter(wave, length, shorter)
 
 
-def check_frames(model: EmbeddingModel, frame_s: float, hop_s: float) -> None:
+def check_frames(model: FrameModel, frame_s: float, hop_s: float) -> None:
     """Raise ConfigError if the model cannot embed frames of this length and distance."""
     if not 0 < hop_s <= frame_s <= model.window_s:
         raise ConfigError(
@@ -90,8 +215,7 @@ def _cut(source: AudioSource, rate: int, frame: int, hop: int) -> Iterator[tuple
             held, first = held[hop:], first + hop
     rest = len(held) - (frame - hop if pending is not None else 0)  # samples that no frame contains
     if pending is None:
-        if len(held) < MIN_DURATION_S * rate:
-            next(windows(source, rate, frame / rate))  # raises the error for sounds that are too short
+        check_length(held, rate, source)
         yield 0, held, True
         return
     if rest > 0:

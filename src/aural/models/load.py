@@ -9,12 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
 
+from aural.core.config import read_mapping
 from aural.core.errors import ConfigError, DefectWarning
 from aural.core.hub import verify
 from aural.core.names import DEFAULT_MODEL
 from aural.core.weights import card_for, weight_cards
 from aural.models.embedding import EmbeddingModel, Precision
 from aural.models.onnx_model import OnnxModel, can_open
+from aural.models.onnx_tagger import OnnxTagger
 from aural.models.systems import CLAP, WEIGHTS, open_system, system_of
 
 if TYPE_CHECKING:
@@ -89,11 +91,13 @@ def load(
         raise ConfigError(f'"{name_or_path}" cannot be computed by engine "onnx": {obstacle}')
     place = _folder(name_or_path)
     if place is not None and system_of(place) not in ("", CLAP):
-        from aural.models import pair, tagger  # noqa: F401 - they register openers; systems cannot, they import it
-
         card = weight_cards().get(str(name_or_path))
         if card is not None:
             verify(place / WEIGHTS, card.sha256)
+        if system_of(place) == "tagger" and chosen != "torch" and not obstacle:
+            return OnnxTagger(place, read_mapping(place / "config.json")["options"], name=str(name_or_path))
+        from aural.models import pair, tagger  # noqa: F401 - they register openers; systems cannot, they import it
+
         model = open_system(place, device, precision)
         model.name = str(name_or_path)
         return model

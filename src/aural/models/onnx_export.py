@@ -1,6 +1,7 @@
 """Write a model as two ONNX graphs: waveforms to unit vectors, including the log-mel, and token ids to unit vectors.
 
 FOLDER/audio.onnx   wave (B, T) float32, mono at the model's rate and of the window's length -> vectors (B, E)
+FOLDER/frames.onnx  wave (B, T) of any length -> vectors (B, W, E), one per frame; not for encoders of fixed windows
 FOLDER/text.onnx    ids (B, L) int64, mask (B, L) int64 -> vectors (B, E)
 FOLDER/onnx.json    rates, windows, tokenizer and scale, as `onnx_model` needs them
 
@@ -11,12 +12,13 @@ safetensors files when they are opened, so that the weights are stored once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +29,12 @@ from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.files import atomic_write, check_folder, write_text
 from aural.models.clap import AudioTower, TextTower
-from aural.models.onnx_model import AUDIO, HEADER, TEXT, OnnxHeader
+from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
+from aural.models.onnx_tagger import TaggerHeader
 from aural.models.pipeline import Model
 from aural.models.prefix import strip_prefix
 from aural.models.rounding import is_matrix, scale_of
+from aural.models.tagger import Tagger
 from aural.nn.functional import unit
 
 OPSET = 20
@@ -53,6 +57,13 @@ class AudioGraph(nn.Module):
         return unit(self.audio(wave))
 
 
+class FramesGraph(AudioGraph):
+    """The graph of frames: waveforms (B, T) to unit rows (B, W, E)."""
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return unit(self.audio.frames(wave))
+
+
 class TextGraph(nn.Module):
     """The text graph: token ids and mask (B, L) to unit rows (B, E)."""
 
@@ -63,6 +74,37 @@ class TextGraph(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return unit(self.text(ids, mask))
+
+
+class TaggerGraph(nn.Module):
+    """The graph of a tagger: waveforms (N, T) to features (N, D) and scores (N, K), with noise for weights."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        super().__init__()
+        network = tagger.network
+        self.front_end = ProductLogMel(network.network.front_end.config)
+        self.encoder = copy.deepcopy(network.network.encoder)
+        self.classes = copy.deepcopy(network.classes)
+        noise = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.rand(parameter.shape, generator=noise)
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(self.front_end(wave)).pooled
+        return features, self.classes(features).sigmoid()
+
+
+def write_tagger_graph(tagger: Tagger, folder: Path) -> None:
+    """Write the bare graph of a tagger into the folder of its weights."""
+    graph = TaggerGraph(tagger)
+    names = {name for name, _ in graph.named_parameters()}
+    length = round(tagger.window_s * tagger.sample_rate_hz)
+    shapes = {"wave": {0: torch.export.Dim("batch")}}
+    model = traced(graph, {"wave": torch.zeros(3, length)}, shapes, "features", "scores")
+    header = TaggerHeader(embed_dim=tagger.embed_dim, weights=_strip(model, names))
+    with atomic_write(folder / AUDIO, ConfigError) as part:
+        part.write_bytes(model.SerializeToString())
+    write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
 
 
 def export_onnx(
@@ -90,25 +132,39 @@ def export_onnx(
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     graphs = {
-        AUDIO: _graph(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
-        TEXT: _graph(
+        AUDIO: traced(AudioGraph(model, bare), {"wave": torch.zeros(3, length)}, {"wave": {0: batch}}),
+        TEXT: traced(
             TextGraph(model, bare),
             {"ids": ids, "mask": (ids > 0).long()},
             {"ids": {0: batch, 1: tokens}, "mask": {0: batch, 1: tokens}},
         ),
     }
+    layout = model.frame_layout
+    if layout is not None and layout.step is not None:
+        size = 8 * layout.align
+        samples = layout.align * torch.export.Dim("patches", min=2, max=4096)
+        frames = FramesGraph(model, bare)
+        graphs[FRAMES] = traced(frames, {"wave": torch.zeros(3, size)}, {"wave": {0: batch, 1: samples}})
+    else:
+        layout = None
     outside: list[str] = []
     for name, graph in graphs.items():
         if bare:
-            outside += _strip(graph, set(model.checkpoint.tensors))
+            outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
-            graph = _in_8_bits(graph, set(model.checkpoint.tensors))
+            graph = in_8_bits(graph, set(model.checkpoint.tensors))
         with atomic_write(folder / name, ConfigError, parents=True) as part:
             part.write_bytes(graph.SerializeToString())
-    text = model.config.text
-    form: Literal["fp32", "int8", "bare"] = "int8" if int8 else "fp32"
+    form: Form = "int8" if int8 else "fp32"
     if bare:
         form = "bare"
+    write_header(model, folder, form, weights=outside, frames=layout)
+    return folder
+
+
+def write_header(model: Model, folder: Path, form: Form, **fields: Any) -> None:
+    """Write onnx.json and, unless the graphs are bare, tokenizer.json. `fields` are others of `OnnxHeader`."""
+    text, bare = model.config.text, form == "bare"
     header = OnnxHeader(
         name=model.name,
         form=form,
@@ -118,17 +174,17 @@ def export_onnx(
         shorter=model.config.audio.shorter,
         logit_scale=None if bare else model.logit_scale,
         logit_bias=None if bare else model.logit_bias,
+        least_cosine=None if bare else model.least_cosine,
         tokenizer=text.tokenizer,
         special_tokens=text.special_tokens,
         suffix=text.suffix,
         pad_id=text.pad_id,
         max_tokens=text.max_tokens,
-        weights=outside,
+        **fields,
     )
     write_text(folder / HEADER, json.dumps(header.model_dump(mode="json"), indent=2) + "\n", ConfigError)
     if not bare:
         write_text(folder / "tokenizer.json", model.tokenizer.backend.to_str(), ConfigError)
-    return folder
 
 
 def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
@@ -140,8 +196,8 @@ def _tower_tensors(model: Model, prefix: str, bare: bool) -> dict[str, Tensor]:
     }
 
 
-def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]) -> Any:
-    """Trace a module and return an onnx ModelProto with its small constants computed."""
+def traced(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], *outputs: str) -> Any:
+    """Trace a module and return an onnx ModelProto with its small constants computed; `outputs` names its outputs."""
     try:
         import onnx_ir
         from onnxscript import optimizer
@@ -165,7 +221,7 @@ def _graph(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any])
                 kwargs=inputs,
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["vectors"],
+                output_names=list(outputs) or ["vectors"],
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -201,7 +257,7 @@ def _strip(graph: Any, names: set[str]) -> list[str]:
     return [tensor.name for tensor in external]
 
 
-def _in_8_bits(graph: Any, names: set[str]) -> Any:
+def in_8_bits(graph: Any, names: set[str]) -> Any:
     """Store the matrices of a checkpoint as int8 with one scale per row (for a convolution: per output channel).
 
     They are converted to float32 before use and all arithmetic stays float32, so only the rounding changes results.

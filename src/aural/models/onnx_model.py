@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,42 +21,57 @@ from aural.audio.length import Shorter
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, one_line
 from aural.core.types import FloatArray
+from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import SpecialTokens, Tokenizer, load_backend
 from aural.models.embedding import EmbeddingModel
+from aural.models.frame_calibration import FrameCalibration, read_calibration
+from aural.models.frames import FrameLayout
 from aural.models.low_rank import with_updates
 from aural.models.packaged import PackagedBranch, PackagedText
 from aural.models.rounding import in_8_bits, is_matrix, with_steps
 
 AUDIO: Final = "audio.onnx"
 TEXT: Final = "text.onnx"
+FRAMES: Final = "frames.onnx"
 HEADER: Final = "onnx.json"
+FEATURES: Final = "onnx/features.onnx"
 FORMAT: Final = 1
 ONNX_BATCH: Final = 4
+
+
+Form = Literal["fp32", "int8", "bare"]
+Layout = Literal["aural", "optimum"]
 
 
 class OnnxHeader(Config):
     """The content of onnx.json.
 
-    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale and the bias from the
-    model's own files in the same folder.
+    form: "fp32" and "int8" graphs hold their weights. "bare" graphs take the weights, the scale, the bias and the least
+    cosine from the model's own files in the same folder. layout: which files and inputs the graphs have (see
+    docs/models/onnx.md).
     """
+
+    layout: Layout = "aural"
 
     aural_onnx: int = FORMAT
     name: str = ""
-    form: Literal["fp32", "int8", "bare"]
+    form: Form
     embed_dim: int
     sample_rate_hz: int
     window_s: float
     shorter: Shorter
     logit_scale: float | None
     logit_bias: float | None
+    least_cosine: float | None = None
     tokenizer: str
     special_tokens: SpecialTokens
     suffix: str
     pad_id: int
     max_tokens: int
+    frames: FrameLayout | None = None
+    """The frames of `frames.onnx`; None without that graph."""
     weights: list[str] = Field(default_factory=list)
-    """For bare graphs: names of the tensors that a graph needs when opened; the first component names the graph."""
+    """For bare graphs: names of the tensors that a graph needs when opened; the first component names the tower."""
 
 
 TORCH_ONLY: Final = frozenset(
@@ -97,7 +113,7 @@ class OnnxModel(EmbeddingModel):
         self.name = name or self.header.name
         self.embed_dim = self.header.embed_dim
         self.device = "cpu"
-        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+        self.threads = threads or environment_threads()
 
     def __getattr__(self, name: str) -> Any:
         """Explain which attributes need torch; called only for attributes that do not exist."""
@@ -119,16 +135,40 @@ class OnnxModel(EmbeddingModel):
         bias = self._stored.get("logit_bias") if self.header.form == "bare" else self.header.logit_bias
         return None if bias is None else float(bias)
 
+    @property
+    def least_cosine(self) -> float | None:
+        if self.header.form != "bare":
+            return self.header.least_cosine
+        least = read_mapping(self.folder / "config.json").get("least_cosine")
+        return None if least is None else float(least)
+
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         length = round(self.window_s * self.sample_rate_hz)
         waves = np.ascontiguousarray(waves, np.float32)
         if waves.ndim != 2 or waves.shape[1] != length:
             raise DataError(f"waves of shape {waves.shape}; give (N, {length}), or sounds to embed_audio")
+        if self.header.layout == "optimum":
+            features = self._features.run(None, {"wave": waves})[0]
+            return unit_rows(self._audio.run(None, {"input_features": features})[0])
         vectors: FloatArray = self._audio.run(None, {"wave": waves})[0]
+        return vectors
+
+    @property
+    def frame_layout(self) -> FrameLayout | None:
+        return self.header.frames
+
+    @cached_property
+    def frame_calibration(self) -> FrameCalibration | None:  # type: ignore[override]
+        return read_calibration(self.folder)
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray:
+        vectors: FloatArray = self._frames.run(None, {"wave": np.ascontiguousarray(waves, np.float32)})[0]
         return vectors
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         ids, mask, _ = self.tokenizer.padded(texts)
+        if self.header.layout == "optimum":
+            return unit_rows(self._text.run(None, {"input_ids": ids, "attention_mask": mask})[0])
         vectors: FloatArray = self._text.run(None, {"ids": ids, "mask": mask})[0]
         return vectors
 
@@ -146,15 +186,29 @@ class OnnxModel(EmbeddingModel):
     @cached_property
     def _stored(self) -> dict[str, Any]:
         """The tensors of the folder's model.safetensors as float32."""
-        return _tensors(self.folder / "model.safetensors")
+        return stored_tensors(self.folder / "model.safetensors")
+
+    @cached_property
+    def _features(self) -> Any:
+        return self._session(FEATURES, "", {})
 
     @cached_property
     def _audio(self) -> Any:
-        return self._session(AUDIO, self._weights("audio.", "branch.", "branch_from", PackagedBranch))
+        return self._session(graph_file(self.header, AUDIO), "audio.", self._audio_weights)
+
+    @cached_property
+    def _frames(self) -> Any:
+        return self._session(FRAMES, "audio.", self._audio_weights)
 
     @cached_property
     def _text(self) -> Any:
-        return self._session(TEXT, self._weights("text.", "encoder.model.", "text_from", PackagedText))
+        return self._session(
+            graph_file(self.header, TEXT), "text.", self._weights("text.", "encoder.model.", "text_from", PackagedText)
+        )
+
+    @cached_property
+    def _audio_weights(self) -> dict[str, Any]:
+        return self._weights("audio.", "branch.", "branch_from", PackagedBranch)
 
     def _weights(self, tower: str, part: str, key: str, package: type[PackagedBranch | PackagedText]) -> dict[str, Any]:
         """Return the weights of a tower for a bare graph, rounded to 8 bits if config.json says so; else none.
@@ -168,33 +222,51 @@ class OnnxModel(EmbeddingModel):
         packaged = config.get(key)
         if packaged is not None:
             path = package.parse(packaged, str(self.folder / "config.json")).path()
-            weights |= {f"{tower}{part}{name}": value for name, value in _tensors(path).items()}
+            weights |= {f"{tower}{part}{name}": value for name, value in stored_tensors(path).items()}
         weights = with_updates(weights)
         if not config.get("int8"):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
-    def _session(self, name: str, weights: dict[str, Any]) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
-        path = self.folder / name
-        used = [key for key in self.header.weights if key.partition(".")[0] == name.partition(".")[0]]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[key]) for key in used]
-        try:
-            if used:
-                options.add_external_initializers(used, values)
-            return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the errors of onnxruntime share no other base class
-            raise CheckpointError(
-                f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again"
-            ) from None
+    def _session(self, name: str, tower: str, weights: dict[str, Any]) -> Any:
+        used = [key for key in self.header.weights if key.startswith(tower)]
+        return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads)
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def environment_threads() -> int:
+    """Return OMP_NUM_THREADS, or 0 for all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+
+
+def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int) -> Any:
+    """Open a graph for onnxruntime; `weights` are the tensors of a bare graph, none for a graph that holds its own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+    try:
+        if values:
+            options.add_external_initializers(list(weights), values)
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the errors of onnxruntime share no other base class
+        raise CheckpointError(f"{path}: cannot be opened by onnxruntime ({one_line(error)}); write it again") from None
+
+
+def graph_file(header: OnnxHeader, name: str) -> str:
+    """Return where a graph ("audio.onnx" or "text.onnx") is stored in the folder; optimum names int8 "quantized"."""
+    if header.layout == "aural":
+        return name
+    return f"onnx/{name.partition('.')[0]}_model{'_quantized' if header.form == 'int8' else ''}.onnx"
+
+
+def stored_tensors(path: Path) -> dict[str, Any]:
+    """Return the tensors of a safetensors file as float32, integers times their steps.
+
+    Raises CheckpointError when the file cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

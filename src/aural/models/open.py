@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from aural.core.config import read_mapping
-from aural.core.errors import CheckpointError, ConfigError, near_miss
+from aural.core.errors import CheckpointError, ConfigError, MissingDependencyError, near_miss
 from aural.core.hub import hub_file
 from aural.core.weights import WeightCard, weight_card, weight_cards
 from aural.models.checkpoint import Checkpoint
@@ -126,6 +126,10 @@ def folder_config(folder: Path) -> dict[str, Any]:
 def _locate_card(card: WeightCard, offline: bool) -> Path:
     if card.folder is not None:
         return card.bundled()
+    if card.url is not None:
+        raise MissingDependencyError(
+            f"{card.name}: is not on the hub; download {card.url} and give the path of the weight file"
+        )
     assert card.repository is not None
     if card.file is None:
         return _download_repository(card.repository, card.revision, offline)

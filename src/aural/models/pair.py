@@ -5,7 +5,7 @@ Legend: N items, T samples, E joint dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.clap import AudioConfig, AudioTower, ClapConfig, TextTower
 from aural.models.device import has_bf16, pick_device
 from aural.models.embedding import EmbeddingModel, Precision
+from aural.models.frames import FrameLayout
 from aural.models.systems import OPENERS, WEIGHTS
 from aural.models.weight_files import read_safetensors
 from aural.nn.functional import unit
@@ -136,20 +137,34 @@ class PairModel(EmbeddingModel):
 
     def embed_waves(self, waves: FloatArray) -> FloatArray:
         """Embed waveforms (N, T), mono at the model's rate and of the window's length, to unit rows (N, E)."""
+        return self._computed(self._sound_tower, torch.as_tensor(waves, device=self.device))
+
+    @property
+    def frame_layout(self) -> FrameLayout | None:
+        return self._sound_tower.frame_layout()
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray:
+        return self._computed(self._sound_tower.frames, torch.as_tensor(waves, device=self.device))
+
+    @property
+    def _sound_tower(self) -> AudioTower:
         self.audio_input  # noqa: B018 - refuses a model without a sound tower
-        return self._rows(self.shape.of_kind("audio")[0], torch.as_tensor(waves, device=self.device))
+        tower = self.towers[self.shape.of_kind("audio")[0]]
+        assert isinstance(tower, AudioTower)
+        return tower
 
     def embed_texts(self, texts: list[str]) -> FloatArray:
         """Embed one batch of texts to unit rows (N, E)."""
         if self.tokenizer is None:
             raise ConfigError(f"{self.name}: has no text tower; it embeds sounds only")
         tokens = self.tokenizer(texts)
-        return self._rows(self.shape.of_kind("text")[0], tokens.ids.to(self.device), tokens.mask.to(self.device))
+        tower = self.towers[self.shape.of_kind("text")[0]]
+        return self._computed(tower, tokens.ids.to(self.device), tokens.mask.to(self.device))
 
-    def _rows(self, tower: str, *inputs: torch.Tensor) -> FloatArray:
+    def _computed(self, compute: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> FloatArray:
         bf16 = self.precision == "bf16" and has_bf16(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            rows = self.towers[tower](*inputs).float()
+            rows = compute(*inputs).float()
         vectors: FloatArray = unit(rows).cpu().numpy()
         return vectors
 

@@ -28,6 +28,8 @@ from aural.models.checkpoint import Checkpoint
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.device import has_bf16, pick_device
 from aural.models.embedding import CPU_BATCH, GPU_BATCH, AudioEmbedding, EmbeddingModel, Precision, checked_texts
+from aural.models.frame_calibration import FrameCalibration, read_calibration
+from aural.models.frames import FrameLayout
 from aural.models.open import open_checkpoint
 from aural.models.prefix import strip_prefix
 from aural.models.publish import push_to_hub, save_pretrained
@@ -87,6 +89,10 @@ class Model(EmbeddingModel):
     def logit_bias(self) -> float | None:
         bias = self.checkpoint.tensors.get("logit_bias")
         return None if bias is None else float(bias)
+
+    @property
+    def least_cosine(self) -> float | None:
+        return self.checkpoint.least_cosine
 
     # Towers are built from the mapped tensors on first use: a program that embeds only sounds does not read the text
     # tower's weights and does not import transformers.
@@ -187,6 +193,19 @@ class Model(EmbeddingModel):
         with torch.inference_mode(), self._autocast():
             vectors = self.audio_tower(wave).float()
         return unit(vectors).cpu().numpy()
+
+    @cached_property
+    def frame_layout(self) -> FrameLayout | None:  # type: ignore[override]
+        return self.audio_tower.frame_layout()
+
+    @cached_property
+    def frame_calibration(self) -> FrameCalibration | None:  # type: ignore[override]
+        return read_calibration(self.checkpoint.folder)
+
+    def frames_of_waves(self, waves: FloatArray) -> FloatArray:
+        with torch.inference_mode(), self._autocast():
+            rows = self.audio_tower.frames(torch.as_tensor(waves, device=self.device)).float()
+        return unit(rows).cpu().numpy()
 
     def _embed_peer(self, clips: Sequence[AudioSource]) -> FloatArray:
         if not clips:

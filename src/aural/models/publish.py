@@ -40,6 +40,7 @@ def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> 
         card=model_card(model),
         tokenizer_json=tokenizer_json,
         dtype=torch.float16 if half else None,
+        least_cosine=checkpoint.least_cosine,
     )
 
 

@@ -1,43 +1,34 @@
-"""Audio taggers: networks without a text tower that score a fixed list of classes over time and embed sounds.
+"""Taggers that are computed by torch.
 
 Legend: N windows, T samples, D features, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from aural.audio.length import Shorter
-from aural.core.config import Config
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.types import AudioSource, FloatArray
+from aural.core.types import FloatArray
 from aural.models.clap import Branch, BranchConfig
 from aural.models.device import pick_device
-from aural.models.embedding import EmbeddingModel, Precision, SourceResult
+from aural.models.embedding import Precision
 from aural.models.rounding import with_steps
 from aural.models.systems import OPENERS, WEIGHTS
+from aural.models.tagging import TaggerInput, TaggerOutput, TaggingModel
 from aural.models.weight_files import read_safetensors
-from aural.nn.functional import unit
 
 CPU_BATCH, GPU_BATCH = 8, 256
 
 
-class TaggerConfig(Config):
-    """The network, its input and its classes, one output per class in this order."""
+class TaggerConfig(TaggerInput):
+    """The input, the classes and the network."""
 
-    sample_rate_hz: int
-    window_s: float = Field(gt=0)
-    shorter: Shorter
     network: BranchConfig
-    classes: list[str] = Field(min_length=1)
 
 
 class TaggerNetwork(nn.Module):
@@ -53,15 +44,8 @@ class TaggerNetwork(nn.Module):
         return features, self.classes(features)
 
 
-@dataclass
-class TaggedSound(SourceResult):
-    """The class scores (K,) of one source and (W, K) of its windows, see `SourceResult`."""
-
-    scores: FloatArray | None = None
-
-
-class Tagger(EmbeddingModel):
-    """A tagger ready to use. As an embedding model it gives unit features and refuses texts."""
+class Tagger(TaggingModel):
+    """A tagger computed by torch, see `TaggingModel`."""
 
     def __init__(self, network: TaggerNetwork, config: TaggerConfig, *, name: str, device: Any) -> None:
         self.name, self.config, self.device = name, config, torch.device(device)
@@ -70,58 +54,10 @@ class Tagger(EmbeddingModel):
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.network = network.requires_grad_(False).eval().to(self.device)
 
-    @property
-    def classes(self) -> list[str]:
-        return self.config.classes
-
-    @property
-    def audio_input(self) -> TaggerConfig:
-        return self.config
-
-    @property
-    def logit_scale(self) -> float:
-        return 1.0
-
-    @property
-    def logit_bias(self) -> float | None:
-        return None
-
-    def embed_waves(self, waves: FloatArray) -> FloatArray:
-        """Embed waveforms (N, T) to unit features (N, D)."""
-        vectors: FloatArray = unit(self._outputs(waves)[0]).cpu().numpy()
-        return vectors
-
-    def embed_texts(self, texts: list[str]) -> FloatArray:
-        raise ConfigError(f"{self.name}: has no text tower; it embeds and tags sounds only (`aural tag`)")
-
-    def _outputs(self, waves: FloatArray) -> tuple[Tensor, Tensor]:
+    def outputs(self, waves: FloatArray) -> TaggerOutput:
         with torch.inference_mode():
             features, logits = self.network(torch.as_tensor(waves, device=self.device))
-        return features, logits
-
-    def tag(self, clips: Iterable[AudioSource]) -> Iterator[TaggedSound]:
-        """Yield the class scores of each source in order; the scores of a sound are the mean over its seconds.
-
-        Errors of a source are stored in its result, not raised.
-        """
-        for result in _Scores(self).stream_audio(clips, keep_windows=True):
-            tagged = TaggedSound(result.index, result.windows, result.times_s, result.silent, result.error)
-            if result.windows is not None:
-                ends = np.array([end for _, end in result.times_s])
-                tagged.scores = np.average(result.windows, axis=0, weights=np.diff(ends, prepend=0.0))
-            yield tagged
-
-
-class _Scores(Tagger):
-    """A tagger whose vectors of windows are its class scores."""
-
-    def __init__(self, tagger: Tagger) -> None:
-        super().__init__(tagger.network, tagger.config, name=tagger.name, device=tagger.device)
-        self.embed_dim = len(self.classes)
-
-    def embed_waves(self, waves: FloatArray) -> FloatArray:
-        scores: FloatArray = self._outputs(waves)[1].sigmoid().cpu().numpy()
-        return scores
+            return TaggerOutput(features.cpu().numpy(), logits.sigmoid().cpu().numpy())
 
 
 @OPENERS.register("tagger")

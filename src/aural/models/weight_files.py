@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
+from argparse import Namespace
+from pathlib import Path, PosixPath
 from typing import Any
 
 import torch
@@ -18,8 +19,15 @@ SHARD_INDEX = "model.safetensors.index.json"
 def read_pickle(path: Path) -> Any:
     """Read a torch file with `weights_only=True`, so that no code in the file can run.
 
+    Paths and command-line arguments, which some training scripts store next to the weights, are read as plain values.
+
     Raises CheckpointError when the file is damaged or holds more than tensors and plain values.
     """
+    with torch.serialization.safe_globals([PosixPath, Namespace]):
+        return _read_pickle(path)
+
+
+def _read_pickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as first:  # damaged bytes raise almost any type

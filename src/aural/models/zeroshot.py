@@ -47,6 +47,10 @@ class Classifier:
         neutral = None if self.neutral is None else vectors @ self.neutral
         return self.calibration.scores(vectors @ self.vectors.T, multi_label=self.multi_label, neutral=neutral)
 
+    def matches(self, vector: FloatArray) -> bool:
+        """Return whether a label matches an embedding (E,); ConfigError for a model that cannot answer."""
+        return self.calibration.matches(self.vectors @ vector)
+
     def predict(self, vector: FloatArray, top: int | None = None) -> list[Prediction]:
         """Return the `top` labels of one embedding (E,), best first."""
         scores = self.scores(vector[None])[0]

@@ -12,6 +12,7 @@ objective can be applied to another pair of tensors by renaming its inputs in a 
 | `targets` | (B, B) | how well each caption fits each clip, non-negative (`aural.objectives.targets`) |
 | `hard_text_emb` | (B, H, E) | unit rows of false captions written for each clip |
 | `hard_text_mask` | (B, H) | true where such a caption exists |
+| `values` | (B, D) | continuous labels of a pair, such as valence and arousal |
 | `audio_group`, `text_group` | (B,), (M,) | integers; a clip and a caption with the same number match |
 """
 
@@ -121,6 +122,13 @@ def pair_logits(tensors: Mapping[str, Tensor]) -> Tensor:
     return scale * audio @ text.T + bias
 
 
+def symmetric_loss(logits: Tensor) -> dict[str, Tensor]:
+    """Return the cross-entropies of the rows and of the columns of logits (B, B), whose matches are on the diagonal."""
+    match = torch.arange(len(logits), device=logits.device)
+    rows, columns = (torch.nn.functional.cross_entropy(matrix, match) for matrix in (logits, logits.T))
+    return {"loss": (rows + columns) / 2, "audio_to_text": rows, "text_to_audio": columns}
+
+
 def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:
     """Raise ConfigError unless there are as many clips as captions, at least one, of the same width."""
     if audio_emb.ndim != 2 or audio_emb.shape != text_emb.shape or len(audio_emb) == 0:
@@ -128,6 +136,21 @@ def require_pairs(audio_emb: Tensor, text_emb: Tensor) -> None:
             f"audio_emb {tuple(audio_emb.shape)} and text_emb {tuple(text_emb.shape)} must both be (B, E) with B >= 1; "
             "use multi_positive if clips have several captions"
         )
+
+
+def with_hard_captions(tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """Return audio_emb (B, E), text_emb (B, E), hard_text_emb (B, H, E) and logit_scale in float32 or wider.
+
+    Raises:
+        ConfigError: the shapes do not fit.
+    """
+    audio, text, hard, scale = widen(
+        *(tensors[name] for name in ("audio_emb", "text_emb", "hard_text_emb", "logit_scale"))
+    )
+    require_pairs(audio, text)
+    if hard.ndim != 3 or (len(hard), hard.shape[2]) != audio.shape:
+        raise ConfigError(f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}")
+    return audio, text, hard, scale
 
 
 def require_rows(name: str, tensor: Tensor, other: str, like: Tensor) -> None:

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from aural.core.config import Config
-from aural.core.errors import ConfigError
-from aural.objectives.base import OBJECTIVES, Objective, require_pairs, widen
+from aural.objectives.base import OBJECTIVES, Objective, with_hard_captions
 
 
 class HardNegativesConfig(Config):
@@ -63,13 +62,7 @@ class HardNegatives(Objective):
         return {"hard_text_mask"} if self.config.masked else set()
 
     def compute(self, **tensors: Tensor) -> dict[str, Tensor]:
-        names = ("audio_emb", "text_emb", "hard_text_emb", "logit_scale")
-        audio, text, hard, scale = widen(*(tensors[name] for name in names))
-        require_pairs(audio, text)
-        if hard.ndim != 3 or (len(hard), hard.shape[2]) != audio.shape:
-            raise ConfigError(
-                f"hard_text_emb {tuple(hard.shape)} must be (B, H, E) with audio_emb {tuple(audio.shape)}"
-            )
+        audio, text, hard, scale = with_hard_captions(tensors)
         logits = scale * audio @ text.T  # (B, B)
         if self.config.shared:
             near = scale * audio @ hard.flatten(0, 1).T  # (B, B * H)

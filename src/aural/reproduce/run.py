@@ -265,7 +265,7 @@ def _study(trial: Trial) -> str:
     from aural.reproduce.study import StudyContext, run_study
 
     options = trial.options
-    context = StudyContext(trial.seed, options.smoke, options.device, options.data, trial.folder)
+    context = StudyContext(trial.seed, options.smoke, options.device, options.data, trial.folder, options.out)
     scores = run_study(trial.card, context)
     arrays = {f"{arm}|{task}": values for arm, tasks in scores.items() for task, values in tasks.items()}
     with atomic_write(trial.folder / "scores.npz") as part:

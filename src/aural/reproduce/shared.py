@@ -21,12 +21,12 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
     """Return `compute()`, or what an earlier call with the same name and key stored.
 
-    The files are in the folder `features` of the cache that also holds libre-mini, or in `out` in a smoke test.
-    Processes that ask at the same time wait for the first one.
+    The files are in the folder `features` of the cache that also holds libre-mini, or in `shared` in a smoke
+    test. Processes that ask at the same time wait for the first one.
 
     key: everything that the arrays depend on.
     """
-    folder = (context.out if context.smoke else cache_folder().parent) / "features"
+    folder = ((context.shared or context.out) if context.smoke else cache_folder().parent) / "features"
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     with locked(folder / f"{file.stem}.lock"):
         if not file.is_file():

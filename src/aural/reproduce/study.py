@@ -42,6 +42,8 @@ class StudyContext:
     """Folder of the corpus, if one was given."""
     out: Path
     """An existing folder of this seed for tables and pictures."""
+    shared: Path | None = None
+    """Folder of the arrays that all studies of a smoke test share; None: `out`."""
 
 
 def open_study(card: ClaimCard) -> Study:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import AuralError, ConfigError, DataError
+from aural.search import notebook
 from aural.search.checksums import RECORD, damaged_copies, damages, newest_version, read_record
 from aural.search.derived import DERIVED_FILES
 from aural.search.filters import FIRST_WINDOWS
@@ -28,6 +29,7 @@ from aural.search.library import Library, stored_files
 from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
 from aural.search.row_checks import first_rows, row_problems, sorted_rows
+from aural.search.spaces import active_folder
 from aural.search.unfinished import NOTE
 
 PROBES: Final = 5
@@ -61,8 +63,15 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
     target: a library, or the folder of one that may be too damaged to open. hashes: also read and hash the content of
     every sound. Raises DataError if the folder holds no library.
     """
-    folder = target.folder if isinstance(target, Library) else Path(target)
+    root = target.root if isinstance(target, Library) else Path(target)
     report = CheckReport()
+    try:
+        folder = target.folder if isinstance(target, Library) else active_folder(root)
+    except DamagedLibraryError as error:
+        report.problems.append(error.reason)
+        folder = root
+    if not notebook.is_readable(root / notebook.FILE):
+        report.problems.append(f"{notebook.FILE}: cannot be read; a repair restores it from its copy")
     card = _check_card(folder, report)
     differing = damages(folder)
     report.problems += [str(one) for one in differing]
@@ -74,7 +83,7 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
         store = LanceStore(folder, card.embed_dim)
         _check_rows(store, report, hashes=hashes)
         _check_indexes(store, report)
-        plan = plan_roots(card.roots, stored_files(store))
+        plan = plan_roots(card, stored_files(store))
     except DataError as error:
         report.problems.append(error.reason if isinstance(error, DamagedLibraryError) else str(error))
         return report

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from aural.search import sound_map, words
+from aural.search import facts, sound_map, words
 
 DERIVED_FILES: Final[Mapping[str, Callable[[Path], bool]]] = {
     sound_map.FILE: sound_map.is_readable,
     words.FILE: words.is_readable,
+    facts.FILE: facts.is_readable,
 }
 """File name -> a function that returns whether the file is missing or can be read."""

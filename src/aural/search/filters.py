@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import ConfigError, near_miss
+from aural.search.like import like_matcher
 
 Kind = Literal["number", "text", "truth", "list"]
 Mask = NDArray[np.bool_]
@@ -38,6 +39,20 @@ COLUMNS: Final[Mapping[str, Kind]] = {
     "silent": "truth",
     "tags": "list",
 }
+FACT_COLUMNS: Final[Mapping[str, Kind]] = {
+    "category": "text",
+    "subcategory": "text",
+    "creator": "text",
+    "title": "text",
+    "artist": "text",
+    "genre": "text",
+    "description": "text",
+    "lufs": "number",
+    "peak_db": "number",
+    "brightness_hz": "number",
+    "loop": "truth",
+}
+"""Columns of `aural.search.facts`; a filter holds the hashes of the contents that meet a comparison with them."""
 INTEGER_BITS: Final[Mapping[str, int]] = {"window": 32, "sample_rate": 32, "channels": 32, "size": 64}
 """Number columns that are stored as signed integers, with their width; the others are float64."""
 
@@ -85,15 +100,18 @@ class _Token(NamedTuple):
     start: int
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str, facts: Columns | None = None) -> Filter:
     """Parse a filter. Raises ConfigError with the position of the error and a fix.
+
+    facts: the columns of `FACT_COLUMNS` and `hash` of the analyzed contents (`Library.filter` passes them). Without
+    them, a comparison with such a column is an error.
 
     >>> parse_filter("duration < 5 and not silent").sql
     '(`duration` < 5.0 AND (NOT `silent` = true))'
     """
     if len(text) > MAX_LENGTH:
         raise ConfigError(f"filter: {len(text)} characters; at most {MAX_LENGTH} are allowed")
-    parser = _Parser(_tokens(text))
+    parser = _Parser(_tokens(text), facts)
     expression = parser.disjunction(0)
     if parser.peek().kind != "end":
         raise parser.missing("and, or, or the end")
@@ -160,8 +178,9 @@ def _value(kind: str, raw: str) -> Any:
 class _Parser:
     """A recursive-descent parser; the order of precedence is or < and < not < comparison."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[_Token], facts: Columns | None) -> None:
         self._tokens = tokens
+        self._facts = facts
         self._position = 0
         self._cost = 0
 
@@ -221,12 +240,23 @@ class _Parser:
         self.spend(1)
         token = self.peek()
         if token.kind != "word":
-            raise self.missing(f"the name of a column ({', '.join(COLUMNS)})")
+            raise self.missing(f"the name of a column ({', '.join([*COLUMNS, *FACT_COLUMNS])})")
         self.take()
         column = token.value.lower()
-        if column not in COLUMNS:
-            raise ConfigError(f'filter: unknown column "{token.value}"; {near_miss(column, COLUMNS)}')
-        kind = COLUMNS[column]
+        if column in COLUMNS:
+            return self.comparison_with(column, COLUMNS[column])
+        if column not in FACT_COLUMNS:
+            raise ConfigError(f'filter: unknown column "{token.value}"; {near_miss(column, [*COLUMNS, *FACT_COLUMNS])}')
+        part = self.comparison_with(column, FACT_COLUMNS[column])
+        if self._facts is None:
+            raise ConfigError(f"filter: {column} needs the facts of a library; parse the filter with Library.filter")
+        with np.errstate(invalid="ignore"):
+            meets = part.mask(self._facts)
+        if FACT_COLUMNS[column] == "number":
+            meets &= ~np.isnan(self._facts[column])
+        return _membership("hash", list(self._facts["hash"][meets]) or [""])
+
+    def comparison_with(self, column: str, kind: Kind) -> _Expression:
         if kind == "truth":
             return self.truth(column)
         if kind == "list":
@@ -277,7 +307,7 @@ class _Parser:
                 raise ConfigError(f"filter: {column} is a {kind}; {word} compares texts")
             pattern = self.literal("text", column)
             self.spend(pattern.count("%"))
-            match = _like(pattern, flags)
+            match = like_matcher(pattern, flags)
             sql = f"`{column}` {word.upper()} {quote(pattern)}"
             return _Expression(sql, lambda c, m=match: np.array([m(v) for v in c[column]], bool))  # type: ignore[misc]
         return None
@@ -346,7 +376,7 @@ def _membership(column: str, values: Sequence[Any]) -> _Expression:
         values = [int(value) for value in values if float(value).is_integer() and -limit <= value < limit]
         if not values:
             return _constant(column, False)
-    elif COLUMNS[column] == "number":
+    elif (COLUMNS.get(column) or FACT_COLUMNS[column]) == "number":
         values = [float(value) for value in values]
     allowed = frozenset(values)
     sql = f"`{column}` IN ({', '.join(map(_sql, values))})"
@@ -361,40 +391,3 @@ def _constant(column: str, truth: bool) -> _Expression:
 
 def _sql(value: float | str) -> str:
     return quote(value) if isinstance(value, str) else repr(value)
-
-
-def _like(pattern: str, flags: int) -> Callable[[str], bool]:
-    """Return a matcher of SQL's `like`: % is any text, _ any character, a backslash escapes the next character.
-
-    The segments between the % are searched one after the other, so the time is at most text times pattern.
-    """
-    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-        raise ConfigError(f"filter: the pattern {pattern!r} ends in a backslash; write two for one")
-    segments: list[list[str]] = [[]]
-    characters = iter(pattern)
-    for character in characters:
-        if character == "%":
-            segments.append([])
-        elif character == "\\":
-            segments[-1].append(re.escape(next(characters)))
-        else:
-            segments[-1].append("." if character == "_" else re.escape(character))
-    last_length = len(segments[-1])
-    first, *others = [re.compile("".join(segment), re.DOTALL | flags) for segment in segments]
-
-    def match(text: str) -> bool:
-        if not others:
-            return first.fullmatch(text) is not None
-        start = first.match(text)
-        if start is None:
-            return False
-        position = start.end()
-        for segment in others[:-1]:
-            hit = segment.search(text, position)
-            if hit is None:
-                return False
-            position = hit.end()
-        end = len(text) - last_length
-        return position <= end and others[-1].fullmatch(text, end) is not None
-
-    return match

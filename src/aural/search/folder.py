@@ -40,8 +40,9 @@ SAME_MODEL_COSINE: Final = 0.99
 class LibraryCard(Config):
     """Metadata of a library: the model and window of its vectors, and the folders that `update` looks through.
 
-    roots: addresses of folders, files, tars and object stores. probe: the model's vector of a fixed sound; see
-    `reference_vector`. digest: 16 hex digits of all other values; empty in a library of an earlier version.
+    roots: addresses of folders, files, tars and object stores. removed: addresses below them that updates leave out.
+    probe: the model's vector of a fixed sound; see `reference_vector`. digest: 16 hex digits of all other values; empty
+    in a library of an earlier version.
     """
 
     aural: int = 1
@@ -50,17 +51,23 @@ class LibraryCard(Config):
     embed_dim: int
     window_s: float = 10.0
     roots: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     probe: tuple[float, ...] = ()
     digest: str = ""
 
     def expected_digest(self) -> str:
         """Return the digest of the values."""
-        values = self.model_dump(mode="json", exclude={"digest"})
+        later = {"removed"} if not self.removed else set()  # cards without the key keep their digest
+        values = self.model_dump(mode="json", exclude={"digest"} | later)
         return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 class UnusableLibraryError(DataError):
     """A library cannot be read or written now, whatever is requested from it."""
+
+
+class BusyLibraryError(DataError):
+    """Another process is writing to the library."""
 
 
 class DamagedLibraryError(UnusableLibraryError):
@@ -128,7 +135,7 @@ def _has_rows(table: Path) -> bool:
 def writer_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of the one process that may write. The system releases it when that process ends, even if killed.
 
-    Raises DataError if another process is writing or the library cannot be written.
+    Raises BusyLibraryError if another process is writing, and DataError if the library cannot be written.
     """
     lock = folder / LOCK
     try:
@@ -143,7 +150,9 @@ def writer_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             writer = file.read().strip() or "another process"
-            raise DataError(f"{folder}: {writer} is writing to this library; try again when it is done") from None
+            raise BusyLibraryError(
+                f"{folder}: {writer} is writing to this library; try again when it is done"
+            ) from None
         with contextlib.suppress(OSError):  # the note for other processes needs space on the disk, the lock does not
             file.truncate(0)
             file.write(f"process {os.getpid()}")

@@ -25,6 +25,8 @@ class FuseConfig:
     """BM25 score that adds half of it."""
     candidates: int = 200
     """Files that each of the two rankings contributes at least."""
+    word_candidates: int | None = None
+    """Files that words contribute (None: as many as vectors); pages of one result need the same number."""
 
 
 DEFAULT = FuseConfig()
@@ -45,7 +47,7 @@ def fused(
     words, file id to BM25 score.
     """
     count = max(config.candidates, 2 * top)
-    scores = word_scores(count)
+    scores = word_scores(count if config.word_candidates is None else config.word_candidates)
     hits = best_per_file(lambda rows: search(query, rows, where), count)
     missing = sorted(scores.keys() - {hit.file for hit in hits})
     if missing:

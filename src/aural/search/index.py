@@ -22,6 +22,8 @@ class Hit:
     """A window of a file with its score: the cosine between the window and the query. Times are in seconds.
 
     word_score: how well the query's words match the file's name, folders and tags (BM25; 0: not at all, or not asked).
+    onset_s, offset_s, confidence: where in the file the query's words are heard, see `aural.search.place`; None: not
+    heard in the window, or not asked.
     """
 
     file: str
@@ -34,6 +36,9 @@ class Hit:
     silent: bool = False
     tags: tuple[str, ...] = ()
     word_score: float = 0.0
+    onset_s: float | None = None
+    offset_s: float | None = None
+    confidence: float | None = None
 
 
 @runtime_checkable

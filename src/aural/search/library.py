@@ -23,7 +23,8 @@ from aural.core.types import Embedder, FloatArray
 from aural.core.vectors import unit_rows
 from aural.search.checksums import check_opened
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
-from aural.search.filters import FIRST_WINDOWS, Filter, one_of
+from aural.search.facts import Facts
+from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
 from aural.search.folder import (
     FORMAT,
     LibraryCard,
@@ -38,7 +39,10 @@ from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash
+from aural.search.notebook import Notebook
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
+from aural.search.removed import with_roots
+from aural.search.spaces import active_folder, space_folder
 from aural.search.words import WordIndex
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ COMMIT_S: Final = 5.0
 
 DEFAULT_WINDOW_S: Final = 10.0
 
-Status = Literal["added", "changed", "touched", "copied", "removed", "skipped"]
+Status = Literal["added", "changed", "touched", "copied", "moved", "removed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class FileResult:
     """The result of an add or update for one file; it is yielded after the commit.
 
     status: "touched" means that only size or time differ; "copied" means that the vectors of a file with the same
-    content are used. error: the reason why the file was skipped.
+    content are used; "moved" means that the rows got another path. error: the reason why the file was skipped.
     """
 
     path: str
@@ -79,18 +83,25 @@ class _PendingCommit:
     vectors: list[FloatArray] = field(default_factory=list)
     results: list[FileResult] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    contents: list[tuple[str, str]] = field(default_factory=list)
+    """Former and present content hash of changed files."""
     since: float = field(default_factory=time.monotonic)
 
 
 class Library:
     """A library in a folder, open for reading. Its writing methods hold the writer's lock while they run."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, space: str | None = None) -> None:
+        """Open the library in `folder`. space: a space instead of the active one; see `aural.search.spaces`."""
+        self.root = Path(folder)
+        self.folder = active_folder(self.root) if space is None else space_folder(self.root, space)
+        self._follows = space is None
         self.card = read_card(self.folder)
         check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim)
         self.words = WordIndex(self.folder, self.store)
+        self.notebook = Notebook(self.root)
+        self.facts = Facts(self.root)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
@@ -101,7 +112,7 @@ class Library:
         ConfigError if the folder cannot be created, or its library has another model or other windows.
         """
         folder = Path(folder)
-        created = stored_card(folder) is None and _create(
+        created = stored_card(active_folder(folder)) is None and _create(
             folder, embedder, model, DEFAULT_WINDOW_S if window_s is None else window_s
         )
         library = cls(folder)
@@ -145,6 +156,10 @@ class Library:
             return fused(index, query, partial(self.words.search, words), top, where)
         return best_per_file(lambda rows: index(query, rows, where), top)
 
+    def filter(self, text: str | None) -> Filter | None:
+        """Parse a filter, which may use the facts of the library; None for an empty text."""
+        return parse_filter(text, self.facts.columns()) if text and text.strip() else None
+
     def files(self) -> dict[str, StoredFile]:
         """Return every file of the library by its path."""
         return stored_files(self.store)
@@ -181,8 +196,9 @@ class Library:
         roots: the locations that later updates look through. embed_with: what embeds files (default: this process, with
         `embedder`). on_plan: receives the plan before the work starts.
         """
-        with writer_lock(self.folder):
-            self._store_roots(roots)
+        with self.writing():
+            locations = list(locations)
+            self._store_roots(roots, locations)
             plan = plan_locations(locations, self.files())
             on_plan(plan)
             yield from self.carry_out(plan, embedder, embed_with)
@@ -199,28 +215,39 @@ class Library:
 
         prune: also delete the files of roots that are missing or empty.
         """
-        with writer_lock(self.folder):
+        with self.writing():
             self.card = read_card(self.folder)
-            plan = plan_roots(self.card.roots, self.files(), prune=prune)
+            plan = plan_roots(self.card, self.files(), prune=prune)
             on_plan(plan)
             yield from self.carry_out(plan, embedder, embed_with)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
-        with writer_lock(self.folder):
+        with self.writing():
             return self.store.optimize(build_from=build_from)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the writer's lock; see `aural.search.folder.writer_lock`.
+
+        Raises DataError if the library was switched to another space since it was opened.
+        """
+        with writer_lock(self.folder):
+            if self._follows and active_folder(self.root) != self.folder:
+                raise DataError(f"{self.root}: was switched to another space meanwhile; run the command again")
+            yield
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""
-        with contextlib.suppress(DataError), writer_lock(self.folder):
-            if not self.store.count():
+        with contextlib.suppress(DataError), self.writing():
+            if not self.store.count() and self.folder == self.root:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _store_roots(self, roots: Iterable[str | Path]) -> None:
+    def _store_roots(self, roots: Iterable[str | Path], added: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
-        merged = tuple(dict.fromkeys([*self.card.roots, *(address_of(root) for root in roots)]))
-        if merged != self.card.roots:
-            self.card = self.card.model_copy(update={"roots": merged})
+        merged = with_roots(self.card, map(address_of, roots), map(address_of, added))
+        if merged != self.card:
+            self.card = merged
             write_card(self.folder, self.card)
 
     def carry_out(self, plan: Plan, embedder: Embedder, embed_with: FileEmbedder | None = None) -> Iterator[FileResult]:
@@ -244,7 +271,10 @@ class Library:
                 if file.path in stored and stored[file.path].hash == job.hash:
                     self.store.revise(_size_and_time(file))
                     yield FileResult(file.path, "touched")
-                elif job.hash in by_hash:
+                    continue
+                if file.path in stored:
+                    pending.contents.append((stored[file.path].hash, job.hash))
+                if job.hash in by_hash:
                     copy = self._copy(job, by_hash[job.hash])
                     yield from self._take(pending, copy, "copied", file.file in changed)
                 else:
@@ -285,12 +315,14 @@ class Library:
         """Write the pending files in one commit, yield their results, and empty `pending`."""
         if pending.rows:
             table = table_of(pending.rows, np.concatenate(pending.vectors), self.card.embed_dim)
+            self.notebook.carry_over(pending.contents)  # first, so that an interruption cannot lose marks
             if pending.replaced:
                 self.store.replace(pending.replaced, table)
             else:
                 self.store.append(table)
         yield from pending.results
         pending.rows, pending.vectors, pending.results, pending.replaced = [], [], [], []
+        pending.contents = []
         pending.since = time.monotonic()
 
 

@@ -259,7 +259,7 @@ def _files_and_tars(address: str, result: Listing) -> Iterator[FoundFile]:
         is_folder = False
     paths = [address]
     if is_folder:
-        paths = [str(path) for path in folder.rglob("*") if _is_listed(str(path.relative_to(folder)))]
+        paths = [str(path) for path in folder.rglob("*") if is_listed(str(path.relative_to(folder)))]
     for path in paths:
         if is_folder and os.path.isdir(path):
             continue
@@ -280,12 +280,12 @@ def _stored_objects(address: str, result: Listing) -> Iterator[FoundFile]:
         result.errors.append(error)
     for name, info in objects.items():
         relative = name.removeprefix(inner).strip("/")
-        if not relative or _is_listed(relative):
+        if not relative or is_listed(relative):
             path = f"{address}/{relative}".rstrip("/")
             yield FoundFile(source_of(path), *_object_size_and_time(info))
 
 
-def _is_listed(relative: str) -> bool:
+def is_listed(relative: str) -> bool:
     """Return whether a file of a folder is listed: it is a sound or a tar and neither it nor its folders are hidden."""
     suffix = os.path.splitext(relative)[1].lower()
     hidden = any(part.startswith(".") for part in relative.split("/"))
@@ -305,7 +305,7 @@ def _tar_index(tar: _Place, size: int, mtime_ns: int) -> dict[str, tuple[int, in
                 for member in archive:
                     if member.offset_data + member.size > size:
                         raise tarfile.ReadError(f"{member.name} is cut off")
-                    if member.isfile() and _is_listed(member.name) and not member.name.endswith(".tar"):
+                    if member.isfile() and is_listed(member.name) and not member.name.endswith(".tar"):
                         members[member.name] = (member.offset_data, member.size)
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise AudioError(f"{tar.address}: is damaged ({error}); write the tar again") from None

@@ -7,12 +7,15 @@ same content only its time is updated. A new file with the content of a stored o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aural.core.errors import AudioError
-from aural.search.locations import FoundFile, is_below, listing
+from aural.search.folder import LibraryCard
+from aural.search.locations import FoundFile, Listing, is_below, is_listed, listing
+from aural.search.removed import Removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,17 @@ def plan_locations(locations: Iterable[str | Path], stored: Mapping[str, StoredF
     return plan
 
 
-def plan_roots(roots: Sequence[str], stored: Mapping[str, StoredFile], *, prune: bool = False) -> Plan:
-    """Return the plan for all roots of the library.
+def plan_roots(card: LibraryCard, stored: Mapping[str, StoredFile], *, prune: bool = False) -> Plan:
+    """Return the plan for all roots of a library's card.
 
     A folder that is missing or empty may be a disk that is not mounted: its sounds are kept, with a note, unless
-    `prune`. The sounds of a damaged tar are kept too.
+    `prune`. The sounds of a damaged tar are kept too. Removed sounds are left out.
     """
     plan = Plan()
     files: dict[str, FoundFile] = {}
     kept: list[str] = []
-    for root in roots:
+    removed = Removed(card)
+    for root in card.roots:
         result = listing(root)
         count = sum(1 for path in stored if is_below(path, root))
         missing = not result.files and not result.damaged_tars
@@ -84,12 +88,54 @@ def plan_roots(roots: Sequence[str], stored: Mapping[str, StoredFile], *, prune:
         if not missing:
             plan.errors += result.errors
         kept += result.damaged_tars
-        files |= {file.path: file for file in result.files}
+        files |= {file.path: file for file in result.files if file.path not in removed}
     _compare(plan, files.values(), stored)
     for path, entry in stored.items():
-        if path not in files and not any(is_below(path, location) for location in kept):
+        if path not in files and (path in removed or not any(is_below(path, location) for location in kept)):
             plan.vanished.append(entry)
     return plan
+
+
+def plan_changes(paths: Iterable[str], card: LibraryCard, stored: Mapping[str, StoredFile]) -> Plan:
+    """Return the plan for paths of this machine that were created, changed or deleted below the roots of a library.
+
+    If every sound of a root vanished, the root may be a disk that is not mounted: its sounds are kept, with a note.
+    """
+    plan = Plan()
+    files: dict[str, FoundFile] = {}
+    removed = Removed(card)
+    ordered = sorted(stored)
+    gone: dict[str, StoredFile] = {}
+    for path in sorted(set(paths)):
+        is_sound = os.path.isdir(path) or (os.path.exists(path) and is_listed(os.path.basename(path)))
+        result = listing(path) if is_sound else Listing()
+        plan.errors += result.errors
+        files |= {file.path: file for file in result.files if file.path not in removed}
+        for earlier in _below(path, ordered):
+            if not any(is_below(earlier, tar) for tar in result.damaged_tars):
+                gone[earlier] = stored[earlier]
+    _compare(plan, files.values(), stored)
+    gone = {path: entry for path, entry in gone.items() if path not in files}
+    for root in card.roots:
+        below = list(_below(root, ordered))
+        lost = {path for path in below if path in gone}
+        if lost and len(lost) == len(below):
+            plan.notes.append(f"{root}: contains no sounds any more; {len(lost)} of its files are kept in the library")
+            gone = {path: entry for path, entry in gone.items() if path not in lost}
+    plan.vanished += gone.values()
+    return plan
+
+
+def _below(location: str, ordered: Sequence[str]) -> Iterator[str]:
+    """Yield the addresses of a sorted list that are in a location."""
+    first = bisect_left(ordered, location)
+    if first < len(ordered) and ordered[first] == location:
+        yield location
+    for prefix in (location.rstrip("/") + "/", location + "!/"):
+        first = bisect_left(ordered, prefix)
+        while first < len(ordered) and ordered[first].startswith(prefix):
+            yield ordered[first]
+            first += 1
 
 
 def _compare(plan: Plan, files: Iterable[FoundFile], stored: Mapping[str, StoredFile]) -> None:

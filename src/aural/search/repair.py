@@ -43,10 +43,12 @@ from aural.search.lance import LanceStore
 from aural.search.lance_files import VERSIONS, Fragment, read_version, version_names
 from aural.search.library import Library, stored_files
 from aural.search.locations import find
+from aural.search.notebook import Notebook
 from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
 from aural.search.salvaged_rows import SalvagedRows
+from aural.search.spaces import active_folder, restore_pointer
 from aural.search.unfinished import NOTE, clear_note, note_sounds, unfinished_sounds
 
 if TYPE_CHECKING:
@@ -78,8 +80,11 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
     needed only if the card and its copy are both lost. Raises DataError if there is no library, if another process is
     writing, or if a file cannot be read for lack of permission.
     """
-    folder = Path(folder)
+    root = Path(folder)
     report = RepairReport()
+    if action := restore_pointer(root):
+        report.actions.append(action)
+    folder = active_folder(root)
     if not folder.is_dir() or not any((folder / name).exists() for name in (CARD, SAFETY, TABLE_FOLDER)):
         read_card(folder)
     _clear_wrong_kinds(folder, report)
@@ -95,6 +100,8 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
             if not is_readable(folder / name):
                 report.actions.append(f"{name}: deleted; it is written again when it is needed")
                 _delete(folder / name)
+        if restored := Notebook(root).restore():
+            report.actions.append(restored)
         _renew_record(folder, report)
         _embed_again(store, card, (unfinished or {}) | lost, report, open_model)
         clear_note(folder)
@@ -313,7 +320,7 @@ def _embed_again(
     if not report.actions:
         return
     stored = stored_files(store)
-    plan = Plan(new=plan_roots(card.roots, stored).new)
+    plan = Plan(new=plan_roots(card, stored).new)
     listed = {file.path for file in plan.new}
     for path, reason in lost.items():
         if path in stored or path in listed:

@@ -143,7 +143,7 @@ class SalvagedRows:
     @cached_property
     def _listed(self) -> dict[str, str]:
         """Id -> path of the sounds of the library's folders."""
-        return {file.file: file.path for file in plan_roots(self._card.roots, {}).new}
+        return {file.file: file.path for file in plan_roots(self._card, {}).new}
 
     @cached_property
     def _paths(self) -> set[str]:

@@ -13,7 +13,6 @@ from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Embedder
-from aural.search.folder import writer_lock
 from aural.search.library import Library
 
 
@@ -30,7 +29,7 @@ def tag(
     if not labels:
         raise ConfigError("there are no labels to tag with; give at least one")
     prompts = embedder.embed_text(label_prompts([*labels, NEUTRAL], template))  # (L + 1, E)
-    with writer_lock(library.folder):
+    with library.writing():
         files, vectors = library.all_file_vectors()
         cosines = vectors @ prompts.T
         order = np.argsort(-cosines[:, :-1], axis=1, kind="stable")[:, :top]

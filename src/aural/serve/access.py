@@ -32,6 +32,8 @@ from aural.serve.settings import LOOPBACK, Settings
 COOKIE: Final = "aural_session"
 OPEN_PATHS: Final = frozenset({"/", "/health", "/v1/session", "/favicon.ico"})
 BODY_SLACK: Final = 1 << 20
+BASE64_PATHS: Final = frozenset(("/v1/embeddings",))
+"""Paths whose JSON may contain sounds."""
 """Bytes of form fields around an upload, and the most bytes of a body that is not a form with files."""
 
 MAX_HEADERS: Final = 100
@@ -121,13 +123,15 @@ class Access:
         path = scope["path"]
         if scope.get("http_version", "1.1") not in HTTP_VERSIONS:
             return kind_of_status(505), "this server speaks HTTP/1.1"
-        refused = self._cross_origin(scope, headers) or self._size(headers)
+        refused = self._cross_origin(scope, headers) or self._size(path, headers)
         if refused or not self._settings.token or path in OPEN_PATHS or path.startswith("/static/"):
             return refused
         return self._unauthorized(headers, client_of(scope))
 
-    def max_body_bytes(self, headers: Mapping[str, str]) -> int:
-        """Return the most bytes that the body of a request may have."""
+    def max_body_bytes(self, path: str, headers: Mapping[str, str]) -> int:
+        """Return the most bytes that the body of a request may have; in base64 a sound has a third more."""
+        if path in BASE64_PATHS:
+            return self._settings.max_upload_bytes * 4 // 3 + BODY_SLACK
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
         return self._settings.max_upload_bytes + BODY_SLACK if is_form else BODY_SLACK
 
@@ -168,17 +172,17 @@ class Access:
             return CROSS_ORIGIN, "requests that other sites send are refused; open the page of this server"
         return None
 
-    def _size(self, headers: Mapping[str, str]) -> Refusal | None:
+    def _size(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 20):
             return MALFORMED, "the header Content-Length is not a number of bytes"
-        if int(length) > self.max_body_bytes(headers):
-            return TOO_LARGE, self.too_large(headers)
+        if int(length) > self.max_body_bytes(path, headers):
+            return TOO_LARGE, self.too_large(path, headers)
         return None
 
-    def too_large(self, headers: Mapping[str, str]) -> str:
+    def too_large(self, path: str, headers: Mapping[str, str]) -> str:
         """Return the sentence for a body that is too large."""
-        limit = self.max_body_bytes(headers)
+        limit = self.max_body_bytes(path, headers)
         if limit == BODY_SLACK:
             return f"the request is larger than {limit / 2**20:g} MiB; send less, or a sound as multipart/form-data"
         return f"the upload is larger than {self._settings.max_upload_bytes / 2**20:g} MiB"

@@ -21,7 +21,9 @@ from aural.core.types import Embedder
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
+from aural.serve import embeddings_routes, notebook_routes
 from aural.serve.access import COOKIE, SESSION_S, Access, client_of
+from aural.serve.follow import OpenModel, following
 from aural.serve.guard import LOG, Guard, describe
 from aural.serve.metrics import Metrics
 from aural.serve.problems import (
@@ -56,10 +58,13 @@ PAGE_POLICY = (
 )
 
 
-def create_app(library: Library, embedder: Embedder, settings: Settings | None = None) -> FastAPI:
+def create_app(
+    library: Library, embedder: Embedder, settings: Settings | None = None, *, open_model: OpenModel | None = None
+) -> FastAPI:
     """Return an ASGI application that serves one library with one embedder.
 
-    Raises ConfigError if the library was created with another model.
+    open_model: loads the model of another space, so that the server follows a switch (`aural.serve.follow`). Raises
+    ConfigError if the library was created with another model.
     """
     settings = settings or Settings()
     check_model(library.card, embedder, library.folder)
@@ -67,10 +72,9 @@ def create_app(library: Library, embedder: Embedder, settings: Settings | None =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = InferenceService(library, embedder, settings, metrics)
         metrics.files.set(library.store.count(FIRST_WINDOWS))
-        yield
-        await app.state.service.close()
+        async with following(app, InferenceService(library, embedder, settings, metrics), open_model):
+            yield
 
     app = FastAPI(
         title="aural",
@@ -82,6 +86,8 @@ def create_app(library: Library, embedder: Embedder, settings: Settings | None =
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(notebook_routes.router)
+    app.include_router(embeddings_routes.router)
     access = Access(settings)
     _server_routes(app, settings, access, metrics)
     _error_handlers(app)

@@ -62,7 +62,7 @@ class Guard:
         client_id = headers.get("x-request-id", "")
         request_id = client_id if _ID.fullmatch(client_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        limits = self._access.max_body_bytes(headers), self._settings.body_timeout_s
+        limits = self._access.max_body_bytes(scope["path"], headers), self._settings.body_timeout_s
         call = _Call(scope, receive, send, *limits, uploads=self._uploads if has_body(headers) else None)
         began = time.perf_counter()
         self._metrics.active.inc()
@@ -71,7 +71,7 @@ class Guard:
             if refusal is not None:
                 await call.refuse(refusal)
             else:
-                call.too_large = TOO_LARGE, self._access.too_large(headers)
+                call.too_large = TOO_LARGE, self._access.too_large(scope["path"], headers)
                 await self._answer(call)
         finally:
             self._metrics.active.dec()

@@ -15,18 +15,26 @@ from fastapi.routing import APIRoute
 
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_TEMPLATE
-from aural.search.filters import COLUMNS, FIRST_WINDOWS
+from aural.models.locate import LocateConfig
+from aural.search.filters import COLUMNS, FACT_COLUMNS, FIRST_WINDOWS
+from aural.search.index import Hit
+from aural.search.marked import MarkFilter
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
+from aural.serve.cursor import decode, encode
+from aural.serve.locate import locate, place_hits, response_of
 from aural.serve.schemas import (
     FILE_ID,
     MAX_LABELS,
     MAX_TEXTS,
     MAX_TOP,
     ClassifyResponse,
+    FacetsResponse,
     Label,
     LibraryResponse,
+    LocateRequest,
+    LocateResponse,
     MapResponse,
     Problem,
     SearchRequest,
@@ -122,8 +130,16 @@ async def library(request: Request) -> LibraryResponse:
         windows=windows,
         window_s=card.window_s,
         tags=await service.tags(),
-        columns=dict(COLUMNS),
+        columns={**COLUMNS, **FACT_COLUMNS},
     )
+
+
+@router.get("/facets", summary="Count the files per category, creator, artist, genre and loop", tags=["library"])
+async def library_facets(
+    request: Request, where: Annotated[str | None, QueryParameter(max_length=2000)] = None
+) -> FacetsResponse:
+    """Return counts of the values that `aural library analyze` stored, for the files that meet a filter."""
+    return FacetsResponse(facets=await service_of(request).facets(where))
 
 
 @router.post("/search", summary="Search by words and sounds of the library", tags=["search"], responses=UNKNOWN_FILE)
@@ -131,8 +147,18 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     """Return the files nearest to the weighted sum of words and sounds minus unwanted words, with the best windows."""
     began = time.perf_counter()
     weights = QueryWeights(body.words_weight, body.like_weight, body.minus_weight)
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names)
-    return _answer(await service_of(request).search(query), began)
+    marks = MarkFilter(body.collections, body.favorites, body.min_stars)
+    service = service_of(request)
+    same = body.model_dump_json(exclude={"cursor", "remember"})
+    key = service.ids.tag(f"{service.library.card.model} {same}")
+    after = decode(body.cursor, key) if body.cursor else None
+    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
+    hits, end = await service.page(query, after)
+    if body.remember and after is None:
+        await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
+    if body.locate:
+        hits = await place_hits(service, hits, body.words, client_of(request.scope))
+    return _answer(service, query, hits, began, None if end is None else encode(end, key))
 
 
 @router.post("/similar", summary="Search by an uploaded sound", tags=["search"], responses=UNKNOWN_FILE)
@@ -153,7 +179,8 @@ async def similar(
     service = service_of(request)
     weights = QueryWeights(words_weight, like_weight, minus_weight)
     vector, _ = await service.sound(sound, client_of(request.scope))
-    return _answer(await service.search(Query(words, like, minus, where, top, weights, [vector])), began)
+    query = Query(words, like, minus, where, top, weights, [vector])
+    return _answer(service, query, await service.search(query), began)
 
 
 @router.post("/classify", summary="Classify an uploaded sound", tags=["models"])
@@ -177,7 +204,37 @@ async def classify(
     vector, duration_s = await service.sound(sound, client_of(request.scope))
     ranked = await service.classify(vector, labels, template, multi_label)
     best = [Label(label=label, score=score, cosine=cosine) for label, score, cosine in ranked[:top]]
-    return ClassifyResponse(labels=best, duration_s=duration_s)
+    matches = service.matches([cosine for _, _, cosine in ranked])
+    return ClassifyResponse(labels=best, matches=matches, duration_s=duration_s)
+
+
+@router.post("/locate", summary="Say when texts are heard in an uploaded sound", tags=["models"])
+async def locate_upload(
+    request: Request,
+    sound: Upload,
+    texts: Annotated[list[Text], Form(min_length=1, max_length=MAX_TEXTS, description="One field per text.")],
+    threshold: Annotated[float | None, Form(gt=0, lt=1, description="Lowest probability of a span.")] = None,
+    min_duration_s: Annotated[float, Form(ge=0, le=1e6, allow_inf_nan=False)] = 0.0,
+    max_gap_s: Annotated[float, Form(ge=0, le=1e6, allow_inf_nan=False)] = 0.2,
+) -> LocateResponse:
+    """Return the spans in which each text is heard: onset, offset and confidence."""
+    service = service_of(request)
+    config = LocateConfig(threshold=threshold, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
+    clip = await service.decoded(sound, client_of(request.scope))
+    return response_of(await locate(service, clip, texts, config))
+
+
+@router.post(
+    "/audio/{id}/locate", summary="Say when texts are heard in a sound of the library", tags=["library"],
+    responses=UNKNOWN_FILE,
+)  # fmt: skip
+async def locate_in_file(request: Request, id: FileParameter, body: LocateRequest) -> LocateResponse:
+    """Return the spans in which each text is heard between `start_s` and `end_s` of a file."""
+    service = service_of(request)
+    end_s = _end_of(service, body.start_s, body.end_s)
+    config = LocateConfig(threshold=body.threshold, min_duration_s=body.min_duration_s, max_gap_s=body.max_gap_s)
+    clip = await service.excerpt(id, body.start_s, end_s, client_of(request.scope))
+    return response_of(await locate(service, clip, body.texts, config), body.start_s)
 
 
 @router.post("/embed", summary="Embed texts", tags=["models"])
@@ -243,16 +300,28 @@ async def excerpt(
     import soundfile
 
     service = service_of(request)
-    max_s = service.settings.max_clip_s
-    end_s = start_s + max_s if end_s is None else end_s
-    if not start_s < end_s <= start_s + max_s:
-        raise ConfigError(f"end_s must be greater than start_s, by at most {max_s:g} s")
+    end_s = _end_of(service, start_s, end_s)
     clip = await service.excerpt(id, start_s, end_s, client_of(request.scope))
     out = io.BytesIO()
     soundfile.write(out, clip.samples[0], clip.sample_rate_hz, format="WAV", subtype="PCM_16")
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _answer(hits: list[Any], began: float) -> SearchResponse:
+def _end_of(service: InferenceService, start_s: float, end_s: float | None) -> float:
+    """Return the end of a part of a sound. Raises ConfigError if the part is empty or too long."""
+    max_s = service.settings.max_clip_s
+    end_s = start_s + max_s if end_s is None else end_s
+    if not start_s < end_s <= start_s + max_s:
+        raise ConfigError(f"end_s must be greater than start_s, by at most {max_s:g} s")
+    return end_s
+
+
+def _answer(
+    service: InferenceService, query: Query, hits: list[Hit], began: float, next_cursor: str | None = None
+) -> SearchResponse:
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResponse(hits=[SoundHit.of(hit) for hit in hits], took_ms=took_ms)
+    matches = None
+    if not query.like and not query.sounds:  # the least cosine is that of a sound with words
+        matches = any(hit.word_score for hit in hits) or service.matches([hit.score for hit in hits])
+    shown = [SoundHit.of(hit) for hit in hits]
+    return SearchResponse(hits=shown, matches=matches, took_ms=took_ms, next_cursor=next_cursor)

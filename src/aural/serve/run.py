@@ -7,13 +7,16 @@ import json
 import logging
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aural.core.errors import ConfigError
 from aural.core.types import Embedder
 from aural.search.library import Library
 from aural.serve.guard import LOG, describe
 from aural.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from aural.serve.follow import OpenModel
 
 GRACE_S = 10
 RESERVED_FILES = 100
@@ -23,10 +26,11 @@ BACKLOG = 128
 """Connections that wait to be accepted; the event loop accepts as many at once."""
 
 
-def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
+def serve(library: Library, embedder: Embedder, settings: Settings, *, open_model: OpenModel | None = None) -> None:
     """Serve a library until SIGINT or SIGTERM.
 
-    Raises ConfigError if the address is not available, or if other machines can reach it and no token is set.
+    open_model: loads the model of another space; see `aural.serve.app.create_app`. Raises ConfigError if the address is
+    not available, or if other machines can reach it and no token is set.
     """
     import uvicorn
 
@@ -35,11 +39,11 @@ def serve(library: Library, embedder: Embedder, settings: Settings) -> None:
     if not settings.on_loopback and not settings.token:
         raise ConfigError(f"host {settings.host} can be reached from other machines; set --token or use 127.0.0.1")
     settings = within_file_limit(settings)
-    app = create_app(library, embedder, settings)
+    app = create_app(library, embedder, settings, open_model=open_model)
     _log_to_stderr()
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
-    print(f"serving {library.folder} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    print(f"serving {library.root} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     try:
         uvicorn.Server(server_config(app, settings)).run(sockets=[listener])
     finally:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from aural.core.printable import printable
 from aural.search.index import Hit
+from aural.search.notebook import MAX_NAME, MOST_STARS
 from aural.search.query import NOT_WEIGHT
 
 MAX_TEXT, MAX_TEXTS, MAX_LABELS, MAX_TOP = 1000, 32, 1000, 1000
@@ -17,6 +18,7 @@ FILE_ID = r"^[0-9a-f]{16}$"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="A sentence or a few words.")]
 FileId = Annotated[str, Field(pattern=FILE_ID, description="Id of a file, from a search.")]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="Name of a collection.")]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -42,11 +44,28 @@ class SearchRequest(Strict):
     like: list[FileId] = Field(default=[], max_length=MAX_TEXTS, description="Ids of sounds of the library.")
     minus: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="Words that hits must not resemble.")
     where: str | None = Field(None, max_length=2000, examples=["duration < 5 and path like '%ambience%'"])
-    top: int = Field(20, ge=1, le=MAX_TOP)
+    locate: bool = Field(
+        False,
+        description="Whether to say where the words are heard in the first 50 hits of a page, and rank it by that.",
+    )
+    top: int = Field(20, ge=1, le=MAX_TOP, description="Number of hits per page.")
+    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before, for the next one.")
     names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
+    collections: list[Name] = Field(default=[], max_length=MAX_TEXTS, description="Only sounds in all of these.")
+    favorites: bool = Field(False, description="Only favorites.")
+    min_stars: int = Field(0, ge=0, le=MOST_STARS, description="Only sounds rated so or better.")
+    remember: bool = Field(False, description="Whether to add the query to the history.")
     words_weight: Weight = 1.0
     like_weight: Weight = 1.0
     minus_weight: Weight = NOT_WEIGHT
+
+
+class PastSearch(BaseModel):
+    """A query of the history."""
+
+    time: str = Field(description="UTC, such as 2026-11-22T19:22:35Z.")
+    query: dict[str, Any]
+    hits: int
 
 
 class SoundHit(BaseModel):
@@ -64,6 +83,9 @@ class SoundHit(BaseModel):
     silent: bool
     tags: list[str]
     word_score: float = Field(description="BM25 score of the words in name, folders and tags; 0 if none matches.")
+    onset_s: float | None = Field(None, description="Where in the file the words are heard, with locate; else null.")
+    offset_s: float | None = None
+    confidence: float | None = Field(None, description="Probability that the words are heard there.")
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
@@ -76,7 +98,9 @@ class SearchResponse(BaseModel):
     """The hits of a search, best first."""
 
     hits: list[SoundHit]
+    matches: bool | None = Field(description="Whether a hit matches the query; null where that was not measured.")
     took_ms: float
+    next_cursor: str | None = Field(None, description="Send it as `cursor` for the next page; null on the last one.")
 
 
 class TextsRequest(Strict):
@@ -104,7 +128,46 @@ class ClassifyResponse(BaseModel):
     """The labels of the uploaded sound, best first."""
 
     labels: list[Label]
+    matches: bool | None = Field(description="Whether a label matches the sound; null where that was not measured.")
     duration_s: float
+
+
+class LocateRequest(Strict):
+    """Texts to locate in a part of a sound of the library."""
+
+    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS, examples=[["glass breaking"]])
+    threshold: float | None = Field(None, gt=0, lt=1, description="Lowest probability of a span; null: the model's.")
+    min_duration_s: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    max_gap_s: float = Field(0.2, ge=0, le=1e6, allow_inf_nan=False)
+    start_s: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    end_s: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False)
+
+
+class SpanResponse(BaseModel):
+    """A time in which a text is heard, in seconds from the start of the file."""
+
+    text: str
+    onset_s: float
+    offset_s: float
+    confidence: float = Field(description="Highest probability of the frames of the span.")
+
+
+class BestResponse(BaseModel):
+    """The frame in which a text is most probable."""
+
+    text: str
+    confidence: float
+    at_s: float
+
+
+class LocateResponse(BaseModel):
+    """The spans by onset, and the best frame of every text."""
+
+    duration_s: float = Field(description="Length of the part that was read.")
+    threshold: float
+    origin: str = Field(description="calibrated, model or score: where confidences come from.")
+    spans: list[SpanResponse]
+    best: list[BestResponse]
 
 
 class MapResponse(BaseModel):
@@ -127,6 +190,12 @@ class LibraryResponse(BaseModel):
     window_s: float
     tags: dict[str, int] = Field(description="Number of files per tag, most frequent first; at most 200 tags.")
     columns: dict[str, str] = Field(description="Columns that filters can use, with the kind of each.")
+
+
+class FacetsResponse(BaseModel):
+    """The number of files per value of each fact, most frequent first."""
+
+    facets: dict[str, dict[str, int]]
 
 
 class Health(BaseModel):

@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,15 +22,18 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
+from aural.search.analyze import facets
+from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
-from aural.search.fuse import fused
-from aural.search.index import ExactIndex, Hit, best_per_file
+from aural.search.fuse import DEFAULT, fused, value
+from aural.search.index import ExactIndex, Hit, Index, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
+from aural.search.marked import MarkFilter, with_marks
 from aural.search.query import QueryWeights, combine
 from aural.search.sound_map import sound_map
 from aural.serve.batch import Batcher, TextCache
+from aural.serve.cursor import Position
 from aural.serve.guard import LOG, describe
 from aural.serve.held import HeldFile, Opener, SwappedError
 from aural.serve.ids import KEY_BYTES, PublicIds, library_key
@@ -42,6 +45,8 @@ from aural.serve.shared import Shared
 
 T = TypeVar("T")
 MAX_TAGS = 200
+MAX_HITS = 10_000
+"""Hits on all pages of a query."""
 
 
 class UnknownFileError(AuralError):
@@ -67,6 +72,7 @@ class Query:
     top: int = 20
     weights: QueryWeights = field(default_factory=QueryWeights)
     sounds: Sequence[FloatArray] = ()
+    marks: MarkFilter = field(default_factory=MarkFilter)
     names: bool = True
     """Whether the words also count in names, folders and tags; see `aural.search.fuse`."""
 
@@ -84,7 +90,7 @@ class InferenceService:
         self.metrics = metrics
         self._exact: tuple[int, ExactIndex | None] | None = None
         self._loading = threading.Lock()
-        self.ids = PublicIds(library_key(library.folder) or secrets.token_bytes(KEY_BYTES))
+        self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
         self._maps = Shared(self._draw_map, "aural-map")
         self._tags = Shared(self._count_tags, "aural-tags")
@@ -132,18 +138,35 @@ class InferenceService:
             LOG.error(json.dumps({"event": "library unreadable"} | describe(error)))
             raise MissingLibraryError("the library cannot be read; run `aural library check` on the server") from None
 
-    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
-        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
-        clip = await self.decoders.decode_upload(
+    async def on_model(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function on the thread of the model, in the order of requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, work, *arguments)
+
+    async def decoded(self, upload: Any, client: str) -> Clip:
+        """Return an uploaded sound, mono at the model's rate."""
+        return await self.decoders.decode_upload(
             upload, client=client, sample_rate_hz=self.embedder.sample_rate_hz, max_s=self.settings.max_duration_s
         )
+
+    async def sound(self, upload: Any, client: str) -> tuple[FloatArray, float]:
+        """Return the vector (E,) of an uploaded sound, and its duration in seconds."""
+        clip = await self.decoded(upload, client)
         vector = (await self._sounds.embed([clip]))[0]
         check_vector(vector, "the upload", clip.samples)
         return vector, clip.duration_s
 
     async def search(self, query: Query) -> list[Hit]:
         """Return the hits of a query, best first; see `aural.search.query.combine`."""
-        condition = parse_filter(query.where) if query.where and query.where.strip() else None
+        return (await self.page(query))[0]
+
+    async def page(self, query: Query, after: Position | None = None) -> tuple[list[Hit], Position | None]:
+        """Return the hits of a query that come after a position, and the end of this page if there are more.
+
+        See `aural.search.query.combine` and `aural.serve.cursor`. Hits have public ids.
+        """
+        condition = await self.on_store(self.library.filter, query.where)
+        if query.marks:
+            condition = await self.on_store(with_marks, self.library.notebook, query.marks, condition)
         sounds = [await self.on_store(self._vector, file) for file in query.like] + list(query.sounds)
         texts = [text for text in (*query.words, *query.minus) if text.strip()]
         vectors = dict(zip(texts, await self.texts.embed(texts), strict=True)) if texts else {}
@@ -152,19 +175,26 @@ class InferenceService:
             return np.stack([vectors[text] for text in wanted])
 
         vector = combine(query.words, sounds, query.minus, look_up, query.weights)
-        words = query.words if query.names else ()
-        return await self.on_store(self._search, vector, query.top, condition, words)
+        shown = 0 if after is None else after.shown
+        count = min(shown + query.top + 1, MAX_HITS)
+        while True:
+            ranked = await self.on_store(self._search, vector, query, condition, count)
+            hits = [hit for hit in ranked if after is None or after.is_before(value(hit), hit.file)]
+            if len(hits) > query.top or len(ranked) < count or count == MAX_HITS:
+                break
+            count = min(2 * count, MAX_HITS)  # sounds that were added since rank before the position
+        page = hits[: query.top]
+        end = Position(shown + len(page), value(page[-1]), page[-1].file) if len(hits) > len(page) else None
+        return [replace(hit, file=self.ids.hide(hit.file)) for hit in page], end
 
-    def _search(self, vector: FloatArray, top: int, condition: Filter | None, words: Sequence[str]) -> list[Hit]:
-        """Search in memory while the library is small enough for it, otherwise in the table; hits have public ids."""
-        index = self._index()
-        if index is None:
-            hits = self.library.search(vector, top, condition, words=words)
-        elif words:
-            hits = fused(index.search, vector, partial(self.library.words.search, words), top, condition)
-        else:
-            hits = best_per_file(lambda rows: index.search(vector, rows, condition), top)
-        return [replace(hit, file=self.ids.hide(hit.file)) for hit in hits]
+    def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
+        """Search in memory while the library is small enough for it, otherwise in the table."""
+        index: Index = self._index() or self.library.store
+        if not (query.words and query.names):
+            return best_per_file(lambda rows: index.search(vector, rows, condition), count)
+        config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page
+        words = partial(self.library.words.search, query.words)
+        return fused(index.search, vector, words, count, condition, config=config)
 
     def _index(self) -> ExactIndex | None:
         """Return all rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""
@@ -181,7 +211,7 @@ class InferenceService:
         except UnusableLibraryError:
             raise
         except DataError:
-            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search") from None
+            raise _unknown(public) from None
 
     async def classify(
         self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
@@ -193,6 +223,36 @@ class InferenceService:
         scores = calibration.scores(cosines[:-1], multi_label=multi_label, neutral=cosines[-1])
         order = np.argsort(-scores, kind="stable")
         return [(labels[i], float(scores[i]), float(cosines[i])) for i in order]
+
+    def matches(self, cosines: Sequence[float]) -> bool | None:
+        """Return whether any of the cosines of sounds with words is a match; None where that was not measured."""
+        calibration = Calibration.of(self.embedder)
+        return None if calibration.least is None else calibration.matches(np.asarray(cosines))
+
+    async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
+        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        condition = await self.on_store(self.library.filter, where)
+        return await self.on_store(facets, self.library, condition)
+
+    async def hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the content hash per public id; ids of no file are left out."""
+        hidden = {self.ids.reveal(public): public for public in ids}
+        where = all_of(FIRST_WINDOWS, one_of("file", list(hidden)))
+        rows = (await self.on_store(self.library.store.rows, ["file", "hash"], where)).to_pylist()
+        contents = {hidden[row["file"]]: str(row["hash"]) for row in rows}
+        return {public: contents[public] for public in dict.fromkeys(ids) if public in contents}
+
+    async def hash(self, public: str) -> str:
+        """Return the content hash of a file. Raises UnknownFileError for an unknown id."""
+        contents = await self.hashes([public])
+        if not contents:
+            raise _unknown(public)
+        return contents[public]
+
+    async def remember(self, query: Mapping[str, Any], hits: int) -> None:
+        """Add a query to the history; a library that cannot be written has none."""
+        with contextlib.suppress(MissingLibraryError, DataError):
+            await self.on_store(self.library.notebook.remember, query, hits)
 
     async def map(self) -> bytes:
         """Return the map as JSON; it is computed once per version of the library, on a separate thread."""
@@ -226,7 +286,7 @@ class InferenceService:
         where = one_of("file", [self.ids.reveal(public)])
         rows = self.library.store.rows(["path", "size", "mtime_ns", "hash", "duration"], where).slice(0, 1).to_pylist()
         if not rows:
-            raise UnknownFileError(f"{public}: the library contains no such file; use the id from a search")
+            raise _unknown(public)
         try:
             return self._opener.open(rows[0])
         except (AudioError, OSError):
@@ -242,3 +302,7 @@ class InferenceService:
                 raise AudioError(f"start_s: the sound lasts {held.duration_s:g} s; start before its end")
             place = held.job()
         return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)
+
+
+def _unknown(public: str) -> UnknownFileError:
+    return UnknownFileError(f"{public}: the library contains no such file; use the id from a search")

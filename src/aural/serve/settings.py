@@ -30,6 +30,8 @@ class Settings(Config):
     max_waiting: int = Field(default=256, ge=1)
     batch_size: int = Field(default=32, ge=1)
     batch_wait_s: float = Field(default=0.003, ge=0, le=1)
+    space_poll_s: float = Field(default=1.0, gt=0)
+    """Time within which a switch of the library to another space is noticed."""
     cached_texts: int = Field(default=4096, ge=0)
     max_wrong_tokens: int = Field(default=10, ge=1)
     """Wrong tokens of one client within a minute; after them it waits until the minute is over."""

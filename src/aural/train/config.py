@@ -46,6 +46,25 @@ class SourceConfig(Config):
         return self
 
 
+class BatchingConfig(Config):
+    """The rule by which clips are gathered into batches."""
+
+    name: Literal["windows", "lengths"] = "windows"
+    """windows: loop.batch clips, each cropped or filled to the model's window. lengths: clips of similar length, padded
+    to the longest of them; as many as `seconds` hold. The window is then the greatest length. The sound encoder must
+    mask padding, and data need durations."""
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """lengths: sound per step over all processes, padding included; 0: loop.batch windows."""
+    pool: Count = 8192
+    """lengths: clips that are sorted by length together. More give less padding and less random batches."""
+    multiple: Count = 8
+    """lengths: the clips of a step are a multiple of this, which the number of processes must divide."""
+    shortest_s: Positive = 1.0
+    """lengths: shorter clips are filled to this length."""
+    round_s: Positive = 0.1
+    """lengths: batches are padded to a multiple of this, so that fewer shapes occur."""
+
+
 class DataConfig(Config):
     """The data sources, and how clips and captions are prepared for a batch."""
 
@@ -67,8 +86,13 @@ class DataConfig(Config):
     augment: AugmentConfig = AugmentConfig()
     pcm16: bool = False
     """Copy sounds to the device as 16-bit samples: half the bytes, and lossless for 16-bit recordings."""
+    batching: BatchingConfig = BatchingConfig()
+    """The name alone is enough: `batching: lengths`."""
     pad_text: Literal["longest", "full"] = "longest"
     """Pad captions to the longest of the batch, or all to the tower's max_tokens."""
+    pack_text: Natural = 0
+    """Pack captions into rows of this many tokens, at least the tower's max_tokens, so that the text tower computes
+    almost no padding; 0: one caption per row. Needs loop.micro_batch 0."""
     one_source: bool = False
     """Draw all clips of a batch from one source; the sources take turns in proportion to their weights."""
     shard_mix: Count = 8
@@ -77,6 +101,11 @@ class DataConfig(Config):
     """Number of processes that decode and augment; 0: the training process does it."""
     prefetch: Count = 4
     """Number of batches that each worker prepares in advance."""
+
+    @field_validator("batching", mode="before")
+    @classmethod
+    def _named_batching(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("template")
     @classmethod
@@ -317,6 +346,23 @@ class Recipe(Config):
     evaluators: tuple[str, ...] = ()
     """Names of evaluation task cards, and "retrieval": clips and captions of the first source find each other."""
     track: TrackConfig = TrackConfig()
+
+    @model_validator(mode="after")
+    def _packed_at_once(self) -> Recipe:
+        if self.data.pack_text and self.loop.micro_batch:
+            raise ValueError("data.pack_text needs loop.micro_batch 0: rows of tokens hold several captions")
+        if self.data.pack_text and any(t.kind == "frozen" and "text" in t.towers for t in self.teachers):
+            raise ValueError("data.pack_text must be 0 with a frozen teacher of texts, which reads padded captions")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Recipe:
+        if self.data.batching.name == "lengths":
+            if self.loop.graphs:
+                raise ValueError('data.batching "lengths" gives batches of many shapes; set loop.graphs to false')
+            if self.distill or any(teacher.kind == "frozen" for teacher in self.teachers):
+                raise ValueError('a frozen teacher reads complete windows; set data.batching to "windows"')
+        return self
 
     @model_validator(mode="after")
     def _one_system(self) -> Recipe:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aural.core.seeds import ORDER as ORDER
 from aural.core.seeds import generator as generator
 
-DECK, ITEM, SPARE, STEP, TEACHER = range(ORDER + 1, ORDER + 6)  # what a draw is for
+DECK, ITEM, SPARE, STEP, TEACHER, GROUPS = range(ORDER + 1, ORDER + 7)  # what a draw is for
 DECK_SIZE = 1000
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from aural.models.device import pick_device
-from aural.train.config import Recipe
-from aural.train.loader import Batch, rms_db
+from aural.train.config import BatchingConfig, Recipe
+from aural.train.loader import Batch, Batches, rms_db
 from aural.train.loop import build, prepare
 from aural.train.parallel import Place
 from aural.train.step import cut
@@ -33,11 +33,28 @@ def describe(recipe: Recipe, device: str | None = None) -> str:
     lines = [recipe.shows, f"paper     {recipe.paper}", f"expected  {recipe.expected}", f"cost      {recipe.cost}", ""]
     lines += [f"model     {line}" for line in _model(model)]
     lines += [f"data      {source.name}: {len(source):,} clips" for source in batches.sources]
-    epoch = batches.clips / recipe.loop.batch
-    lines.append(f"run       {batches.steps:,} steps of {recipe.loop.batch} clips, {batches.steps / epoch:.2f} epochs")
-    lines += [f"memory    {line}" for line in _memory(model, batch, recipe)]
+    lines.append(f"run       {_length(recipe, batches)}")
+    lines += [f"memory    {line}" for line in _memory(model, _two_clips(recipe, batch), recipe)]
     lines += [f"batch     {line}" for line in _batch(batch)]
     return "\n".join(lines)
+
+
+def _length(recipe: Recipe, batches: Batches) -> str:
+    if recipe.data.batching.name == "lengths":
+        epochs = batches.steps / max(1, batches.steps_per_epoch)
+        return f"{batches.steps:,} steps of clips of similar length, {epochs:.2f} epochs"
+    epoch = batches.clips / recipe.loop.batch
+    return f"{batches.steps:,} steps of {recipe.loop.batch} clips, {batches.steps / epoch:.2f} epochs"
+
+
+def _two_clips(recipe: Recipe, batch: Batch) -> Batch:
+    """Return a batch of two clips, as windows and with padded captions; packed captions cannot be cut."""
+    data = recipe.data
+    if data.batching.name == "windows" and not data.pack_text:
+        return cut(batch, MEASURED_CLIPS)[0]
+    loop = recipe.loop.model_copy(update={"batch": MEASURED_CLIPS, "micro_batch": 0})
+    windows = data.model_copy(update={"batching": BatchingConfig(), "pack_text": 0})
+    return Batches(recipe.model_copy(update={"loop": loop, "data": windows}))[0]
 
 
 def _model(model: System) -> Iterator[str]:
@@ -47,13 +64,12 @@ def _model(model: System) -> Iterator[str]:
         yield f"{name}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M of them trained"
 
 
-def _memory(model: nn.Module, batch: Batch, recipe: Recipe) -> Iterator[str]:
+def _memory(model: nn.Module, part: Batch, recipe: Recipe) -> Iterator[str]:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     average = total * 4 if recipe.optimizer.ema else 0
     fixed = total * 4 + trained * 12 + average  # float32 weights; gradient and two moments
     yield f"{fixed / GIB:.2f} GiB for weights, gradients, optimizer" + (" and the average" if average else "")
-    part = cut(batch, MEASURED_CLIPS)[0]
     size = recipe.loop.micro_batch or recipe.loop.batch
     with counted() as held, torch.autocast("cpu", torch.bfloat16, enabled=recipe.loop.precision == "bf16"):
         model.train()(part)

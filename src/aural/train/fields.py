@@ -10,11 +10,11 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field as Option
 
 from aural.audio.augment import augment, masks
@@ -23,12 +23,15 @@ from aural.core.config import Config
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
+from aural.encoders.packed import Packed
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig
+from aural.train.batching import padding
 from aural.train.config import DataConfig, Recipe, TaskConfig
 from aural.train.head_kinds import multi_hot
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
+from aural.train.padded import pad_mels, pad_waves, to_pcm16
 from aural.train.sources import Item, Source, answer, listed
 from aural.train.tasks import Labels
 from aural.train.tokens import Tokens
@@ -111,7 +114,8 @@ def build_fields(wanted: Mapping[str, Mapping[str, Any]], setting: Setting) -> d
 @FIELDS.register("sound")
 class SoundField(Field):
     """Sounds: "wave" (B, T) float32 or 16 bit, or "mel" (B, N, F) int16; "rectangles" (B, M, 4) with mask augmentation;
-    "audio_group" (B,), a number per clip. Each view is augmented by itself."""
+    "audio_group" (B,), a number per clip; with batches by length "frames" (B,), the valid frames of each clip. Each
+    view is augmented by itself."""
 
     config_type = ViewsConfig
 
@@ -124,7 +128,8 @@ class SoundField(Field):
 
     @property
     def gives(self) -> frozenset[str]:
-        names = [viewed(name, v) for name in ("wave", "mel", "rectangles") for v in range(self.config.views)]
+        tensors = ("wave", "mel", "rectangles", "frames")
+        names = [viewed(name, v) for name in tensors for v in range(self.config.views)]
         return frozenset([*names, "audio_group"])
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
@@ -136,20 +141,39 @@ class SoundField(Field):
 
     def _view(self, samples: Sequence[Sample]) -> Tensors:
         data = self.setting.data
+        by_length = data.batching.name == "lengths"
         stored = [sample.item.mel is not None for sample in samples]
+        frames = [self.frames] * len(samples)
         if all(stored):
-            mels = [fit_mel(s.item.mel, self.frames, data.crop, s.random) for s in samples if s.item.mel is not None]
-            batch: Tensors = {"mel": torch.from_numpy(np.stack(mels))}
+            least = self._least_frames(data.batching.shortest_s) if by_length else self.frames
+            fit = partial(fit_mel, frames=self.frames, least=least, crop=data.crop)
+            mels = [fit(s.item.mel, random=s.random) for s in samples if s.item.mel is not None]
+            frames = [len(mel) for mel in mels] if by_length else frames
+            rows = pad_mels(mels, self._frame_grid(data.batching.round_s)) if by_length else np.stack(mels)
+            batch: Tensors = {"mel": torch.from_numpy(rows)}
+            width = rows.shape[1]
         elif any(stored):
             raise DataError("some sources hold log-mels and some sounds; mix only sources of one kind")
         else:
-            wave = np.stack([self._augmented(s.item.wave, s.random) for s in samples if s.item.wave is not None])
+            waves = [self._augmented(s.item.wave, s.random) for s in samples if s.item.wave is not None]
+            frames = [self.audio.mel.frames(len(wave)) for wave in waves] if by_length else frames
+            grid = round(data.batching.round_s * self.audio.sample_rate_hz)
+            wave = pad_waves(waves, grid, self.audio.mel) if by_length else np.stack(waves)
             batch = {"wave": torch.from_numpy(to_pcm16(wave) if data.pcm16 else wave)}
+            width = self.audio.mel.frames(wave.shape[1])
+        if by_length:
+            batch |= {"frames": torch.tensor(frames), "padding": [padding(np.array(frames), width)]}
         if data.augment.time_masks or data.augment.band_masks:
             n_mels = self.audio.mel.n_mels
-            rectangles = [masks(self.frames, n_mels, data.augment, sample.random) for sample in samples]
+            rectangles = [masks(n, n_mels, data.augment, s.random) for n, s in zip(frames, samples, strict=True)]
             batch["rectangles"] = torch.tensor(rectangles)
         return batch
+
+    def _least_frames(self, seconds: float) -> int:
+        return min(self.frames, self.audio.mel.frames(round(seconds * self.audio.sample_rate_hz)))
+
+    def _frame_grid(self, seconds: float) -> int:
+        return max(1, round(seconds * self.audio.sample_rate_hz / self.audio.mel.hop))
 
     def _augmented(self, wave: FloatArray, random: np.random.Generator) -> FloatArray:
         length = len(wave)
@@ -166,7 +190,10 @@ class TextFieldConfig(ViewsConfig):
 
 @FIELDS.register("text")
 class TextField(Field):
-    """Captions: "ids" and "mask" (B K, L), "text_group" (B K,), and "captions", a list of strings."""
+    """Captions: "ids" and "mask" (B K, L), "text_group" (B K,), and "captions", a list of strings.
+
+    With `data.pack_text`, "ids" are rows (R, W), and the fields of `Packed` replace "mask".
+    """
 
     config_type = TextFieldConfig
 
@@ -176,7 +203,8 @@ class TextField(Field):
 
     @property
     def gives(self) -> frozenset[str]:
-        names = [viewed(name, v) for name in ("ids", "mask") for v in range(self.config.views)]
+        tensors = ("ids", *Packed._fields) if self.tokens.width else ("ids", "mask")
+        names = [viewed(name, v) for name in tensors for v in range(self.config.views)]
         return frozenset([*names, "text_group", "audio_group"])
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
@@ -187,10 +215,16 @@ class TextField(Field):
         for view in range(views):
             first = 0 if self.config.same else view * K
             captions = [text for row in texts for text in row[first : first + K]]
-            ids, mask = self.tokens(captions)
-            batch |= {viewed("captions", view): captions, viewed("ids", view): ids, viewed("mask", view): mask}
+            batch |= {viewed(name, view): value for name, value in self._tensors(captions).items()}
         group = torch.tensor([zlib.crc32(sample.item.key.encode()) for sample in samples])
         return batch | {"audio_group": group, "text_group": group.repeat_interleave(K)}
+
+    def _tensors(self, captions: list[str]) -> Tensors:
+        if self.tokens.width:
+            ids, packed = self.tokens.packed(captions)
+            return {"captions": captions, "ids": ids} | packed._asdict()
+        ids, mask = self.tokens(captions)
+        return {"captions": captions, "ids": ids, "mask": mask}
 
 
 @FIELDS.register("negatives")
@@ -326,6 +360,8 @@ class FramesField(Field):
         super().__init__(config, setting)
         if setting.audio is None:
             raise ConfigError("data.fields.frames: the recipe's system has no sound tower")
+        if setting.data.batching.name == "lengths":
+            raise ConfigError('data.fields.frames: frame labels need data.batching "windows"')
         self.rate_hz = config.frames / setting.audio.window_s
 
     @property
@@ -349,11 +385,6 @@ def choose(texts: list[T], count: int, random: np.random.Generator) -> list[T]:
     """Return `count` of the texts in random order, none twice while there are enough."""
     order = [int(i) for i in random.permutation(len(texts))]
     return [texts[order[j % len(order)]] for j in range(count)]
-
-
-def to_pcm16(wave: FloatArray) -> NDArray[np.int16]:
-    """Return 16-bit samples; full scale 1.0 is 32768, as in files."""
-    return np.rint(np.clip(wave * 32768.0, -32768, 32767)).astype(np.int16)
 
 
 def read_fact(item: Item, column: str, field: str) -> Any:

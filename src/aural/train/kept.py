@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIMIT_BYTES: Final = 512 << 20
+ROW_BYTES: Final = 4096
+"""Memory counted for the facts of a sample."""
 
 
 @dataclass(frozen=True)
 class StoredMel:
-    """One sample of a shard with a stored log-mel: the facts in its JSON and the log-mel (N, F), read-only."""
+    """One sample of a shard with a stored log-mel: its key, the facts in its JSON and the log-mel (N, F), read-only."""
 
+    key: str
     row: dict[str, Any]
     mel: NDArray[np.int16]
 
 
 class Kept:
-    """Samples by key, kept until their log-mels fill `limit_bytes`; what comes later is read each time."""
+    """Samples by key, kept until they fill `limit_bytes`; what comes later is read each time."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self.limit_bytes, self.size_bytes = limit_bytes, 0
@@ -34,8 +37,9 @@ class Kept:
         if sample is None:
             sample = read()
             sample.mel.setflags(write=False)
-            if self.size_bytes + sample.mel.nbytes <= self.limit_bytes:
-                self.size_bytes += sample.mel.nbytes
+            size_bytes = sample.mel.nbytes + ROW_BYTES
+            if self.size_bytes + size_bytes <= self.limit_bytes:
+                self.size_bytes += size_bytes
                 self.samples[key] = sample
         return sample
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from aural.core.errors import AudioError, AuralError, DataError
+from aural.core.errors import AudioError, AuralError, ConfigError, DataError
 from aural.core.types import FloatArray
+from aural.train.batching import Batching, Group, Lengths, Numbers, Seconds, Windows
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, SPARE, Deck, generator, number
 from aural.train.fields import Sample, Setting, TasksField, build_fields
@@ -30,20 +31,23 @@ class Batches(Dataset[Batch]):
 
     A batch holds the tensors of its fields (see `aural.train.fields`), and the lists "keys" (names of the items) and
     "bad" (a sentence per item that could not be read).
+
+    `batching` says which samples a step has. It is asked in the training process; workers receive their samples.
     """
 
     def __init__(self, recipe: Recipe, *, plan: Plan | None = None, rank: int = 0, world: int = 1) -> None:
         self.recipe, self.data = recipe, recipe.data
         self.plan = plan or plan_of(recipe)
-        self.rank, self.size = rank, recipe.loop.batch // world
-        if recipe.loop.batch % world:
+        self.rank, self.world = rank, world
+        fixed = self.data.batching.name == "windows"
+        if fixed and recipe.loop.batch % world:
             raise DataError(f"loop.batch is {recipe.loop.batch}, which {world} processes cannot share equally")
         self.captioned = "text" in self.plan.fields or "text" in self.data.fields
         self.sources: list[Source] = [
             open_source(s, self.data, self.plan.audio, recipe.seed, captioned=self.captioned) for s in self.data.sources
         ]
         self.clips = sum(len(source) for source in self.sources)
-        if recipe.loop.batch > self.clips:
+        if fixed and recipe.loop.batch > self.clips:
             raise DataError(
                 f"loop.batch is {recipe.loop.batch}, but the data hold {self.clips} clips: lower it or add data"
             )
@@ -54,12 +58,44 @@ class Batches(Dataset[Batch]):
             sizes = [len(source) for source in self.sources]
             weights = [w * n**recipe.task_sampling for w, n in zip(weights, sizes, strict=True)]
         self.deck = Deck(weights, recipe.seed)
+        self.batching: Batching = Windows(recipe.loop.batch) if fixed else self._by_length()
+
+    def _by_length(self) -> Lengths:
+        config, audio = self.data.batching, self.plan.audio
+        if audio is None or not self.plan.lengths:
+            raise ConfigError(
+                'data.batching: only the system "pair" with a sound tower reads batches of unequal lengths; set it to '
+                '"windows"'
+            )
+        if self.data.one_source:
+            raise ConfigError('data.one_source needs data.batching "windows"')
+        budget_s = config.seconds or self.recipe.loop.batch * audio.window_s
+        return Lengths(config, budget_s, self._clips, seed=self.recipe.seed, world=self.world)
+
+    def _clips(self, numbers: Numbers) -> tuple[Numbers, Seconds]:
+        """Return the clips of samples, by number over all sources, and their lengths within the limits of a batch."""
+        assert self.plan.audio is not None
+        drawn = np.array([self._draw(int(i)) for i in numbers]) if len(self.sources) > 1 else None
+        clips, lengths = np.empty(len(numbers), np.int64), np.empty(len(numbers))
+        for place, source in enumerate(self.sources):
+            here = np.ones(len(numbers), bool) if drawn is None else drawn[:, 0] == place
+            counts = numbers if drawn is None else drawn[here, 1]
+            clips[here] = len(self.sources) * source.places(counts) + place
+            lengths[here] = source.seconds(counts)
+        return clips, np.clip(lengths, self.data.batching.shortest_s, self.plan.audio.window_s)
 
     @property
     def steps(self) -> int:
         """Length of the run in steps."""
         loop = self.recipe.loop
-        return loop.steps or max(1, round(loop.epochs * self.clips / loop.batch))
+        return loop.steps or self.batching.steps(loop.epochs * self.clips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that use as many samples as there are clips."""
+        if isinstance(self.batching, Windows):
+            return self.clips // self.batching.size
+        return self.batching.steps(self.clips)
 
     @property
     def gives(self) -> frozenset[str]:
@@ -72,12 +108,12 @@ class Batches(Dataset[Batch]):
         field = self.fields.get("tasks")
         return field.labels.classes if isinstance(field, TasksField) else {}
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int | Group) -> Batch:
         """Return the batch of `step`; an error is returned as a sentence under "error", to cross process borders."""
-        first = step * self.recipe.loop.batch + self.rank * self.size
+        group = self.batching.group(step) if isinstance(step, int) else step
         try:
             bad: list[str] = []
-            samples = [self._sample(i, bad) for i in range(first, first + self.size)]
+            samples = [self._sample(int(i), bad) for i in group.part(self.rank, self.world)]
             return self._joined(samples) | {"bad": bad}
         except AuralError as error:
             return {"error": (type(error), str(error))}
@@ -115,10 +151,12 @@ class Batches(Dataset[Batch]):
     def stream(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
         """Yield the batches of steps `start` to `stop`, prepared in advance by the recipe's workers."""
         workers = min(self.data.workers, max(stop - start, 0))
+        if workers:
+            place, count = self._draw(int(self.batching.group(start).numbers[0]))
+            self.sources[place].prepare(count)
         options: dict[str, Any] = {"prefetch_factor": self.data.prefetch} if workers else {}
-        loader = DataLoader(
-            self, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pin, **options
-        )  # type: ignore[arg-type]
+        groups: Iterable[Group] = (self.batching.group(step) for step in range(start, stop))
+        loader = DataLoader(self, batch_size=None, sampler=groups, num_workers=workers, pin_memory=pin, **options)
         for batch in loader:
             if "error" in batch:
                 kind, sentence = batch["error"]

@@ -118,11 +118,12 @@ class TrainingRun:
         self.teachers.start(self.plain, place.device, sharded=self.sharded)
         self.model = parallel.wrap(self.plain, recipe.loop.parallel, place)
         self.optimizer = build_optimizer(self.plain, recipe.optimizer, place.device)
-        epoch = self.batches.clips // recipe.loop.batch
+        epoch = self.batches.steps_per_epoch if recipe.schedule.name == "plateau" else 0
         self.schedule = Schedule(recipe.schedule, recipe.optimizer.lr, self.steps, epoch)
         self.averaged = Averaged(self.plain, recipe.optimizer.ema) if recipe.optimizer.ema else None
         self.report = self.plain.report()
-        self.bad = 0
+        self.bad = self.seen = 0
+        """Unreadable clips of the run, and clips since its start or continuation, of this process."""
         self.start = self._restore(newest) if newest else 0
         self.model.train()
         if recipe.loop.compile:
@@ -188,10 +189,12 @@ class TrainingRun:
         if batch["bad"] and self.place.first:
             with (self.out / "skipped.txt").open("a", encoding="utf-8") as file:
                 file.writelines(f"step {step}: {sentence}\n" for sentence in batch["bad"])
-        seen = (step + 1 - self.start) * self.batches.size
-        if self.bad > max(1, self.recipe.loop.max_bad_share * seen):
+        self.seen += len(batch["keys"])
+        if "padding" in batch:
+            numbers |= {"clips": len(batch["keys"]) * self.place.world, "padding": round(batch["padding"][0], 5)}
+        if self.bad > max(1, self.recipe.loop.max_bad_share * self.seen):
             raise DataError(
-                f"{self.bad} of {seen} clips could not be used, more than loop.max_bad_share allows; "
+                f"{self.bad} of {self.seen} clips could not be used, more than loop.max_bad_share allows; "
                 f"the last: {batch['bad'][-1] if batch['bad'] else 'see skipped.txt'}"
             )
         return Step(step, scalars, numbers, batch)
@@ -306,7 +309,8 @@ class TrainingRun:
             batch = next(batches)
             now = time.perf_counter()
             self.waited_s = round(now - asked, 6)
-            self.rate = round(self.recipe.loop.batch / max(now - began, 1e-9), 3) if step > self.start else 0.0
+            clips = len(batch["keys"]) * self.place.world
+            self.rate = round(clips / max(now - began, 1e-9), 3) if step > self.start else 0.0
             began = now
             yield step, batch
 
@@ -348,9 +352,10 @@ def prepare(recipe: Recipe, place: Place) -> Prepared:
     batches = Batches(recipe, plan=plan, rank=place.rank, world=place.world)
     if losses is not None:
         losses.check(names | batches.gives)
-    if recipe.loop.micro_batch and batches.size % recipe.loop.micro_batch:
+    size = recipe.loop.batch // place.world
+    if recipe.data.batching.name == "windows" and recipe.loop.micro_batch and size % recipe.loop.micro_batch:
         raise DataError(
-            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {batches.size} clips per process"
+            f"loop.micro_batch is {recipe.loop.micro_batch}, which does not divide the {size} clips per process"
         )
     return Prepared(plan, losses, batches, teachers)
 

@@ -20,6 +20,8 @@ from torch import Tensor
 from aural.audio.mel import MelConfig
 
 STEPS_PER_DB = 256
+NPY_HEADER = 128
+"""Bytes before the values of a KEY.mel file."""
 
 
 def steps(config: MelConfig) -> float:
@@ -37,17 +39,22 @@ def unpack(stored: Tensor, config: MelConfig) -> Tensor:
     return stored.to(torch.float32) / steps(config)
 
 
-def fit_mel(mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Generator) -> NDArray[np.int16]:
-    """Crop or repeat a log-mel (N, F) to (frames, F).
+def fit_mel(
+    mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Generator, *, least: int | None = None
+) -> NDArray[np.int16]:
+    """Crop a log-mel (N, F) to at most `frames` frames, or repeat it to at least `least` (default: `frames`).
 
     crop: "random", "first" or "center".
     """
-    if len(mel) < frames:
-        repeated = np.empty((frames, mel.shape[1]), mel.dtype)
-        for start in range(0, frames, len(mel)):
-            repeated[start : start + len(mel)] = mel[: frames - start]
+    least = frames if least is None else least
+    if len(mel) < least:
+        repeated = np.empty((least, mel.shape[1]), mel.dtype)
+        for start in range(0, least, len(mel)):
+            repeated[start : start + len(mel)] = mel[: least - start]
         return repeated
     room = len(mel) - frames
+    if room <= 0:
+        return mel
     if crop == "first":
         first = 0
     elif crop == "center":
@@ -55,6 +62,11 @@ def fit_mel(mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Ge
     else:
         first = int(random.integers(0, room + 1))
     return mel[first : first + frames]
+
+
+def frames_of(sizes: NDArray[np.int32], n_mels: int) -> NDArray[np.int64]:
+    """Return the number of frames of KEY.mel files from their sizes in bytes."""
+    return (sizes.astype(np.int64) - NPY_HEADER) // (2 * n_mels)
 
 
 def add_mel(tar: tarfile.TarFile, key: str, stored: NDArray[np.int16], row: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aural.core.errors import ConfigError
+from aural.encoders.base import AudioEncoder
 from aural.models.device import pick_device
 
 
@@ -57,6 +58,10 @@ def wrap(model: nn.Module, how: str, place: Place) -> nn.Module:
         return model
     if how == "fsdp":
         return shard(model, place)
+    for module in model.modules():  # DDP waits for the gradient of every parameter
+        if isinstance(module, AudioEncoder):
+            for name in module.optional:
+                module.get_parameter(name).requires_grad_(False)
     ids = [place.device.index] if place.device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(
         model, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False

@@ -61,6 +61,8 @@ class Job:
     augment: AugmentConfig
     seed: int
     samples: tuple[tuple[int, int], ...]
+    shortest_s: float | None = None
+    """Shorter clips are filled to this length; None: to the window."""
 
 
 def render(
@@ -68,7 +70,8 @@ def render(
 ) -> Rendered:
     """Write the clips of the recipe's manifests, and its scenes, as log-mels of its front end.
 
-    At most twice the window length is stored per clip. Version 0 of a longer clip starts at the beginning, and other
+    At most twice the window length is stored per clip. A shorter clip is filled to the window, or keeps its length with
+    `data.batching: lengths`. Version 0 of a longer clip starts at the beginning, and other
     versions start at a random position.
 
     versions: Average number of versions per clip. Version 0 is not augmented; the others follow `data.augment`.
@@ -133,7 +136,12 @@ def _jobs(recipe: Recipe, config: SourceConfig, folder: Path, place: int, sample
     audio, change, seed = plan_of(recipe).audio, recipe.data.augment, recipe.seed
     if audio is None:
         raise ConfigError("the recipe's system reads no sounds, so there are no log-mels to write")
-    return [Job(str(folder / f"{place:02d}-{i:06d}.tar"), config, audio, change, seed, p) for i, p in enumerate(parts)]
+    batching = recipe.data.batching
+    shortest_s = batching.shortest_s if batching.name == "lengths" else None
+    return [
+        Job(str(folder / f"{place:02d}-{i:06d}.tar"), config, audio, change, seed, p, shortest_s)
+        for i, p in enumerate(parts)
+    ]
 
 
 def _claim(folder: Path, listed: list[Job]) -> None:
@@ -142,6 +150,8 @@ def _claim(folder: Path, listed: list[Job]) -> None:
     file = folder / "plan.json"
     for job in listed:
         digest.update(repr((Path(job.shard).name, job.config, job.audio, job.augment, job.seed, job.samples)).encode())
+        if job.shortest_s is not None:
+            digest.update(repr(job.shortest_s).encode())
     plan = digest.hexdigest()
     if file.is_file() and json.loads(file.read_text()).get("plan") != plan:
         raise ConfigError(f"{folder}: contains log-mels of another recipe or other settings; name another folder")
@@ -161,7 +171,8 @@ def _write(job: Job) -> list[str]:
     torch.set_num_threads(1)
     bad: list[str] = []
     front_end = _front_end(job.audio.mel.model_dump_json())
-    length = round(job.audio.window_s * job.audio.sample_rate_hz)
+    seconds = job.audio.window_s if job.shortest_s is None else min(job.shortest_s, job.audio.window_s)
+    length = round(seconds * job.audio.sample_rate_hz)
     path = Path(job.shard)
     with atomic_write(path, parents=True) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, version in job.samples:

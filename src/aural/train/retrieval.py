@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import ConfigError
-from aural.train.config import Recipe
+from aural.train.config import BatchingConfig, Recipe
 from aural.train.draw import ITEM, generator
 from aural.train.open_source import open_source
 from aural.train.system import Plan, System
@@ -31,7 +31,7 @@ def retrieval(recipe: Recipe, plan: Plan, most: int = MOST) -> Callable[[System]
         raise ConfigError(
             'evaluators: "retrieval" needs a system that gives audio_emb and text_emb; take it out of the recipe'
         )
-    data = recipe.data.model_copy(update={"crop": "center"})
+    data = recipe.data.model_copy(update={"crop": "center", "batching": BatchingConfig()})
     source = open_source(recipe.data.sources[0], data, plan.audio, recipe.seed)
     items = [source.item(i, partial(generator, recipe.seed, ITEM, i)) for i in range(min(most, len(source)))]
     tokens = tokenizer_of(plan.text)([item.captions[0] for item in items])

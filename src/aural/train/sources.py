@@ -61,8 +61,20 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
     def item(self, number: int, random: Draw) -> Item: ...
+    def prepare(self, number: int) -> None:
+        """Compute what later items share, such as the order of the epoch, so that workers need not."""
+        ...
+
     def values(self, column: str) -> set[str]:
         """Return all values of a column of the facts in this source; each element of a list is one value."""
+        ...
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which clip each number is: equal for two numbers if they are the same clip."""
+        ...
+
+    def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the lengths of items without reading their sounds; DataError if they are not stored."""
         ...
 
 
@@ -78,6 +90,7 @@ class ManifestSource:
         self.data, self.audio, self.seed = data, audio, seed
         manifest = read_manifest(config.manifest) if config.manifest else read_captioned(config.captions)
         self.manifest = manifest.filter(split=config.split)
+        self._seconds: NDArray[np.float64] | None = None
         if not len(self.manifest):
             raise DataError(f'{self.name}: has no rows of split "{config.split}"; name another split')
         check_columns(data)
@@ -96,12 +109,33 @@ class ManifestSource:
         values: dict[str, Any] = self.manifest.table.slice(place, 1).to_pylist()[0]
         return values
 
+    def prepare(self, number: int) -> None:
+        self._order(number // len(self))
+
     def item(self, number: int, random: Draw) -> Item:
         epoch, place = divmod(number, len(self))
-        row = self.row(int(permutation(len(self), self.seed, ORDER, epoch, salt(self.name))[place]))
+        row = self.row(int(self._order(epoch)[place]))
         path = self.manifest.folder / row["path"]
-        wave = None if self.audio is None else window(path, row, self.audio, self.data.crop, random())
+        wave = None if self.audio is None else window(path, row, self.audio, self.data, random())
         return Item(str(row["path"]), row, wave, captions=captions_of(row, self.data))
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return permutation(len(self), self.seed, ORDER, epoch, salt(self.name))
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        return by_epoch(numbers, len(self), lambda epoch, at: self._order(epoch)[at])
+
+    def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the lengths of items from the manifest's column duration_s."""
+        if self._seconds is None:
+            self._seconds = np.asarray(self.manifest.column("duration_s"), np.float64)
+            if not (self._seconds > 0).all():
+                path = self.row(int(np.argmin(self._seconds)))["path"]
+                raise DataError(
+                    f'{self.name}: {path} has no duration_s, which data.batching "lengths" needs; write the manifest '
+                    "again with durations"
+                )
+        return self._seconds[self.places(numbers)]
 
 
 class WorldSource:
@@ -120,6 +154,9 @@ class WorldSource:
             return set(self.labels)
         raise ConfigError(f'{self.name}: scenes have no list of values for "{column}"; use the column "classes"')
 
+    def prepare(self, number: int) -> None:
+        """Do nothing: items of a world share nothing."""
+
     def item(self, number: int, random: Draw) -> Item:
         item = self.world.item(number)
         return Item(
@@ -130,6 +167,15 @@ class WorldSource:
             negatives=list(item.negatives),
             negative_kinds=list(item.negative_kinds),
         )
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers: no item comes twice."""
+        return numbers
+
+    def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the length of a window for each item."""
+        assert self.audio is not None
+        return np.full(len(numbers), self.audio.window_s)
 
     def _window(self, item: WorldItem) -> FloatArray | None:
         """Return the first window of the item's wave, repeated or padded if it is shorter."""
@@ -179,18 +225,33 @@ def listed(value: Any) -> list[str]:
     return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
 
 
+def by_epoch(
+    numbers: NDArray[np.int64], size: int, look: Callable[[int, NDArray[np.int64]], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return the clip of each item by its number through all epochs.
+
+    look: gives the clips at some places in the order of an epoch of `size` items.
+    """
+    epochs, at = np.divmod(numbers, size)
+    clips = np.empty(len(numbers), np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        clips[here] = look(int(epoch), at[here])
+    return clips
+
+
 def window(
-    sound: Any, row: Mapping[str, Any], audio: AudioConfig, crop: str, random: np.random.Generator
+    sound: Any, row: Mapping[str, Any], audio: AudioConfig, data: DataConfig, random: np.random.Generator
 ) -> FloatArray:
     """Read a window (T,) of a clip at the model's rate.
 
-    A longer clip is cropped, and a shorter one is repeated or padded as `audio.shorter` specifies.
+    A longer clip is cropped. A shorter one is repeated or padded as `audio.shorter` specifies, to the window or, with
+    batches by length, to the shortest length.
 
     sound: Path or binary stream.
     row: Manifest row of the clip, for its start and duration.
-    crop: "random", "first" or "center".
     """
-    rate, seconds = audio.sample_rate_hz, audio.window_s
+    rate, seconds, crop = audio.sample_rate_hz, audio.window_s, data.crop
     length = round(seconds * rate)
     start_s, duration_s = float(row.get("start_s") or 0.0), float(row.get("duration_s") or 0.0)
     # Read only the window, with a margin of 0.5 s on both sides against edge effects of the resampling filter.
@@ -205,7 +266,8 @@ def window(
         if len(samples) > length:
             first = round(_offset(len(samples) - length, crop, random))
             samples = samples[first : first + length]
-    return samples if len(samples) == length else fit_shorter(samples, length, audio.shorter)
+    least = length if data.batching.name == "windows" else min(length, round(data.batching.shortest_s * rate))
+    return samples if len(samples) >= least else fit_shorter(samples, least, audio.shorter)
 
 
 def _offset(room: float, crop: str, random: np.random.Generator) -> float:

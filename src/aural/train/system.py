@@ -38,6 +38,7 @@ class Plan:
         rows: tensors with one or more rows per clip. Rows of micro-batches and processes are concatenated.
         once: tensors given once per batch, such as the temperature.
         ragged: rows (B, L, ...) whose L may differ between micro-batches; they are padded with zeros on the right.
+        lengths: the system reads batches of unequal lengths, with "frames" next to the sounds (`data.batching`).
         gives_loss: the system computes its own loss, a mean over clips, and takes no objective.
         audio: window, sample rate and front end of the `sound` field; None: the system does not read sounds.
         text: tokenizer settings of the `text` field; None: the system does not read texts.
@@ -48,6 +49,7 @@ class Plan:
     once: frozenset[str] = frozenset()
     ragged: frozenset[str] = frozenset()
     gives_loss: bool = False
+    lengths: bool = False
     audio: AudioConfig | None = None
     text: TextConfig | None = field(default=None)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from aural.core.errors import DataError
+from aural.core.weights import weight_card
 from aural.data.libre.cards import taxonomy
 from aural.data.libre.tasks import clips, measure, truth, words_in_training
 from aural.data.manifest import Row, from_rows
@@ -73,6 +76,16 @@ def test_the_fixed_tasks() -> None:
     assert len(cards["retrieval"].captions) == 3
     for name in ("unseen-sounds", "unseen-instruments"):
         assert {value for some in cards[name].classes.values() for value in some} <= taxonomy().unseen
+
+
+def test_transfer_names_nothing_that_the_tagger_knows() -> None:
+    """No word of its classes is a word of YAMNet's 521 class names."""
+    card = next(card for card in corpus_cards() if card.name == "libre-transfer")
+    config = json.loads((weight_card("yamnet").bundled() / "config.json").read_text(encoding="utf-8"))
+    heard = set(re.findall("[a-z]+", " ".join(config["options"]["classes"]).lower()))
+    words = {word for values in card.classes.values() for value in values for word in value.split()}
+    assert len(words) == 11
+    assert not words & (heard | {word.rstrip("s") for word in heard})
 
 
 def test_the_cards_contain_measured_counts() -> None:

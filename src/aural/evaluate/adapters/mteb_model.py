@@ -73,7 +73,7 @@ def model_meta(name: str) -> Any:
         "languages": ["eng-Latn"] if card.languages == "English" else None,
         "open_weights": True,
         "use_instructions": False,
-        "reference": None if card.repository is None else f"https://huggingface.co/{card.repository}",
+        "reference": card.url if card.repository is None else f"https://huggingface.co/{card.repository}",
         "citation": card.citation,
     }
     return _meta(values)

@@ -1,6 +1,27 @@
 """Runners of the task kinds: importing this package registers them in `kinds.KINDS`."""
 
 from aural.evaluate.kinds import KINDS
-from aural.evaluate.runners import captioning, entailment, finetune, frames, pairs, probe, retrieval, zero_shot
+from aural.evaluate.runners import (
+    captioning,
+    entailment,
+    finetune,
+    frames,
+    pairs,
+    probe,
+    retrieval,
+    temporal,
+    zero_shot,
+)
 
-__all__ = ["KINDS", "captioning", "entailment", "finetune", "frames", "pairs", "probe", "retrieval", "zero_shot"]
+__all__ = [
+    "KINDS",
+    "captioning",
+    "entailment",
+    "finetune",
+    "frames",
+    "pairs",
+    "probe",
+    "retrieval",
+    "temporal",
+    "zero_shot",
+]

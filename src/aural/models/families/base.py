@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from aural.audio.length import Shorter
-from aural.core.errors import ConfigError
+from aural.core.errors import CheckpointError, ConfigError
 from aural.core.registry import Registry
 from aural.core.types import FloatArray
-from aural.encoders.convert.base import check_keys
+from aural.encoders.convert.base import Publisher, check_keys, translate
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.device import has_bf16, pick_device
 from aural.models.embedding import EmbeddingModel, Precision
@@ -147,6 +147,44 @@ class FamilyModel(EmbeddingModel):
         check_keys(tensors, {name: tuple(t.shape) for name, t in part.state_dict().items()}, f"{where}: {prefix}")
         part.load_state_dict(tensors, strict=True, assign=True)
         return part.requires_grad_(False).eval().to(self.device)
+
+    def translated(self, build: Callable[[], M], state: Mapping[str, Tensor], publisher: Publisher, where: str) -> M:
+        """Build a part of the model and give it the tensors of a file whose names `publisher` describes.
+
+        Raises CheckpointError for a tensor that is missing, unexpected or misshaped.
+        """
+        with torch.device("meta"):
+            part = build()
+        shapes = {name: tuple(t.shape) for name, t in part.state_dict().items()}
+        tensors = translate(state, shapes, publisher, where)
+        floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+        part.load_state_dict(floats, strict=True, assign=True)
+        return part.requires_grad_(False).eval().to(self.device)
+
+    def two_layers(self, state: Mapping[str, Tensor], prefix: str, where: str) -> nn.Module:
+        """Build the projection W2 relu(W1 x + b1) + b2 of a checkpoint, with its layers 0 and 2 below `prefix`."""
+        hidden, width = tensor_shape(state, f"{prefix}0.weight", where)
+        out = tensor_shape(state, f"{prefix}2.weight", where)[0]
+
+        def build() -> nn.Sequential:
+            return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+        return self.filled(build, state, prefix, where)
+
+
+def tensor_shape(state: Mapping[str, Tensor], name: str, where: str) -> tuple[int, ...]:
+    """Return the shape of a tensor of a checkpoint. Raises CheckpointError when it is missing."""
+    if name not in state:
+        raise CheckpointError(f'{where}: "{name}" is missing; download the file again')
+    return tuple(state[name].shape)
+
+
+def depth_of(state: Mapping[str, Tensor], pattern: str) -> int:
+    """Return the number of layers of a checkpoint; `pattern` names a tensor of layer {}."""
+    depth = 0
+    while pattern.format(depth) in state:
+        depth += 1
+    return depth
 
 
 @contextmanager

@@ -28,12 +28,10 @@ from aural.models.clap import ClapConfig, layout
 from aural.models.device import pick_device
 from aural.models.external import laion_layout
 from aural.models.families.base import FILES, OpenOptions
-from aural.models.families.frames import joined_frames
 from aural.models.pipeline import Model, ModelOptions
 from aural.models.prefix import strip_prefix
 from aural.nn.functional import unit
 
-FRAME_S = 0.3125
 HEADS = ("fc_per_text_logit_bias.", "fc_per_text_logit_scale.")
 SCALE = "aed_logit_scale"
 
@@ -47,17 +45,6 @@ class Flam(Model):
         dim = checkpoint.config.text.dim
         self.text_bias, self.text_scale = (_head(strip_prefix(heads, name), dim).to(self.device) for name in HEADS)
         self.common_scale = heads[SCALE].float().exp().to(self.device)
-
-    def frame_states(self, wave: Tensor) -> Tensor:
-        """Return the unit rows (F, E) of the frames of one window (T,)."""
-        tower = self.audio_tower
-        with torch.inference_mode():
-            tokens = tower.encoder(tower.front_end(wave.to(self.device)[None])).tokens
-            return unit(tower.projection(tokens)[0].float()).cpu()
-
-    def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Embed one clip as unit rows (F, E) with the (start, end) of each frame in seconds."""
-        return joined_frames(clip, self.audio_input, self.frame_states, FRAME_S)
 
     def frame_probabilities(
         self, clip: AudioSource, texts: Sequence[str]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError
@@ -28,7 +29,7 @@ from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokenizer
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
-from aural.models.families.frames import joined_frames
+from aural.models.frames import joined, window_frames
 from aural.models.prefix import strip_prefix
 from aural.models.weight_files import folder_tensors
 
@@ -118,11 +119,13 @@ class PeAudio(FamilyModel):
     def frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Return a clip's frames (F, E), not normalized, with their (start, end) in seconds."""
 
-        def states(wave: Tensor) -> Tensor:
+        def states(wave: FloatArray) -> FloatArray:
             with self.computing():
-                return self.audio_states(wave.to(self.device)[None])[1][0].float().cpu()
+                rows = self.audio_states(torch.from_numpy(wave).to(self.device)[None])[1][0]
+            vectors: FloatArray = rows.float().cpu().numpy()
+            return vectors
 
-        return joined_frames(clip, self.audio_input, states, self.hop / self.sample_rate_hz)
+        return joined(window_frames(clip, self.audio_input, states, self.hop / self.sample_rate_hz))
 
     def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Embed one clip as unit rows (F, E), one per 40 ms, with the (start, end) of each frame in seconds."""

@@ -49,6 +49,8 @@ PROMPT: Final = "the sound of a {}"
 DEPTH: Final = 10
 SECONDS: Final = 5.0
 """Of each clip; shorter ones are repeated."""
+WIDTH: Final = 384
+"""Of the vectors of texts: all axes of MiniLM."""
 SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
 
 
@@ -86,7 +88,7 @@ def load_data(context: StudyContext) -> Data:
     texts = {text for row in manifest for text in captions_of(row)} | {PROMPT.format(name) for name in names}
     table = sorted(texts)
     device = torch.device("cpu" if context.device == "auto" else context.device)
-    train, test = (_clips(context, manifest, split, table, device) for split in ("train", "test"))
+    train, test = (load_clips(context, manifest, split, table, device) for split in ("train", "test"))
     return Data(train, test, table)
 
 
@@ -96,7 +98,8 @@ def captions_of(row: Row) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))
 
 
-def _clips(context: StudyContext, manifest: Manifest, split: str, texts: list[str], device: torch.device) -> Clips:
+def load_clips(context: StudyContext, manifest: Manifest, split: str, texts: list[str], device: torch.device) -> Clips:
+    """Read the clips with captions of a split; log-mels are shared by all seeds. `texts` holds all their captions."""
     rows = [row for row in manifest.filter(split=split) if captions_of(row)]
     if len(rows) < 2:
         raise DataError(f"{manifest.folder}: {len(rows)} clips with captions in split {split}; the study needs some")

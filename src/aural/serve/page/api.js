@@ -40,6 +40,13 @@ export function search(query, signal) {
   return call("/v1/similar", { method: "POST", body: form, signal });
 }
 
+// Say when texts are heard in the part of a hit that is shown.
+export function locate(hit, texts) {
+  const { first_s, shown_s } = soundOf(hit);
+  const end_s = first_s + Math.max(shown_s, 0.01);
+  return call(`/v1/audio/${hit.id}/locate`, json({ texts, start_s: first_s, end_s }));
+}
+
 const PLAYABLE = new Set(["wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "mp4", "aac", "webm"]);
 const SHORT_S = 60;
 
@@ -48,8 +55,8 @@ export function soundOf(hit) {
   const kind = hit.name.split(".").pop().toLowerCase();
   if (hit.duration_s <= SHORT_S) {
     const url = PLAYABLE.has(kind) ? `/v1/audio/${hit.id}` : `/v1/audio/${hit.id}/excerpt?start_s=0&end_s=${SHORT_S}`;
-    return { url, at_s: hit.start_s, shown_s: hit.duration_s, from_s: hit.start_s, to_s: hit.end_s };
+    return { url, at_s: hit.start_s, first_s: 0, shown_s: hit.duration_s, from_s: hit.start_s, to_s: hit.end_s };
   }
   const url = `/v1/audio/${hit.id}/excerpt?start_s=${hit.start_s}&end_s=${hit.end_s}`;
-  return { url, at_s: 0, shown_s: hit.end_s - hit.start_s, from_s: 0, to_s: 0 };
+  return { url, at_s: 0, first_s: hit.start_s, shown_s: hit.end_s - hit.start_s, from_s: 0, to_s: 0 };
 }

@@ -13,6 +13,7 @@ const FIELDS = ["words", "minus", "longest", "path", "tag", "where"];
 let example = null, asking = null, timer = 0;
 
 const value = (id) => $(id).value;
+const wanted = () => list(value("words"));
 const filters = () => filterOf({ longest: value("longest"), path: value("path"), tag: value("tag"), where: value("where") });
 
 function problem(text) {
@@ -40,9 +41,9 @@ async function ask() {
     const answer = await api.search(query, current.signal);
     problem("");
     $("start").hidden = true;
-    results.show(answer.hits, like);
+    results.show(answer.hits, like, wanted);
     map.mark(answer.hits.map((hit) => hit.id));
-    $("status").textContent = answer.hits.length ? `${many(answer.hits.length, "hit")} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
+    $("status").textContent = answer.hits.length ? `${answer.matches === false ? "Nothing matches; nearest: " : ""}${many(answer.hits.length, "hit")} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error.message);

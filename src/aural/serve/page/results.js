@@ -1,6 +1,7 @@
 // The list of hits: rows, waveforms that are drawn when they come into view, arrow keys between rows.
 
 import { HitPlayer, stopAll } from "/static/player.js";
+import { showSpans } from "/static/spans.js";
 import { clock, lasts } from "/static/text.js";
 
 const list = document.getElementById("hits");
@@ -14,7 +15,8 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "150px" });
 
-export function show(hits, onMore) {
+// texts: returns what to locate in a hit.
+export function show(hits, onMore, texts) {
   for (const player of players.values()) player.destroy();
   players = new Map();
   list.replaceChildren(...hits.map((found) => {
@@ -39,6 +41,9 @@ export function show(hits, onMore) {
     more.addEventListener("click", () => onMore(hit));
     row.setAttribute("aria-label", `${hit.name}, ${place}, score ${hit.score.toFixed(2)}`);
     const player = new HitPlayer(row, hit);
+    const find = row.querySelector(".find");
+    find.setAttribute("aria-label", `locate the words in ${hit.name}`);
+    find.addEventListener("click", () => showSpans(row, hit, player, texts()));
     player.setPlaying(false);
     players.set(row, player);
     seen.observe(row);
@@ -66,6 +71,8 @@ list.addEventListener("keydown", (event) => {
   } else if ((event.key === " " || event.key === "Enter") && event.target === row) {
     event.preventDefault();
     players.get(row).toggle();
+  } else if (event.key === "l") {
+    row.querySelector(".find").click();
   } else if (event.key === "m") {
     row.querySelector(".more").click();
   } else if (event.key === "Escape") {

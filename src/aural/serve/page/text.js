@@ -6,6 +6,8 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(total % 60)}` : `${minutes}:${two(total % 60)}`;
 }
 
+export const tenths = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s` : `${clock(Math.floor(seconds))}.${Math.floor(10 * (seconds % 1))}`);
+
 export const lasts = (seconds) => (seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 60 ? `${Math.round(seconds)} s` : clock(seconds));
 
 export const many = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

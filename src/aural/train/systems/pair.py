@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
 from aural.encoders.base import AudioFeatures
+from aural.encoders.builtin import AUDIO_ENCODERS
+from aural.encoders.packed import Packed
 from aural.encoders.text import TextConfig, TextFeatures
 from aural.models.clap import AudioConfig, AudioTower, Clap, TextTower
 from aural.models.pair import PairShape, TowerShape, build_tower
@@ -99,13 +101,38 @@ class PairConfig(PairShape, SystemConfig):
             if views:
                 fields[field] = {"views": max(views) + 1}
         ragged = {name for name, out in self.outputs().items() if out.tokens and out.tower in self.of_kind("text")}
+        if ragged and recipe.data.pack_text:
+            raise ConfigError("data.pack_text gives no tokens of a single caption; set it to 0 or leave tokens out")
         rows, once = set(self.outputs()) - ragged, {"logit_scale"} | ({"logit_bias"} if self.logit_bias else set())
         if recipe.data.negatives:
             if not self.of_kind("text"):
                 raise ConfigError("data.negatives needs a text tower; set it to 0")
             fields["negatives"] = {}
             rows.add("hard_text_emb")
-        return Plan(fields, frozenset(rows), frozenset(once), frozenset(ragged), audio=self._audio(), text=self._text())
+        if recipe.data.batching.name == "lengths":
+            self._check_lengths()
+        return Plan(
+            fields,
+            frozenset(rows),
+            frozenset(once),
+            frozenset(ragged),
+            audio=self._audio(),
+            text=self._text(),
+            lengths=True,
+        )
+
+    def _check_lengths(self) -> None:
+        """Raise ConfigError unless every sound tower can read a padded batch."""
+        for name in self.of_kind("audio"):
+            audio = self.towers[name].audio
+            if audio is not None and not AUDIO_ENCODERS[audio.encoder].masks_padding:
+                able = ", ".join(key for key in AUDIO_ENCODERS if AUDIO_ENCODERS[key].masks_padding)
+                raise ConfigError(
+                    f'data.batching: the sound encoder "{audio.encoder}" does not mask padding ({able} does); choose '
+                    'another or set data.batching to "windows"'
+                )
+        if any(out.tokens and out.tower in self.of_kind("audio") for out in self.outputs().values()):
+            raise ConfigError('data.batching "lengths" gives clips of unequal length; leave tokens of sounds out')
 
     def _audio(self) -> AudioConfig | None:
         configs = [tower.audio for tower in self.towers.values() if tower.audio is not None]
@@ -212,9 +239,17 @@ class Pair(System):
     def _features(self, output: EmbeddingConfig, batch: Batch) -> AudioFeatures | TextFeatures:
         tower = self._tower(output.tower)
         if isinstance(tower, TextTower):
-            texts: TextFeatures = tower.encoder(batch[viewed("ids", output.view)], batch[viewed("mask", output.view)])
+            ids = batch[viewed("ids", output.view)]
+            if viewed("starts", output.view) in batch:
+                packed = Packed(*(batch[viewed(name, output.view)] for name in Packed._fields))
+                texts: TextFeatures = tower.encoder(ids, packed=packed)
+            else:
+                texts = tower.encoder(ids, batch[viewed("mask", output.view)])
             return texts
-        sounds: AudioFeatures = tower.encoder(masked(log_mel(tower.front_end, batch, output.view), batch, output.view))
+        frames = viewed("frames", output.view)
+        options = {"frames": batch[frames]} if frames in batch else {}
+        mel = masked(log_mel(tower.front_end, batch, output.view), batch, output.view)
+        sounds: AudioFeatures = tower.encoder(mel, **options)
         return sounds
 
     def parts(self) -> dict[str, nn.Module]:
