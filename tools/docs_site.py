@@ -190,7 +190,7 @@ FAMILIES = {
     "tagger": ("none", "none: it reads no texts", "see its notes"),
     "glap": ("none", WINDOWS, "3.4e-8, 3.4e-8"),
     "m2d-clap": ("none", WINDOWS, "2.0e-7, 3.0e-8"),
-    "audio-only": ("none", "none: it reads no texts", "2.7e-7"),
+    "audio-only": ("none", "none: it reads no texts", "3.6e-7"),
     "openflam": ("none of its frame heads", "its frames, 312.5 ms", "9.8e-7, 0"),
 }
 

@@ -17,7 +17,7 @@ from aural.core.types import Clip
 from aural.core.vectors import unit_rows
 from aural.models import frames as frames_module
 from aural.models.embedding import EmbeddingModel
-from aural.models.frame_calibration import FrameCalibration
+from aural.models.frame_calibration import FrameCalibration, read_calibration
 from aural.models.frames import short_frames
 from aural.models.locate import LocateConfig, Locator, Track
 
@@ -190,6 +190,22 @@ def test_the_bundled_model_finds_a_rooster_between_crickets() -> None:
     inside = [span for span in result.spans if span.onset_s < offset_s and span.offset_s > onset_s]
     assert len(inside) == 1
     assert inside[0].onset_s == pytest.approx(onset_s, abs=0.33)  # two frames
+
+
+def test_a_calibration_is_not_used_with_other_weights(tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    source = Path(aural.__file__).parent / "weights" / "libre-small"
+    folder = Path(shutil.copytree(source, tmp_path / "other"))
+    assert read_calibration(folder) is not None
+    tensors = load_file(folder / "model.safetensors")
+    tensors["logit_scale"] = np.array(tensors["logit_scale"] + 1)
+    save_file(tensors, folder / "model.safetensors")
+    assert read_calibration(folder) is None
+    (folder / "frames.json").unlink()
+    assert read_calibration(folder) is None
 
 
 NAMES = ("crickets-chirping", "rooster-crowing", "crickets-chirping")

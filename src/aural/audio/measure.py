@@ -16,6 +16,7 @@ from aural.core.types import Clip, FloatArray
 
 LOUDNESS_BLOCK_S: Final = 0.4
 MOST_CHANNELS: Final = 5
+"""Channels for which BS.1770 has weights, without the one for low-frequency effects."""
 EDGE_S: Final = 0.05
 LOOP_DB: Final = 6.0
 FLOOR_DB: Final = -40.0

@@ -43,10 +43,10 @@ class Metadata:
     artist: str = ""
     genre: str = ""
     description: str = ""
+    has_loops: bool = False
     category: str = ""
     subcategory: str = ""
     creator: str = ""
-    has_loops: bool = False
 
 
 def read_metadata(path: str | Path) -> Metadata:

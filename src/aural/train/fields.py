@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field as Option
 
 from aural.audio.augment import augment, masks
@@ -32,7 +31,7 @@ from aural.train.config import DataConfig, Recipe, TaskConfig
 from aural.train.head_kinds import multi_hot
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
-from aural.train.padded import pad_mels, pad_waves
+from aural.train.padded import pad_mels, pad_waves, to_pcm16
 from aural.train.sources import Item, Source, answer, listed
 from aural.train.tasks import Labels
 from aural.train.tokens import Tokens
@@ -386,11 +385,6 @@ def choose(texts: list[T], count: int, random: np.random.Generator) -> list[T]:
     """Return `count` of the texts in random order, none twice while there are enough."""
     order = [int(i) for i in random.permutation(len(texts))]
     return [texts[order[j % len(order)]] for j in range(count)]
-
-
-def to_pcm16(wave: FloatArray) -> NDArray[np.int16]:
-    """Return 16-bit samples; full scale 1.0 is 32768, as in files."""
-    return np.rint(np.clip(wave * 32768.0, -32768, 32767)).astype(np.int16)
 
 
 def read_fact(item: Item, column: str, field: str) -> Any:

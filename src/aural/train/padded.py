@@ -35,3 +35,8 @@ def pad_mels(mels: Sequence[NDArray[np.int16]], grid: int) -> NDArray[np.int16]:
     for row, mel in zip(rows, mels, strict=True):
         row[: len(mel)] = mel
     return rows
+
+
+def to_pcm16(wave: FloatArray) -> NDArray[np.int16]:
+    """Return 16-bit samples; full scale 1.0 is 32768, as in files."""
+    return np.rint(np.clip(wave * 32768.0, -32768, 32767)).astype(np.int16)
