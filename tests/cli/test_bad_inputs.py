@@ -5,6 +5,7 @@ The command lines are in bad_inputs.txt. The counts of inputs are printed (`-s` 
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from aural.models.pipeline import Model
 from aural.search.filters import parse_filter
 from aural.search.library import Library
 from aural.train.recipes import load_recipe
-from tiny import RATE_HZ, tone, write_wav
+from tiny import RATE_HZ, save_tiny, tone, write_wav
 
 Run = Callable[..., tuple[int, str, str]]
 CASES = [
@@ -63,9 +64,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = {"bad.toml": "x = [", "list.yaml": "- 1\n", "empty.yaml": "", "labels.txt": "rain\nwind\n"}
     texts |= {"card.toml": 'name = "card"\nkind = "zeroshot"\nmetric = 3\n', "deep.json": "[" * 100_000}
     texts |= {"badlib/library.json": "{", "badlib2/library.json": '{"aural": 1, "model": 3}'}
+    texts |= {"twice.csv": "path,path,caption\na.wav,a.wav,rain\n", "one.csv": "path,caption\na.wav,rain\n"}
+    texts |= {"noscores/run.json": "{}", "liststores/run.json": "[]", "halfstores/run.json": '{"model": '}
     for name, text in texts.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+    for name, size in {"negative": -5, "huge": 10**9}.items():
+        config = json.loads((save_tiny(folder / name) / "config.json").read_text())
+        config["clap"]["embed_dim"] = size
+        (folder / name / "config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -178,6 +185,13 @@ def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Mode
         "Library.search(nan)": lambda: card.search(np.full(24, np.nan, np.float32)),
         "Library.vector": lambda: card.vector("nosuch"),
         "Library.add('')": lambda: list(card.add([""], tiny)),
+        "classify(top=1.5)": lambda: tiny.classify([good], ["rain"], top=1.5),  # type: ignore[arg-type]
+        "classify(top=str)": lambda: tiny.classify([good], ["rain"], top="2"),  # type: ignore[arg-type]
+        "embed_audio(batch_size=1.5)": lambda: tiny.embed_audio([good], batch_size=1.5),  # type: ignore[arg-type]
+        "embed_audio(batch_size=huge)": lambda: tiny.embed_audio([good], batch_size=10**30),
+        "embed_text(batch_size=huge)": lambda: tiny.embed_text(["a"], batch_size=10**30),
+        "Library.search(top=1.5)": lambda: card.search(tiny.embed_text(["a"])[0], 1.5),  # type: ignore[arg-type]
+        "parse_filter(surrogate)": lambda: parse_filter("path = 'a\ud800'"),
         "parse_filter": lambda: parse_filter("duration <"),
         "load_recipe": lambda: load_recipe("nosuch"),
         "load_recipe(change)": lambda: load_recipe("clap_2023", ["loop.batch=x"]),

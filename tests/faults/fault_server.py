@@ -7,23 +7,59 @@ code, or minus the signal.
 from __future__ import annotations
 
 import ctypes
+import functools
+import gc
 import json
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import lancedb  # noqa: F401
+import numpy as np
+import onnxruntime  # noqa: F401
 import torch
+import torch.onnx
+import torch.profiler
+import transformers  # noqa: F401
+from typer.main import get_command
 
 import aural.cli.library
 import aural.cli.options
+import aural.reproduce.run
 import aural.train.loop
 from aural.cli import main as command_line
+from aural.evaluate.cards import suites
+from aural.models import onnx_export
+from aural.models.load import load
+from aural.models.onnx_export import export_onnx
 from sketch import SketchEmbedder
+from tiny import save_tiny
+
+
+def warm() -> None:
+    """Import what the commands import later, so that every fork has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = load(save_tiny(Path(folder) / "model"), device="cpu")
+        model.embed_text(["a"])
+        model.embed_audio([(np.zeros(9000, np.float32), 16000)])
+    suites()  # reads every card of a task
+    command_line.app = get_command(command_line.app)  # type: ignore[assignment]
+    gc.collect()
+    gc.freeze()  # forks share the memory of what exists
+
+
+@functools.cache
+def traced() -> None:
+    """Trace the graphs of the tiny model once, which takes seconds; forks write the same graphs."""
+    graphs: dict[str, Any] = {}
+    trace = onnx_export._graph
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_export._graph = lambda module, *rest: graphs.setdefault(type(module).__name__, trace(module, *rest))
+        export_onnx(save_tiny(Path(folder) / "model"), Path(folder) / "onnx")
+    onnx_export._graph = lambda module, *rest: graphs[type(module).__name__]
 
 
 class ModelOfTests(SketchEmbedder):
@@ -56,9 +92,14 @@ def run(request: dict[str, Any]) -> None:
 def main() -> None:
     """Answer requests until the input ends."""
     torch.set_num_threads(1)
-    aural.cli.options.ModelOptions.open = lambda self, name: ModelOfTests()  # type: ignore[method-assign]
+    options = aural.cli.options.ModelOptions
+    open_model = options.open
+    warm()
+    options.open = lambda self, name: ModelOfTests() if name == "sketch" else open_model(self, name)  # type: ignore
     for line in sys.stdin:
         request = json.loads(line)
+        if "onnx" in request["arguments"]:
+            traced()
         child = os.fork()
         if not child:
             run(request)

@@ -17,10 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from faults.contents import contents
+
 HERE = Path(__file__).parent
 KINDS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES, "kill": -1}
 ONLY_FOR = {"EACCES": ("open", "mkdir", "rename", "delete"), "ENOSPC": ("open", "mkdir", "rename", "write", "sync")}
 """Calls that can fail in this way; the other kinds happen to every call."""
+FIXES = (";", " --resume")
+"""One of them is in every message, before what the user can do."""
 
 
 class Fault(NamedTuple):
@@ -47,21 +51,35 @@ class Result(NamedTuple):
     calls: list[Call]
 
 
+class Place(NamedTuple):
+    """Where an operation works: `inputs` is shared and not changed; calls that change files below `work` can fail."""
+
+    inputs: Path
+    work: Path
+
+
+def nothing_else(place: Place, killed: bool) -> None:
+    """Verify nothing more than `Harness` does."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """A command to be tested.
 
-    prepare: writes the initial state into a folder. arguments: of `aural`, in that folder. sound: raises AssertionError
-    if the state after a fault is not sound; its second argument is whether the process was killed. state: what a
-    complete run leaves, to be compared with a run that is repeated after the fault. resumed: arguments of that run.
+    prepare: writes the initial state. arguments: of `aural`. state: what is in the folder, as a mapping from name to
+    content; after a fault each entry must be that of before or that of a complete run, and a repeated run must leave
+    what a complete one leaves. sound: raises AssertionError if more is wrong; its second argument is whether the
+    process was killed. resumed: arguments of the repeated run. mixed: contents between the two are valid, for example
+    a checkpoint of a step in the middle; `sound` verifies them.
     """
 
     name: str
-    prepare: Callable[[Path], None]
-    arguments: Callable[[Path], list[str]]
-    sound: Callable[[Path, bool], None]
-    state: Callable[[Path], Any]
-    resumed: Callable[[Path], list[str]] | None = None
+    prepare: Callable[[Place], None]
+    arguments: Callable[[Place], list[str]]
+    state: Callable[[Place], dict[str, Any]] = lambda place: contents(place.work)
+    sound: Callable[[Place, bool], None] = nothing_else
+    resumed: Callable[[Place], list[str]] | None = None
+    mixed: bool = False
 
 
 class Harness:
@@ -69,9 +87,15 @@ class Harness:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
+        self.inputs = scratch / "inputs"
+        self.inputs.mkdir()
         library = scratch / "inject.so"
         subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "inject.c", "-ldl"], check=True)
-        environment = os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment |= {"AURAL_PLUGINS": "", "XDG_CACHE_HOME": str(scratch / "cache")}
+        paths = [*(str(HERE.parent / name) for name in ("", "reproduce")), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        environment["AURAL_CATALOG"] = str(self.inputs / "catalog")
         self._server = subprocess.Popen(
             [sys.executable, "-W", "ignore", HERE / "fault_server.py"],
             stdin=subprocess.PIPE,
@@ -80,7 +104,7 @@ class Harness:
             env=environment,
         )
         self._initial: dict[str, Path] = {}
-        self._wanted: dict[str, Any] = {}
+        self._states: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def __enter__(self) -> Harness:
         return self
@@ -103,32 +127,35 @@ class Harness:
         return Result(code, out.read_text(errors="replace"), calls)
 
     def calls(self, operation: Operation) -> list[Call]:
-        """Run an operation without a fault and return its calls; remember the state that it leaves."""
-        folder = self._fresh(operation)
-        result = self.run(operation.arguments(folder), folder)
+        """Run an operation without a fault and return its calls; remember the states before and after it."""
+        place = self._fresh(operation)
+        before = operation.state(place)
+        result = self.run(operation.arguments(place), place.work)
         assert result.code == 0, result.output
-        self._wanted[operation.name] = operation.state(folder)
+        after = operation.state(place)
+        assert after != before, "the operation changes nothing"
+        self._states[operation.name] = before, after
         return result.calls
 
     def try_fault(self, operation: Operation, fault: Fault) -> str:
         """Run an operation with a fault and verify what it leaves; return "refused", "completed" or "killed"."""
-        if operation.name not in self._wanted:
+        if operation.name not in self._states:
             self.calls(operation)
-        folder = self._fresh(operation)
-        result = self.run(operation.arguments(folder), folder, fault.call, KINDS[fault.kind])
+        place = self._fresh(operation)
+        result = self.run(operation.arguments(place), place.work, fault.call, KINDS[fault.kind])
         assert "Traceback" not in result.output, result.output
-        killed = result.code == -9
+        killed = fault.kind == "kill"
         if result.code not in (0, -9):
-            message = next(line for line in result.output.splitlines()[::-1] if line.startswith("error: "))
-            assert result.code == 2, result.output
-            assert str(folder) in message, f"the message names no path: {message}"
-            assert ";" in message, f"the message names no fix: {message}"
-        operation.sound(folder, killed)
-        again = self.run((operation.resumed or operation.arguments)(folder), folder)
-        assert again.code == 0, again.output
-        state = operation.state(folder)
-        assert state == self._wanted[operation.name], "the repeated run leaves another state"
-        if killed:
+            _check_message(result, place)
+        if not killed:
+            self._no_remains(operation, place)
+        operation.sound(place, killed)
+        self._whole(operation, place)
+        again = self.run((operation.resumed or operation.arguments)(place), place.work)
+        assert again.code == 0, f"the repeated run: {again.output}"
+        _same(operation.state(place), self._states[operation.name][1])
+        self._no_remains(operation, place)
+        if result.code == -9:
             return "killed"
         return "completed" if result.code == 0 else "refused"
 
@@ -141,13 +168,49 @@ class Harness:
             if call.what in ONLY_FOR.get(kind, (call.what,))
         ]
 
-    def _fresh(self, operation: Operation) -> Path:
+    def _whole(self, operation: Operation, place: Place) -> None:
+        """Verify that every content is the old one or the new one, and that none is lost."""
+        before, after = self._states[operation.name]
+        now = operation.state(place)
+        for name in () if operation.mixed else now:
+            choices = [state[name] for state in (before, after) if name in state]
+            assert choices, f"{name} was left"
+            assert now[name] in choices, f"{name} is half written: {str(now[name])[:200]}"
+        lost = before.keys() & after.keys() - now.keys()
+        assert not lost, f"{sorted(lost)} were lost"
+
+    def _no_remains(self, operation: Operation, place: Place) -> None:
+        """Verify that no temporary file and no new empty folder was left."""
+        initial = self._initial[operation.name]
+        for path in place.work.rglob("*"):
+            assert ".part" not in path.name, f"{path} was left"
+            empty = path.is_dir() and not any(path.iterdir())
+            if empty and not any(part == "_indices" or part.startswith(".unpacked") for part in path.parts):
+                # LanceDB creates folders of indexes first; the next build deletes what could not be deleted
+                assert (initial / path.relative_to(place.work)).exists(), f"{path} is empty"
+
+    def _fresh(self, operation: Operation) -> Place:
+        place = Place(self.inputs, self.scratch / "work")
         if operation.name not in self._initial:
             initial = self.scratch / "initial" / operation.name
             initial.mkdir(parents=True)
-            operation.prepare(initial)
+            operation.prepare(Place(self.inputs, initial))
             self._initial[operation.name] = initial
-        folder = self.scratch / "work"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self._initial[operation.name], folder)
-        return folder
+        shutil.rmtree(place.work, ignore_errors=True)
+        shutil.copytree(self._initial[operation.name], place.work)
+        return place
+
+
+def _check_message(result: Result, place: Place) -> None:
+    """Verify that a refused run ends with code 2 and a message that names the path and a fix."""
+    assert result.code == 2, result.output
+    lines = [line for line in result.output.splitlines() if str(place.work) in line]
+    assert lines, f"the message names no path: {result.output}"
+    assert any(fix in line for line in lines for fix in FIXES), f"the message names no fix: {lines}"
+
+
+def _same(state: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Verify that two states are equal, and name what differs."""
+    names = sorted(name for name in state.keys() | wanted.keys() if state.get(name) != wanted.get(name))
+    shown = [(name, str(state.get(name))[:150], str(wanted.get(name))[:150]) for name in names[:3]]
+    assert not names, f"the repeated run leaves another state: {shown}"

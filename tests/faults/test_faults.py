@@ -18,10 +18,14 @@ pytest.importorskip("lancedb")
 if shutil.which("gcc") is None or not sys.platform.startswith("linux"):
     pytest.skip("the calls are made to fail by a C library, which needs gcc on Linux", allow_module_level=True)
 
+from faults import data_operations, library_operations, model_operations, report_operations
 from faults.harness import KINDS, Fault, Harness
-from faults.operations import OPERATIONS
 
-BY_NAME = {operation.name: operation for operation in OPERATIONS}
+BY_NAME = {
+    operation.name: operation
+    for module in (library_operations, model_operations, data_operations, report_operations)
+    for operation in module.OPERATIONS
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +53,19 @@ def test_a_few_faults_of_adding(harness: Harness) -> None:
         assert harness.try_fault(operation, fault) == expected, fault
 
 
+@pytest.mark.parametrize("name", ["models convert", "corpus build", "embed --text-file"])
+def test_a_few_faults_of_a_command_that_writes_files(harness: Harness, name: str) -> None:
+    """The last call that writes, with a full disk, and a kill before the last rename."""
+    operation = BY_NAME[name]
+    calls = harness.calls(operation)
+    write, rename = (max(call.number for call in calls if call.what == what) for what in ("write", "rename"))
+    assert harness.try_fault(operation, Fault(name, write, "ENOSPC")) == "refused"
+    assert harness.try_fault(operation, Fault(name, rename, "kill")) == "killed"
+
+
 @pytest.mark.skipif("AURAL_FAULT" not in os.environ, reason="AURAL_FAULT names no fault to replay")
 def test_replay(harness: Harness) -> None:
-    name, call, kind = os.environ["AURAL_FAULT"].split(",")
+    name, call, kind = os.environ["AURAL_FAULT"].rsplit(",", 2)
     print(harness.try_fault(BY_NAME[name], Fault(name, int(call), kind)))
 
 

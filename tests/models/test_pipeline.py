@@ -164,7 +164,7 @@ def test_bf16_is_near(tiny_folder: Path, tiny: Model) -> None:
 
 
 BAD_CALLS = {  # what is called -> a part of its sentence
-    "batch_size is 0; it must be at least 1": lambda m: m.embed_audio(sounds(), batch_size=0),
+    "batch_size is 0; it must be a whole number from 1": lambda m: m.embed_audio(sounds(), batch_size=0),
     'longer="middle" is not known; use windows, first': lambda m: m.embed_audio(sounds(), longer="middle"),
     'shorter="loop" is not known; use repeat': lambda m: m.embed_audio(sounds(), shorter="loop"),
     'longer="random" needs a generator': lambda m: m.embed_audio(sounds(), longer="random"),
@@ -204,7 +204,7 @@ BAD_CALLS = {  # what is called -> a part of its sentence
     "label 1 is NoneType, not a string": lambda m: m.classify(sounds(), [None]),
     "labels is int; give a list of strings": lambda m: m.classify(sounds(), 3),
     'template "sound" has no place for the label': lambda m: m.classify(sounds(), ["rain"], template="sound"),
-    "top is 0; it must be at least 1": lambda m: m.classify(sounds(), ["rain"], top=0),
+    "top is 0; it must be a whole number from 1": lambda m: m.classify(sounds(), ["rain"], top=0),
 }
 
 

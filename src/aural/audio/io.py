@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import soxr
 from aural.audio.decode import MAX_RATE_HZ, MIN_RATE_HZ, AudioInfo, Decoder, open_decoder, source_name
 from aural.audio.resample import QUALITY, resample
 from aural.core.errors import AudioError
+from aural.core.files import atomic_write
 from aural.core.types import AudioSource, Clip, FloatArray, Source
 
 READ_FRAMES = 1 << 18
@@ -104,11 +106,15 @@ def blocks(
 def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
     """Write a clip in the format of the suffix (.wav, .flac, .ogg, .opus, .mp3, .aiff, .au ...) and return the path."""
     path = Path(path)
-    container, sub = ("OGG", "OPUS") if path.suffix.lower() == ".opus" else (None, subtype)
+    suffix = path.suffix[1:].upper()
+    container, sub = ("OGG", "OPUS") if suffix == "OPUS" else (suffix, subtype)
+    stream = BytesIO()  # libsndfile does not report that a disk is full
     try:
-        soundfile.write(str(path), clip.samples.T, clip.sample_rate_hz, format=container, subtype=sub)
+        soundfile.write(stream, clip.samples.T, clip.sample_rate_hz, format=container, subtype=sub)
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
         raise AudioError(f"{path}: cannot be written ({error})") from None
+    with atomic_write(path, AudioError) as part:
+        part.write_bytes(stream.getvalue())
     return path
 
 

@@ -32,7 +32,7 @@ def audit(
         typer.Option("--trained-on", help="Split that the model was trained on; measures membership.", metavar="SPLIT"),
     ] = None,
     most: Annotated[int, typer.Option("--most", min=8, help="Embed at most this many randomly chosen clips.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of clips and of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of clips and of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write an HTML page.", metavar="FILE")] = None,
     as_json: JsonOption = False,
     options: ModelOptions,

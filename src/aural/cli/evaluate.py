@@ -40,7 +40,7 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for embeddings and built scenes, shared by several --out folders.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of intervals, few-shot draws and probes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of intervals, few-shot draws and probes.")] = 0,
     seeds: Annotated[
         int,
         typer.Option(
@@ -114,7 +114,7 @@ def _check_methods(methods: list[str]) -> None:
 
 def _build_scenes(root: Any, folder: Path) -> None:
     """Build the scenes from the free corpus if they are missing and the corpus is there."""
-    from aural.core.errors import DataError
+    from aural.core.errors import DataError, WriteError
     from aural.data.manifest import read_manifest
     from aural.evaluate.scenes import build_scenes
 
@@ -125,9 +125,10 @@ def _build_scenes(root: Any, folder: Path) -> None:
         try:
             if not scenes.is_dir():
                 print(f"building {scenes} from the free corpus", file=sys.stderr)
-                folder.mkdir(parents=True, exist_ok=True)
                 build_scenes(read_manifest(root.folder("libre")), scenes)
             root.folders[SCENES] = scenes
+        except WriteError:
+            raise
         except DataError as error:
             print(f"note: no scenes; {error}", file=sys.stderr)
 
@@ -135,7 +136,7 @@ def _build_scenes(root: Any, folder: Path) -> None:
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that `aural evaluate` wrote.", metavar="DIR...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page to write.")] = Path("compare.html"),
-    seed: Annotated[int, typer.Option(help="Seed of the paired tests.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the paired tests.")] = 0,
 ) -> None:
     """Compare runs with each other and with published scores: print a table and write one HTML page."""
     from aural.evaluate.report.compare import read_runs, table

@@ -48,7 +48,7 @@ RejectOption = Annotated[
 NOTHING = "nothing matches"
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any file was skipped.")]
 SoundsArgument = Annotated[list[Path], typer.Argument(help="Sound files or directories.", metavar="FILES_OR_DIRS...")]
-BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1)]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows per batch.", min=1, max=1_000_000)]
 LibraryOption = Annotated[
     Path, typer.Option("--library", "-L", envvar="AURAL_LIBRARY", help="Folder of the library.", metavar="L")
 ]

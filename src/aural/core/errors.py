@@ -31,6 +31,10 @@ class DataError(AuralError):
     """A manifest, shard or data set is missing, incomplete or contradicts its card."""
 
 
+class WriteError(DataError):
+    """The system refuses to write a file: no space, no permission, or a broken disk. Work that writes more stops."""
+
+
 class MissingDependencyError(AuralError):
     """An optional package, tokenizer or text checkpoint is not on this machine."""
 

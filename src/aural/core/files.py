@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from aural.core.errors import AuralError, DataError
+from aural.core.errors import AuralError, DataError, WriteError
 
 
 @contextmanager
-def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Iterator[Path]:
+def atomic_write(path: str | Path, error: type[AuralError] = WriteError, *, parents: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the same folder as `path` and move it to `path` when the block ends.
 
     The block writes a file or makes a folder at the temporary path, which keeps the suffix of `path`. When the block
     raises, the temporary file or folder is deleted and `path` is unchanged. An existing file is replaced; an existing
-    folder is not (OSError). The content is flushed to disk before the move, so that a crash leaves no empty file.
+    folder is not (OSError). The content is flushed to disk before the move, so that a crash leaves no empty file. What
+    a killed process of this machine left in the folder is deleted first; see `remove_stale`.
+
+    parents: create missing folders above the file, and delete them again if the block raises.
 
     Raises `error` with one sentence when the system refuses to write (no space, no permission, missing folder).
 
@@ -33,11 +39,16 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
     ('{}', ['scores.json'])
     """
     path = Path(path)
+    if parents:
+        with made_parents(path, error), atomic_write(path, error) as part:
+            yield part
+        return
     if not path.absolute().parent.is_dir():
         raise error(f"{path}: the folder {path.absolute().parent} does not exist; create it first")
     if os.path.lexists(path):
         check_regular(path, error)  # a pipe or device would be replaced by a file
-    part = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    remove_stale(path.parent)
+    part = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part{path.suffix}")
     try:
         yield part
         if part.is_file():
@@ -61,6 +72,50 @@ def atomic_write(path: str | Path, error: type[AuralError] = DataError) -> Itera
                 part.unlink(missing_ok=True)
 
 
+def remove_stale(folder: Path) -> None:
+    """Delete the temporary files and folders of `atomic_write` whose process was killed; a process does this once.
+
+    Their names hold the machine and the number of the process. Those of other machines are kept: their processes may
+    be running.
+    """
+    process = (os.getpid(), folder.absolute())
+    if process in _CLEARED:
+        return
+    _CLEARED.add(process)
+    for part in folder.glob(f".*.{_machine()}-*.part*"):
+        number = _PART.search(part.name)
+        if number is None or _runs(int(number.group(1))):
+            continue
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine runs; True if the system does not say."""
+    if os.name == "nt":
+        return True  # os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Return six characters that differ between machines, for names on a shared disk."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+_CLEARED: Final[set[tuple[int, Path]]] = set()
+_PART: Final = re.compile(r"-(\d+)\.part[^/]*$")
+
+
 def system_reason(failure: Exception) -> str | None:
     """Return what the system says about a failed read or write, or None if it is another failure.
 
@@ -81,7 +136,13 @@ def system_reason(failure: Exception) -> str | None:
 
 
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
-_WRITE_FAILURES: Final = ("PytorchStreamWriter failed writing", "unexpected pos", "Error opening", "System error")
+_WRITE_FAILURES: Final = (
+    "PytorchStreamWriter failed writing",
+    "inline_container.cc",
+    "unexpected pos",
+    "Error opening",
+    "System error",
+)
 
 
 def check_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path:
@@ -99,7 +160,7 @@ def check_folder(folder: str | Path, error: type[AuralError] = DataError) -> Pat
     return path
 
 
-def make_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path:
+def make_folder(folder: str | Path, error: type[AuralError] = WriteError) -> Path:
     """Create a folder to write to, with its parents, and return its path; see `check_folder`."""
     path = check_folder(folder, error)
     try:
@@ -110,7 +171,7 @@ def make_folder(folder: str | Path, error: type[AuralError] = DataError) -> Path
 
 
 @contextmanager
-def filled_folder(folder: str | Path, error: type[AuralError] = DataError) -> Iterator[Path]:
+def filled_folder(folder: str | Path, error: type[AuralError] = WriteError) -> Iterator[Path]:
     """Create a folder for the block to fill; when the block raises, delete what was created; see `make_folder`.
 
     A folder that existed before is kept, with what the block wrote to it.
@@ -123,6 +184,20 @@ def filled_folder(folder: str | Path, error: type[AuralError] = DataError) -> It
         if missing:
             shutil.rmtree(missing[-1], ignore_errors=True)
         raise
+
+
+@contextmanager
+def made_parents(path: Path, error: type[AuralError] = WriteError) -> Iterator[None]:
+    """Create the missing folders above a file for the block to write it; delete those that are empty afterwards."""
+    missing = [place for place in path.parents if not place.exists()]
+    try:
+        if missing:
+            make_folder(path.parent, error)
+        yield
+    finally:
+        for place in missing:
+            with suppress(OSError):  # it holds the file, or what another process wrote
+                place.rmdir()
 
 
 def check_regular(path: Path, error: type[AuralError] = DataError) -> os.stat_result:
@@ -146,7 +221,7 @@ def check_readable(path: Path, error: type[AuralError] = DataError) -> None:
         check_regular(path, error)
 
 
-def write_text(path: str | Path, text: str, error: type[AuralError] = DataError) -> None:
+def write_text(path: str | Path, text: str, error: type[AuralError] = WriteError, *, parents: bool = False) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all; see `atomic_write`."""
-    with atomic_write(path, error) as part:
+    with atomic_write(path, error, parents=parents) as part:
         part.write_text(text, encoding="utf-8")

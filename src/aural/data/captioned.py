@@ -89,6 +89,8 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
         for column in COLUMNS[:2]:
             if column not in header:
                 raise DataError(f'{path}: the header has no column "{column}"; {near_miss(column, header)}')
+            if header.count(column) > 1:
+                raise DataError(f'{path}: the header has the column "{column}" twice; delete one')
         rows = [(reader.line_num, line) for line in reader]
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: is not CSV ({error})") from None

@@ -70,7 +70,6 @@ def collect(
     rows = [row(card, item, prefix, fact) for item, fact in pairs if not isinstance(fact, str)]
     if not rows:
         raise DataError(f"{files.root}: contains no sound of {card.title}; {card.get}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(out, rows)
     return Collected(out, len(rows), missing, broken)
 

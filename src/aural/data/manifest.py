@@ -165,7 +165,7 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> Path:
     path = _manifest_file(path)
     manifest = from_rows(rows, path.parent)
     check(manifest, str(path))
-    with atomic_write(path) as part:
+    with atomic_write(path, parents=True) as part:
         pq.write_table(manifest.table, part, compression="zstd")
     return path
 

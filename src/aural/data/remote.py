@@ -108,12 +108,7 @@ def atomic_upload(folder: str, name: str) -> Iterator[Path]:
     The folder may be local or remote. Readers never see a part of the file.
     """
     if not is_remote(folder):
-        local = local_path(folder)
-        try:
-            local.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be created ({error.strerror or error}); check access") from None
-        with atomic_write(local / name) as part:
+        with atomic_write(local_path(folder) / name, parents=True) as part:
             yield part
         return
     handle, copy = tempfile.mkstemp()

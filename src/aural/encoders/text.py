@@ -9,9 +9,10 @@ Legend: B texts, L tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from aural.core.config import Config
@@ -21,6 +22,7 @@ from aural.encoders.packed import Packed
 from aural.encoders.tokenize import SpecialTokens
 
 Architecture = Literal["gpt2", "bert", "roberta"]
+Size = Annotated[int, Field(ge=1, le=65_536)]
 Pooling = Literal["last-token", "cls", "pooler", "mean"]
 
 
@@ -28,12 +30,12 @@ class TextConfig(Config):
     """The sizes, pooling and tokenizer of a text encoder; `TEXT_TOWERS` holds named configs."""
 
     architecture: Architecture = "gpt2"
-    dim: int = 768
-    depth: int = 12
-    heads: int = 12
-    hidden_dim: int = 3072
-    vocab_size: int = 50257
-    positions: int = 1024
+    dim: Size = 768
+    depth: Size = 12
+    heads: Size = 12
+    hidden_dim: Size = 3072
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 24)] = 50257
+    positions: Size = 1024
     token_types: int = 2
     layer_norm_eps: float = 1e-5
     pooling: Pooling = "last-token"

@@ -177,6 +177,5 @@ def _load(path: Path) -> FloatArray | None:
 def _save(path: Path, vectors: FloatArray) -> None:
     stream = io.BytesIO()
     np.save(stream, vectors, allow_pickle=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part:
+    with atomic_write(path, parents=True) as part:
         part.write_bytes(stream.getvalue())

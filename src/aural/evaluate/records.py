@@ -56,9 +56,7 @@ def write_arrays(out: Path, key: str, outcome: Outcome) -> None:
     arrays: dict[str, Any] = dict(outcome.arrays)
     if outcome.unit_ids:
         arrays[UNIT_IDS] = np.array(outcome.unit_ids)
-    path = arrays_path(out, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part, part.open("wb") as stream:
+    with atomic_write(arrays_path(out, key), parents=True) as part, part.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
 
@@ -119,8 +117,7 @@ def item_metrics() -> tuple[str, ...]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write JSON, whole or not at all; NaN and infinity become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(_finite(values), indent=1, ensure_ascii=False))
+    write_text(path, json.dumps(_finite(values), indent=1, ensure_ascii=False), parents=True)
 
 
 def score_line(record: dict[str, Any]) -> str:

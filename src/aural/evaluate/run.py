@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from aural.core.errors import AuralError, DataError
+from aural.core.errors import AuralError, DataError, WriteError
 from aural.core.files import check_folder, make_folder
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
@@ -119,6 +119,8 @@ def evaluate(
             )
             try:
                 record = score_task(context, task, method, out, seeds if method in RANDOM_METHODS else 1)
+            except WriteError:
+                raise
             except AuralError as error:
                 run.missing[key] = str(error)
                 say(f"{key}: not scored; {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -64,13 +65,15 @@ def write_scene_set(
     import soundfile
 
     rate_hz = simulator.config.sample_rate_hz
-    with atomic_write(folder) as part:
+    with atomic_write(folder, parents=True) as part:
         (part / "clips").mkdir(parents=True)
         rows = []
         for index in range(count):
             scene = simulator.scene(index)
             path = f"clips/{index:04}.flac"
-            soundfile.write(part / path, scene.clip.samples.T, rate_hz, subtype="PCM_16")
+            stream = BytesIO()  # libsndfile does not report that a disk is full
+            soundfile.write(stream, scene.clip.samples.T, rate_hz, format="FLAC", subtype="PCM_16")
+            (part / path).write_bytes(stream.getvalue())
             events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
             facts = {"negatives": [[kind, n.text] for n in scene.negatives for kind in kinds(n)], "events": events}
             rows.append(

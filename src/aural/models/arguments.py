@@ -27,6 +27,12 @@ def as_sources(clips: Any) -> Iterable[AudioSource]:
     return clips
 
 
+def check_count(name: str, count: Any) -> None:
+    """Raise ConfigError if an argument is not a whole number from 1 to 1,000,000."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or not 1 <= count <= 1_000_000:
+        raise ConfigError(f"{name} is {count!r}; it must be a whole number from 1 to 1,000,000")
+
+
 def check_texts(texts: Any) -> list[str]:
     """Return a list of strings that can be written as UTF-8; a single string becomes a list of one."""
     if not isinstance(texts, Iterable):

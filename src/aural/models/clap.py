@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field, field_validator
@@ -96,7 +96,7 @@ class ClapConfig(Config):
     `text` may be the name of a text encoder (`aural.encoders.text.TEXT_TOWERS`) or {preset: NAME, ...changes}.
     """
 
-    embed_dim: int
+    embed_dim: Annotated[int, Field(ge=1, le=65_536)]
     audio: AudioConfig
     text: TextConfig
     text_projection: ProjectionKind = "mlp"

@@ -24,7 +24,7 @@ from aural.core.errors import AudioError, AuralError, CheckpointError, ConfigErr
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector, unit_vector
-from aural.models.arguments import as_sources, check_texts, check_words
+from aural.models.arguments import as_sources, check_count, check_texts, check_words
 from aural.models.frame_calibration import FrameCalibration
 from aural.models.frames import AudioInput, FrameLayout, joined, stream_frames
 from aural.models.locate import LocateConfig, Located, Locator
@@ -230,8 +230,8 @@ class EmbeddingModel(ABC):
         sound is never completely in memory. The options are those of `embed_audio`; keep_windows: also return the
         vectors of the windows.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
         if longer not in get_args(Longer):
             raise ConfigError(f'longer="{longer}" is not known; use {", ".join(get_args(Longer))}')
         if shorter is not None and shorter not in get_args(Shorter):
@@ -293,8 +293,7 @@ class EmbeddingModel(ABC):
 
         Texts are sorted by length into batches, so that short labels are not padded to long captions.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
+        check_count("batch_size", batch_size)
         texts = check_texts(texts)
         rows = np.empty((len(texts), self.embed_dim), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -320,8 +319,8 @@ class EmbeddingModel(ABC):
         top: int | None = None,
     ) -> list[list[Prediction]]:
         """Return the labels of each sound, best first, by zero-shot classification with prompts from `template`."""
-        if top is not None and top < 1:
-            raise ConfigError(f"top is {top}; it must be at least 1")
+        if top is not None:
+            check_count("top", top)
         classifier = self.classifier(labels, template=template, multi_label=multi_label)
         return [classifier.predict(vector, top) for vector in self.embed_audio(clips)]
 

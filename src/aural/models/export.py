@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aural.audio.mel import mel_filters
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.files import atomic_write, check_folder, write_text
 from aural.encoders.convert.base import htsat_constants
 from aural.encoders.convert.transformers import clapmodel_name, qkv_names
 from aural.encoders.htsat import HtsatConfig
@@ -35,8 +35,8 @@ def export_transformers(
     config, tensors = model.config, dict(model.checkpoint.tensors)
     check_fits(config, tensors, model.source)
     htsat = HtsatConfig.parse(config.audio.encoder_options, model.source)
-    folder = make_folder(target, ConfigError)
-    with atomic_write(folder / "model.safetensors", ConfigError) as part:
+    folder = check_folder(target, ConfigError)
+    with atomic_write(folder / "model.safetensors", ConfigError, parents=True) as part:
         save_file(clapmodel_tensors(tensors, htsat, config), part, metadata={"format": "pt"})
     files = {"config.json": clap_config(config, htsat), "preprocessor_config.json": extractor_config(config, htsat)}
     for name, values in files.items():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import aural
 from aural.core.config import Config, read_mapping
-from aural.core.errors import CheckpointError, ConfigError
+from aural.core.errors import CheckpointError, ConfigError, one_line
 from aural.core.files import atomic_write, check_folder, filled_folder, write_text
 from aural.encoders.convert.base import check_keys
 from aural.models.checkpoint import Checkpoint, Peer
@@ -83,7 +83,13 @@ def open_own(folder: Path, values: Mapping[str, Any]) -> Checkpoint:
         tensors |= header.branch_from.tensors()
     tensors = with_steps(tensors)
     check_updates(tensors)
-    check_keys({name: t for name, t in tensors.items() if not is_update(name)}, layout(header.clap), str(file))
+    try:
+        wanted = layout(header.clap)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: describes no model that can be built ({one_line(error)}); copy the folder again"
+        ) from None
+    check_keys({name: t for name, t in tensors.items() if not is_update(name)}, wanted, str(file))
     lazy = LazyTensors(tensors, header.int8)
     return Checkpoint(header.clap, lazy, header.peer, str(folder), folder, header.least_cosine)
 

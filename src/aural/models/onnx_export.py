@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aural.audio.mel import ProductLogMel
 from aural.core.errors import ConfigError, MissingDependencyError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.files import atomic_write, check_folder, write_text
 from aural.models.clap import AudioTower, TextTower
 from aural.models.onnx_model import AUDIO, FRAMES, HEADER, TEXT, Form, OnnxHeader
 from aural.models.onnx_tagger import TaggerHeader
@@ -127,7 +127,7 @@ def export_onnx(
         model = Model.from_pretrained(model, device="cpu", tokenizer=tokenizer, offline=offline)
     if int8 and bare:
         raise ConfigError("int8 graphs hold their weights; give either int8 or bare")
-    folder = make_folder(target, ConfigError)
+    folder = check_folder(target, ConfigError)
     length = round(model.window_s * model.sample_rate_hz)
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 0], [5, 6, 0, 0]])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
@@ -153,7 +153,7 @@ def export_onnx(
             outside += [key for key in _strip(graph, set(model.checkpoint.tensors)) if key not in outside]
         elif int8:
             graph = in_8_bits(graph, set(model.checkpoint.tensors))
-        with atomic_write(folder / name, ConfigError) as part:
+        with atomic_write(folder / name, ConfigError, parents=True) as part:
             part.write_bytes(graph.SerializeToString())
     form: Form = "int8" if int8 else "fp32"
     if bare:

@@ -104,7 +104,8 @@ class _Workers:
 
     def ended(self) -> Iterator[tuple[str, str, float]]:
         """Yield key, reason ("" if it succeeded) and seconds of tasks that ended; wait up to a second for the first."""
-        wait([handle for worker in self.busy for handle in worker.handles], timeout=1.0)
+        if handles := [handle for worker in self.busy for handle in worker.handles]:  # none: the tasks run here
+            wait(handles, timeout=1.0)
         ended = [worker for worker in self.busy if worker.has_ended()]
         self.busy = [worker for worker in self.busy if worker not in ended]
         for worker in ended:

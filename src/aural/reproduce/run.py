@@ -199,7 +199,6 @@ def _check_before_training(card: ClaimCard) -> None:
 def work(trial: Trial) -> None:
     """Do one run in this process, unless another process finished it meanwhile. Errors are written to error.txt."""
     folder = trial.folder
-    folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock"):
         if trial.is_done():
             return

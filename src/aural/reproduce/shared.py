@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.core.files import atomic_write
+from aural.core.files import atomic_write, made_parents
 from aural.data.libre.mini import cache_folder
 from aural.reproduce.study import StudyContext
 
@@ -27,7 +27,6 @@ def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[
     key: everything that the arrays depend on.
     """
     folder = ((context.shared or context.out) if context.smoke else cache_folder().parent) / "features"
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     with locked(folder / f"{file.stem}.lock"):
         if not file.is_file():
@@ -40,7 +39,7 @@ def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process, so that two processes never write the same result at the same time."""
-    with path.open("a") as stream:
+    with made_parents(path), path.open("a") as stream:
         try:
             import fcntl
 

@@ -30,6 +30,7 @@ from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
 from aural.search.row_checks import first_rows, row_problems, sorted_rows
 from aural.search.spaces import active_folder
+from aural.search.unfinished import NOTE
 
 PROBES: Final = 5
 """Number of stored vectors that are searched for through the approximate index."""
@@ -117,6 +118,8 @@ def _check_other_files(folder: Path, report: CheckReport) -> None:
     for name, is_readable in DERIVED_FILES.items():
         if not is_readable(folder / name):
             report.problems.append(f"{name}: cannot be read; a repair deletes it, and it is written again when needed")
+    if os.path.lexists(folder / NOTE):
+        report.problems.append(f"{NOTE}: a repair was interrupted; repeat it")
     if not os.path.lexists(folder / RECORD):
         missing = f"{RECORD}: is missing; `aural library repair` writes it"
         (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)

@@ -62,7 +62,7 @@ MAX_COST: Final = 100
 """Limit of the work per row: 1 per comparison, and 1 more per `%` of a pattern."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^']|'')*')"
+    r"\s*(?:(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^'\ud800-\udfff]|'')*')"
     r"|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|<>|!=|==|[=<>(),]))"
 )
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {

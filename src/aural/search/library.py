@@ -149,8 +149,8 @@ class Library:
         without them files are ranked by the vector alone. exact=True compares every window even if there is an
         approximate index.
         """
-        if not 1 <= top <= 10_000:
-            raise ConfigError(f"top is {top}; it must be between 1 and 10000")
+        if not isinstance(top, int) or not 1 <= top <= 10_000:
+            raise ConfigError(f"top is {top}; it must be a whole number between 1 and 10000")
         index = partial(self.store.search, exact=exact)
         if words:
             return fused(index, query, partial(self.words.search, words), top, where)

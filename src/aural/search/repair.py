@@ -49,6 +49,7 @@ from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
 from aural.search.salvaged_rows import SalvagedRows
 from aural.search.spaces import active_folder, restore_pointer
+from aural.search.unfinished import NOTE, clear_note, note_sounds, unfinished_sounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +90,9 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
     _clear_wrong_kinds(folder, report)
     with writer_lock(folder):
         _allow_reading(folder, report)
+        unfinished = unfinished_sounds(folder)
+        if unfinished is not None:
+            report.actions.append(f"{NOTE}: an earlier repair was interrupted; it is continued")
         card = _restore_card(folder, report, open_model, model)
         _restore_copies(folder, report)
         store, lost = _restore_rows(folder, card, report)
@@ -99,7 +103,8 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
         if restored := Notebook(root).restore():
             report.actions.append(restored)
         _renew_record(folder, report)
-        _embed_again(store, card, lost, report, open_model)
+        _embed_again(store, card, (unfinished or {}) | lost, report, open_model)
+        clear_note(folder)
     return report
 
 
@@ -204,6 +209,7 @@ def _restore_rows(folder: Path, card: LibraryCard, report: RepairReport) -> tupl
     lost: dict[str, str] = {}
     if rows_damaged:
         rows, lost = _salvaged(folder, card, differing)
+        note_sounds(folder, lost)
         store = _rebuild(folder, card, rows, report)
         for name in DERIVED_FILES:
             _delete(folder / name)  # they follow the version of the table, which may start again

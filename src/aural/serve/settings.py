@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aural.core.config import Config
 
@@ -47,6 +47,13 @@ class Settings(Config):
     """Time between the requests of one connection."""
     proxies: tuple[str, ...] = ()
     """Addresses of reverse proxies whose X-Forwarded-For header names the client."""
+
+    @field_validator("token")
+    @classmethod
+    def _sent_in_a_header(cls, token: str | None) -> str | None:
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ValueError("must consist of ASCII letters, digits and signs without spaces, as a header holds it")
+        return token
 
     @property
     def on_loopback(self) -> bool:

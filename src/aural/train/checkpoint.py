@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import CheckpointError, ConfigError
-from aural.core.files import make_folder, write_text
+from aural.core.files import make_folder, system_reason, write_text
 from aural.train.config import Recipe
 
 FREE = ("paper", "shows", "command", "cost", "expected", "evaluators", "track")
 FREE_LOOP = ("steps", "epochs", "evaluate_every", "save_every", "keep", "max_bad_share", "compile", "graphs")
 FREE_DATA = ("workers", "prefetch")
+RENAMED = {"optimiser": "optimizer"}
+"""Keys of training.pt in version 0.1.0 that have another name since."""
 
 
 def save(
@@ -45,7 +47,8 @@ def save(
     folder = out / "checkpoints" / f"step-{step:08d}"
     part = folder.with_name(f".{folder.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        for unfinished in folder.parent.glob(".step-*.part"):  # of a run that was killed
+            shutil.rmtree(unfinished, ignore_errors=True)
         part.mkdir(parents=True)
         save_file(_packed(model), part / "model.safetensors")
         if ema is not None:
@@ -56,13 +59,15 @@ def save(
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
         _sync(folder.parent)
-    except (OSError, RuntimeError) as error:  # torch.save and safetensors raise RuntimeError subclasses on a full disk
+    except Exception as error:  # torch and safetensors report a full disk by errors of their types
         shutil.rmtree(part, ignore_errors=True)
-        if "DataLoader worker" in str(error):  # a worker died; torch raises it at any place
+        with contextlib.suppress(OSError):  # it holds earlier checkpoints
+            folder.parent.rmdir()
+        reason = system_reason(error)
+        if reason is None:
             raise
         steps = steps_in(out)
         back = f"the checkpoint of step {steps[-1]} is whole" if steps else "no earlier checkpoint was written"
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise CheckpointError(
             f"{folder}: cannot be written ({reason}); {back}: free some space and continue with --resume"
         ) from None
@@ -90,14 +95,20 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dic
 
     try:
         ema = folder / "ema.safetensors"
-        averaged = load_file(ema) if ema.is_file() else None
+        averaged = _renamed(load_file(ema)) if ema.is_file() else None
         rest = torch.load(folder / "training.pt", map_location="cpu", weights_only=True)
-        return load_file(folder / "model.safetensors"), averaged, rest
+        rest = {RENAMED.get(key, key): value for key, value in rest.items()}
+        return _renamed(load_file(folder / "model.safetensors")), averaged, rest
     except (OSError, RuntimeError, SafetensorError, EOFError) as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(
             f"{folder}: cannot be read ({reason}); delete it to continue from the one before"
         ) from None
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors by the names of this version; version 0.1.0 stored a pair's below "clap."."""
+    return {name.removeprefix("clap."): tensor for name, tensor in tensors.items()}
 
 
 def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:

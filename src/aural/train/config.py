@@ -324,7 +324,7 @@ class Recipe(Config):
     command: str
     cost: str
     expected: str
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     system: dict[str, Any] = Field(default_factory=dict)
     """What is trained: `name` of a system and its options (see aural.train.system); or give `model`."""
     model: ModelConfig | None = None

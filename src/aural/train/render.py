@@ -25,7 +25,7 @@ from aural.audio.io import read
 from aural.audio.length import fit_shorter
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.errors import AudioError, ConfigError, DataError
-from aural.core.files import atomic_write
+from aural.core.files import atomic_write, write_text
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.models.clap import AudioConfig
@@ -155,9 +155,7 @@ def _claim(folder: Path, listed: list[Job]) -> None:
     plan = digest.hexdigest()
     if file.is_file() and json.loads(file.read_text()).get("plan") != plan:
         raise ConfigError(f"{folder}: contains log-mels of another recipe or other settings; name another folder")
-    for job in listed:
-        Path(job.shard).parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"plan": plan}) + "\n")
+    write_text(file, json.dumps({"plan": plan}) + "\n", parents=True)
 
 
 def _run(listed: list[Job], jobs: int) -> Iterator[list[str]]:
@@ -176,7 +174,7 @@ def _write(job: Job) -> list[str]:
     seconds = job.audio.window_s if job.shortest_s is None else min(job.shortest_s, job.audio.window_s)
     length = round(seconds * job.audio.sample_rate_hz)
     path = Path(job.shard)
-    with atomic_write(path) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with atomic_write(path, parents=True) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, version in job.samples:
             draw = generator(job.seed, ITEM, number, version)
             try:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,8 @@ import numpy as np
 
 from aural.audio.io import read
 from aural.audio.resample import resample
-from aural.core.errors import AudioError, AuralError, DataError
-from aural.core.files import atomic_write, make_folder, write_text
+from aural.core.errors import AudioError, AuralError, DataError, WriteError
+from aural.core.files import atomic_write, made_parents, write_text
 from aural.core.types import Clip
 from aural.data.fingerprint import fingerprint
 from aural.data.libre.cards import Meaning, SourceCard, meaning, plain_name, taxonomy
@@ -92,8 +93,7 @@ def build(
     from aural.data.libre import soundfont  # noqa: F401  registers the soundfont readers
 
     cards = sorted(cards, key=lambda card: card.name)
-    make_folder(out / "state")
-    with _exclusive(out):
+    with made_parents(out / "state" / "lock"), _exclusive(out):
         _clear(out)
         return _build(cards, Place(out, debs, longest_s), jobs, say)
 
@@ -106,6 +106,10 @@ def _build(cards: list[SourceCard], place: Place, jobs: int, say: Callable[[str]
         try:
             done[name] = result()
             say(f"{name}: {len(read_manifest(done[name].state))} sounds")
+        except WriteError:
+            raise  # every other source would fail too
+        except OSError as error:
+            raise WriteError(f"{out}: cannot be written ({error.strerror or error}); check the free space") from error
         except AuralError as error:
             missing[name] = str(error)
             say(f"{name}: left out; {error}")
@@ -165,7 +169,7 @@ def build_source(card: SourceCard, place: Place) -> _Done:
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     state = out / "state" / f"{card.name}.{key}.parquet"
     if not state.is_file():
-        with tempfile.TemporaryDirectory(dir=out, prefix=f"{UNPACKED}{card.name}-") as part:
+        with tempfile.TemporaryDirectory(dir=out, prefix=f"{UNPACKED}{card.name}-", ignore_cleanup_errors=True) as part:
             for path in paths.values():
                 unpack(path, Path(part))
             rows, skipped = _read_source(card, Path(part), place, deb_version(next(iter(paths.values()))))
@@ -282,10 +286,11 @@ def _clip(source_clip: SourceClip, longest_s: float) -> Clip:
 def _write_flac(path: Path, clip: Clip) -> None:
     import soundfile
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     pcm = (clip.samples.T * 32768.0).astype(np.int16)
-    with atomic_write(path) as part:
-        soundfile.write(str(part), pcm, clip.sample_rate_hz, subtype="PCM_16")
+    stream = BytesIO()  # libsndfile does not report that a disk is full
+    soundfile.write(stream, pcm, clip.sample_rate_hz, format="FLAC", subtype="PCM_16")
+    with atomic_write(path, parents=True) as part:
+        part.write_bytes(stream.getvalue())
 
 
 def _file_name(name: str) -> str:

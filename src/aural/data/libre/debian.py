@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from aural.core.errors import DataError
+from aural.core.errors import DataError, WriteError
 from aural.data.libre.cards import Package
 
 PICTURES: Final = frozenset(
@@ -107,6 +107,9 @@ def unpack(deb: Path, folder: Path) -> None:
                     with target.open("wb") as out:
                         shutil.copyfileobj(source, out, 1 << 20)
     except (OSError, EOFError, tarfile.TarError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the package was read before
+            reason = error.strerror or error
+            raise WriteError(f"{folder}: cannot be written ({reason}); check the folder and the free space") from None
         raise DataError(f"{deb}: is damaged ({error}); delete it and run the build again") from None
 
 

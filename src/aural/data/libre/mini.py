@@ -149,10 +149,9 @@ def _write_clip(row: Row, lossless: Manifest, out: Path) -> Row:
     path = row.path.removesuffix(".flac") + ".opus"
     target = out / path
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
         clip = read(lossless.file(row), mono=True)
         content = encode(Clip(clip.samples, clip.sample_rate_hz), "opus")
-        with atomic_write(target) as part:
+        with atomic_write(target, parents=True) as part:
             part.write_bytes(content)
     clip = read(BytesIO(target.read_bytes()))
     rms_db = 10 * float(np.log10(np.mean(clip.samples.astype(np.float64) ** 2) + 1e-12))

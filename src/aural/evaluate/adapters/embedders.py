@@ -170,7 +170,7 @@ def can_be_scored(model: Any) -> bool:
 def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: the name is empty
         raise MissingDependencyError(
             f"{module} cannot be imported ({error}); install it or correct PYTHONPATH"
         ) from None

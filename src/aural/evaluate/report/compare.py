@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.core.errors import DataError
+from aural.core.errors import DataError, one_line
 from aural.evaluate.metrics import METRICS
 from aural.evaluate.records import published, read_arrays
 from aural.evaluate.stats import Paired, mcnemar, paired
@@ -48,11 +48,20 @@ def read_runs(folders: Iterable[str | Path]) -> list[Scored]:
 def _read(folder: Path) -> Scored:
     if not (folder / "run.json").is_file():
         raise DataError(f"{folder}: holds no run.json; give a folder that `aural evaluate --out` wrote")
-    details = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    records = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "scores").glob("*.json"))
-    }
+    details = _mapping(folder / "run.json", "model")
+    records = {path.stem: _mapping(path, "score") for path in sorted((folder / "scores").glob("*.json"))}
     return Scored(str(details["model"]), folder, details, records)
+
+
+def _mapping(path: Path, key: str) -> dict[str, Any]:
+    """Return the content of a JSON file. Raises DataError if it is damaged or lacks a key that every such file has."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({one_line(error)}); evaluate again") from None
+    if not isinstance(values, dict) or key not in values:
+        raise DataError(f'{path}: holds no "{key}", so `aural evaluate` did not write it; name another folder')
+    return values
 
 
 def keys(runs: Sequence[Scored]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from aural.core.errors import AuralError
+from aural.core.errors import AuralError, WriteError
 from aural.core.types import Clip, FloatArray
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
@@ -75,7 +75,6 @@ def robustness(
     `SOUND_CHANGES` and `WORD_CHANGES`; empty: all. Tasks of other kinds than `CHANGED_KINDS` are left out.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     embeddings = EmbeddingCache(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
     curves: dict[str, dict[str, Any]] = {}
     for card in tasks:
@@ -84,6 +83,8 @@ def robustness(
         scorer = _Scorer(LoadedTask(_with_one_prompt(card), data), embeddings, embedder, seed)
         try:
             curves[card.name] = _curves_of(scorer, changes, say)
+        except WriteError:
+            raise
         except AuralError as error:
             say(f"{card.name}: not scored; {error}")
         write_json(out / "robustness.json", curves)

@@ -107,8 +107,7 @@ def _write(context: Context, clips: Examples) -> list[str]:
             written = list(context.embedder.caption([clips.corpus.source(n) for n in numbers]))
             if len(written) != len(numbers):
                 raise DataError(f"caption gave {len(written)} sentences for {len(numbers)} clips")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps([str(s) for s in written], ensure_ascii=False))
+            write_text(path, json.dumps([str(s) for s in written], ensure_ascii=False), parents=True)
         sentences += json.loads(path.read_text(encoding="utf-8"))
         context.say(min(at + PART, len(clips.numbers)), len(clips.numbers))
     return sentences
