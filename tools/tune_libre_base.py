@@ -296,7 +296,7 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self, clap: Clap) -> dict[str, float]:
-        """Return scores of the validation clips among all classes and of the clips of --dev among theirs."""
+        """Return scores of the validation clips among all classes and of the clips of --dev among their classes."""
         scores: dict[str, float] = {}
         for key, split, classes in (
             ("valid", "valid", self.data.classes),

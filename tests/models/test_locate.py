@@ -181,7 +181,7 @@ def test_the_bundled_model_finds_a_rooster_between_crickets() -> None:
     from aural.audio.io import read
 
     folder = Path(aural.__file__).parent / "sounds"
-    model = aural.load()
+    model = aural.load("libre-small")
     parts = [read(folder / f"{name}.ogg", sample_rate_hz=model.sample_rate_hz, mono=True).samples[0] for name in NAMES]
     sound = np.concatenate(parts)
     onset_s, offset_s = len(parts[0]) / model.sample_rate_hz, len(np.concatenate(parts[:2])) / model.sample_rate_hz
