@@ -2,7 +2,8 @@
 
 Niizumi et al. (2024), "M2D-CLAP: Masked Modeling Duo Meets CLAP for Learning General-purpose Audio-Language
 Representation", arXiv 2406.02032; Niizumi et al. (2025), IEEE Access. Code and weights of the publisher are for
-non-commercial evaluation only (NTT); this module was written from the papers and the names of the tensors.
+non-commercial evaluation only (NTT). This module was written for aural; the papers and the publisher's code were read
+for facts (names and shapes of tensors, front end, pooling), and nothing of that code is copied.
 
     2024    flat names; patches of 608 frames; the projection is two layers on the mean of the states; texts are vectors
             of thenlper/gte-base, which the file does not hold
