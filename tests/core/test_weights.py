@@ -41,8 +41,8 @@ def test_unknown_name_tells_the_near_miss() -> None:
 
 @pytest.mark.parametrize("places", [{}, {"repository": "a/b", "folder": "weights/a"}])
 def test_exactly_one_place(places: dict[str, str]) -> None:
-    values = weight_card("msclap-2023").model_dump(exclude={"repository", "file", "folder"})
-    with pytest.raises(ConfigError, match="exactly one of repository and folder"):
+    values = weight_card("msclap-2023").model_dump(exclude={"repository", "file", "folder", "url"})
+    with pytest.raises(ConfigError, match="exactly one of repository, folder and url"):
         WeightCard.parse(values | places, "card.toml")
 
 

@@ -13,11 +13,12 @@ from aural.evaluate.metrics import METRICS
 from aural.evaluate.run import evaluate
 from aural.evaluate.stats import interval
 
-SCORED = [name for name in cards.names() if cards.task(name).kind != "captioning"]
-WRITTEN = sorted(set(cards.names()) - set(SCORED))
+NAMES = [name for name in cards.names() if cards.task(name).kind != "temporal"]  # needs events: test_temporal.py
+SCORED = [name for name in NAMES if cards.task(name).kind != "captioning"]
+WRITTEN = sorted(set(NAMES) - set(SCORED))
 
 
-@pytest.mark.parametrize("name", cards.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_random_vectors_land_on_chance(name: str, tmp_path: Path) -> None:
     card = cards.task(name)
     root = made_up(card, tmp_path / "data", 120)

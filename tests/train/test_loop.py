@@ -26,7 +26,8 @@ def test_recipes_are_whole_and_each_has_a_tiny_twin() -> None:
     for name in names:
         recipe = load_recipe(name)
         assert all((recipe.paper, recipe.shows, recipe.cost, recipe.expected))
-        assert recipe.command.split()[:3] == ["aural", "train", "--csv" if name == "fine_tune" else name]
+        command = recipe.command.split(" && ")[-1]  # a tool may have to make the start weights first
+        assert command.split()[:3] == ["aural", "train", "--csv" if name == "fine_tune" else name]
         small_itself = name.startswith(("tiny_", "libre_small", "small_", "text_", "sound_", "frame_", "fine_"))
         assert small_itself or f"tiny_{name}" in names
 
