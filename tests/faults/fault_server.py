@@ -55,11 +55,11 @@ def warm() -> None:
 def traced() -> None:
     """Trace the graphs of the tiny model once, which takes seconds; forks write the same graphs."""
     graphs: dict[str, Any] = {}
-    trace = onnx_export._graph
+    trace = onnx_export.traced
     with tempfile.TemporaryDirectory() as folder:
-        onnx_export._graph = lambda module, *rest: graphs.setdefault(type(module).__name__, trace(module, *rest))
+        onnx_export.traced = lambda module, *rest: graphs.setdefault(type(module).__name__, trace(module, *rest))
         export_onnx(save_tiny(Path(folder) / "model"), Path(folder) / "onnx")
-    onnx_export._graph = lambda module, *rest: graphs[type(module).__name__]
+    onnx_export.traced = lambda module, *rest: graphs[type(module).__name__]
 
 
 class ModelOfTests(SketchEmbedder):
