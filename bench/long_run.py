@@ -1,7 +1,7 @@
 """A training run over millions of synthetic pairs, killed once and continued: memory over time and wait for the loader.
 
-    python bench/long_run.py --pairs 10000000 --folder /tmp/long --workers 14
-    python bench/long_run.py --device cpu --pairs 20000 --batch 512 --workers 2 --folder /tmp/long
+    python bench/long_run.py --pairs 10000000 --folder out/long --workers 14
+    python bench/long_run.py --device cpu --pairs 20000 --batch 512 --workers 2 --folder out/long
 
 Pairs are unique and a function of their number: a log-mel of 0.19 s (20 frames of 8 bands of noise) and a caption of
 its number, in plain webdataset shards of 10,000. The towers are small (a ViT of width 256 and 4 layers, and a BERT of
@@ -190,7 +190,7 @@ def report(args: argparse.Namespace, first: list[dict[str, float]], second: list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/long_run"))
+    parser.add_argument("--folder", type=Path, default=Path("out/long_run"))
     parser.add_argument("--pairs", type=int, default=10_000_000)
     parser.add_argument("--batch", type=int, default=8192)
     parser.add_argument("--workers", type=int, default=14)
