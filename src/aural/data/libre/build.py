@@ -184,7 +184,9 @@ def build_source(card: SourceCard, place: Place) -> _Done:
 def _content(card: SourceCard) -> dict[str, object]:
     """Return the parts of a card that determine its clips and raw rows."""
     table = taxonomy()
-    return card.model_dump(exclude={"notes", "split", "held_out", "cap"}) | {"families": sorted(table.families.items())}
+    return card.model_dump(exclude={"notes", "edition", "split", "held_out", "cap"}) | {
+        "families": sorted(table.families.items())
+    }
 
 
 def _read_source(card: SourceCard, unpacked: Path, place: Place, version: str) -> tuple[list[Row], dict[str, int]]:

@@ -36,6 +36,7 @@ class SourceCard(Config):
     version: str  # of this card; increment it with every correction
     title: str
     packages: dict[str, Package]
+    edition: int = 1  # of the corpus that added the source; a source never displaces clips of earlier editions
     reader: str
     license: str  # of sounds that the package's copyright file does not list separately
     licenses: dict[str, str] = Field(default_factory=dict)  # pattern of names -> license; overrides the copyright file

@@ -37,8 +37,10 @@ class Dropped:
 def curate(rows: Iterable[Row], cards: Mapping[str, SourceCard]) -> tuple[list[Row], list[Dropped]]:
     """Return (kept rows with splits and captions, dropped clips), both sorted by path."""
     dropped: list[Dropped] = []
-    # Test-only sources come first, so that they keep a sound that other sources also contain.
-    ordered = sorted(rows, key=lambda row: (cards[row.source].split != "eval-only", row.path))
+    # Of equal sounds the first is kept: test-only sources come first, then sources of earlier editions.
+    ordered = sorted(
+        rows, key=lambda row: (cards[row.source].split != "eval-only", cards[row.source].edition, row.path)
+    )
     ordered = _without_unseen_words(ordered, cards, dropped)
     ordered = _exact(ordered, cards, dropped)
     ordered = _near(ordered, cards, dropped)
@@ -58,7 +60,10 @@ def _without_unseen_words(rows: list[Row], cards: Mapping[str, SourceCard], drop
 
 
 def _exact(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropped]) -> list[Row]:
-    """Keep one row per sound. Drop all rows of a sound with contradicting labels, except in test-only sources."""
+    """Keep one row per sound. Drop all rows of a sound with contradicting labels, except in test-only sources.
+
+    Labels of later editions do not count, so that a source that is added does not remove clips of the corpus.
+    """
     by_sound: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_sound[row.sha256].append(row)
@@ -66,7 +71,8 @@ def _exact(rows: list[Row], cards: Mapping[str, SourceCard], dropped: list[Dropp
     for same in by_sound.values():
         first = same[0]
         tested = cards[first.source].split == "eval-only"
-        truth = {row.class_name if not row.transcript else row.transcript for row in same}
+        peers = [row for row in same if cards[row.source].edition == cards[first.source].edition]
+        truth = {row.class_name if not row.transcript else row.transcript for row in peers}
         if len(truth) == 1 or tested:
             kept.append(first)
             dropped += [Dropped(row.path, f"same sound as {first.path}") for row in same[1:]]

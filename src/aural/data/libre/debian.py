@@ -138,8 +138,9 @@ class Copyright:
         self._stanzas: list[tuple[list[str], str]] = []
         for stanza in re.split(r"\n\s*\n", text):
             fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*((?:.*)(?:\n[ \t].*)*)", stanza, flags=re.MULTILINE))
-            if "Files" in fields and "License" in fields:
-                self._stanzas.append((fields["Files"].split(), fields["License"].strip().splitlines()[0].strip()))
+            license = fields.get("License", "").strip().partition("\n")[0].strip()
+            if "Files" in fields and license:
+                self._stanzas.append((fields["Files"].split(), license))
 
     @classmethod
     def of(cls, unpacked: Path) -> Copyright:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from aural.core.errors import DataError
 from aural.core.registry import Registry
 from aural.core.types import Clip
+from aural.data.libre.c4group import GROUPS, entries, without_endings
 from aural.data.libre.cards import SourceCard
 
 SOUNDS: Final = frozenset([".wav", ".ogg", ".oga", ".flac", ".mp3", ".aif", ".aiff", ".au", ".opus", ".wv", ".g722"])
@@ -82,6 +83,23 @@ def files(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
                             yield SourceClip(entry, inside.read(entry))
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(f"{card.name}: {archive.name} is damaged ({error}); fetch the package again") from None
+
+
+@readers.register("c4group")
+def c4group(unpacked: Path, card: SourceCard) -> Iterator[SourceClip]:
+    """Read the sounds of C4Group archives (.oc?) below the root; names are paths without the endings of the groups."""
+    root = _root(unpacked, card)
+    for name, path in walk(root):
+        if wanted(plain := without_endings(name), card):
+            yield SourceClip(plain, path)
+    for name, path in walk(root, GROUPS):
+        try:
+            for inside, content in entries(path.read_bytes()):
+                plain = without_endings(f"{name}/{inside}")
+                if PurePosixPath(plain).suffix.lower() in SOUNDS and wanted(plain, card):
+                    yield SourceClip(plain, content)
+        except (struct.error, zlib.error, ValueError) as error:
+            raise DataError(f"{card.name}: {path.name} is damaged ({error}); fetch the package again") from None
 
 
 @readers.register("tuxpaint")
