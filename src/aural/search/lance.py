@@ -269,8 +269,15 @@ class LanceStore:
 
     @_commits
     def compact(self) -> None:
-        """Merge small fragments, add new rows to the index, and delete versions older than an hour."""
+        """Merge small fragments, add new rows to the index, and delete versions older than an hour.
+
+        LanceDB merges fragments before it adds rows to indexes, and merges only fragments that the same indexes cover.
+        So the fragments of new rows are merged with the others in a second pass, once the indexes cover them.
+        """
+        index = self._vector_index()
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+        if index is not None and index.num_unindexed_rows:
+            self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Compact, and build a missing approximate index if there are `build_from` rows or more.

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
-from aural.core.files import write_text
+from aural.core.files import delete, write_text
 from aural.search.folder import CARD, SAFETY, DamagedLibraryError
 
 FIRST: Final = "first"
@@ -97,7 +96,7 @@ def restore_pointer(root: Path) -> str | None:
         return None
     for path in (root / POINTER, root / POINTER_COPY):
         if path.is_dir():
-            shutil.rmtree(path)
+            delete(path)
     try:
         pointer = Pointer.read(root / POINTER_COPY)
         if pointer.active not in space_names(root):
