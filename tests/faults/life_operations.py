@@ -119,8 +119,9 @@ def _spaces_are_sound(place: Place, killed: bool) -> None:
 
 
 def _delete_space(place: Place) -> list[str]:
-    """Delete the second space; list the spaces if it is deleted."""
-    present = space_folder(place.work / "library", SPACE).exists()
+    """Delete the second space, or complete its deletion; list the spaces if it is deleted."""
+    folder = space_folder(place.work / "library", SPACE)
+    present = folder.exists() or folder.with_name(f".{SPACE}.deleted").exists()
     return of_library("spaces", *(["--delete", SPACE] if present else []))(place)
 
 

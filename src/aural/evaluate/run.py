@@ -133,7 +133,7 @@ def evaluate(
 
 
 def _details(run: TaskRun, embeddings: EmbeddingCache, seconds: float) -> dict[str, Any]:
-    """Return what run.json states besides the model and the seed."""
+    """Return what run.json states in addition to the model and the seed."""
     return {
         "model_hash": embeddings.model_hash,
         "tasks": sorted(run.scores),

@@ -71,8 +71,8 @@ def space_folder(root: Path, name: str) -> Path:
 def space_names(root: Path) -> list[str]:
     """Return the names of all spaces of a library, the first one first."""
     below = root / SPACES
-    others = sorted(path.name for path in below.iterdir() if (path / CARD).exists()) if below.is_dir() else []
-    return [FIRST, *others]
+    names = sorted(path.name for path in below.iterdir()) if below.is_dir() else []
+    return [FIRST, *(name for name in names if _NAME.fullmatch(name) and (below / name / CARD).exists())]
 
 
 def check_space(root: Path, name: str) -> Path:
