@@ -16,7 +16,7 @@ import numpy as np
 from aural.audio.io import read
 from aural.audio.riff import describing_chunks, has_loops, parse_bext, parse_ixml
 from aural.audio.ucs import parse_ucs
-from aural.core.errors import AudioError, ConfigError, MissingDependencyError
+from aural.core.errors import AudioError, ConfigError, MissingDependencyError, one_line
 from aural.core.files import atomic_write
 
 TAGS: Final = ("title", "artist", "genre", "description")
@@ -86,7 +86,7 @@ def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
         if file is None:
             raise AudioError(f"{path}: its format has no tags that can be written")
         _set_tags(file, tags)
-        file.save()
+        _save(file, path)
         if not np.array_equal(read(part).samples, before.samples):
             raise AudioError(f"{path}: writing tags would change the sound; the file was not changed")
 
@@ -101,6 +101,19 @@ def _open_tags(path: Path) -> Any:
         return mutagen.File(path)
     except (mutagen.MutagenError, OSError, ValueError, EOFError):
         return None
+
+
+def _save(file: Any, path: Path) -> None:
+    """Save with mutagen, which wraps the errors of the system. Raises OSError, or AudioError for another reason."""
+    from mutagen import MutagenError
+
+    try:
+        file.save()
+    except MutagenError as error:
+        reason = error.args[0] if error.args else error
+        if isinstance(reason, OSError):
+            raise reason from None
+        raise AudioError(f"{path}: its tags cannot be written ({one_line(error)}); write the file again") from None
 
 
 def _read_tags(path: Path) -> dict[str, str]:
