@@ -36,7 +36,7 @@ CLIENT_LEFT: Final = 499
 """Status in log and metrics of a request whose client closed the connection before the answer."""
 
 MAX_LOGGED: Final = 200
-FOREIGN: Final = "the request cannot be answered as it is; leave out its headers such as Range, or see /openapi.json"
+FOREIGN: Final = "the request is refused; leave out headers such as Range, or see /openapi.json"
 """Detail of a problem document in place of an error that the framework wrote."""
 
 PENDING_UPLOADS: Final = 16
