@@ -5,7 +5,7 @@ Legend: B waveforms, W frames, E joint dimensions, T samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +92,24 @@ def stream_frames(model: FrameModel, source: AudioSource) -> Iterator[Frames]:
         yield from window_frames(source, model, lambda wave: model.frames_of_waves(wave[None])[0])
     else:
         yield from _block_frames(model, source, layout, layout.step)
+
+
+class ScoredFrames:
+    """The probabilities of all frames of a sound at once, for a `FrameScorer`."""
+
+    def stream_probabilities(
+        self, clip: AudioSource, texts: Sequence[str]
+    ) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield the probabilities (W, M) of M texts in the frames of one block, and their times in seconds (W, 2)."""
+        raise NotImplementedError
+
+    def frame_probabilities(
+        self, clip: AudioSource, texts: Sequence[str]
+    ) -> tuple[FloatArray, list[tuple[float, float]]]:
+        """Return the probability (M, W) of each text in each frame, and the (start, end) of each frame in seconds."""
+        parts = list(self.stream_probabilities(clip, texts))
+        times = np.concatenate([times for _, times in parts])
+        return np.concatenate([rows for rows, _ in parts]).T, [(float(a), float(b)) for a, b in times]
 
 
 def joined(parts: Iterable[Frames]) -> tuple[FloatArray, list[tuple[float, float]]]:

@@ -18,7 +18,7 @@ Legend: B clips of a batch, D width of the vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -46,10 +46,10 @@ TARGETS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
 }
 
 
-def run(context: StudyContext) -> Scores:
-    """Return arm -> task -> scores."""
+def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
+    """Return arm -> task -> scores. changes: of the recipe."""
     data = load_data(context)
-    recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else ())
+    recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else changes)
     table = text_table(context, data, "minilm", 8 if context.smoke else WIDTH)
     label = classes_of(data.train.rows)[0].to(data.device)
     objective = SoftTargets()
