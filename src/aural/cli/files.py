@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
     from aural.models.tagging import TaggedSound
 
-__all__ = ["SOUND_SUFFIXES", "Batch", "check_page", "json_line", "progress", "read_lines", "stored_model_name", "whole_windows"]
+__all__ = [
+    "SOUND_SUFFIXES",
+    "Batch",
+    "check_page",
+    "json_line",
+    "progress",
+    "read_lines",
+    "stored_model_name",
+    "whole_windows",
+]
 
 
 def read_lines(path: Path, what: str) -> list[str]:

@@ -30,7 +30,9 @@ def database_errors(path: Path) -> Iterator[None]:
         yield
     except UnicodeEncodeError:
         fix = "decode it again"
-        raise ConfigError(f"a text holds half a character (a lone surrogate), so it is not valid Unicode; {fix}") from None
+        raise ConfigError(
+            f"a text holds half a character (a lone surrogate), so it is not valid Unicode; {fix}"
+        ) from None
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise BusyLibraryError(f"{path}: another process is writing to it; try again") from None

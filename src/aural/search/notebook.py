@@ -118,7 +118,9 @@ class Notebook:
     def history(self, top: int = 50) -> list[PastQuery]:
         """Return the newest queries first."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (min(top, KEPT_QUERIES),))
+            rows = connection.execute(
+                "SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (min(top, KEPT_QUERIES),)
+            )
             return [PastQuery(at, json.loads(query), int(hits)) for at, query, hits in rows]
 
     # Writing -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from aural.search.library import FileResult, Library
 from aural.search.locations import is_below
 from aural.search.plan import Plan, plan_changes, plan_roots
 
-
 LEAST_S: Final = 0.01
 MOST_S: Final = 3600.0
 
