@@ -216,8 +216,8 @@ def check_frames(model: FrameModel, frame_s: float, hop_s: float) -> None:
     """Raise ConfigError if the model cannot embed frames of this length and distance."""
     if not LEAST_HOP_S <= hop_s <= frame_s <= model.window_s:
         raise ConfigError(
-            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be at least {LEAST_HOP_S:g} s and at most the frame, "
-            f"and the frame at most the model's window of {model.window_s:g} s"
+            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be at least {LEAST_HOP_S:g} s and at most the "
+            f"frame, and the frame at most the model's window of {model.window_s:g} s"
         )
 
 

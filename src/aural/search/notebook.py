@@ -159,7 +159,7 @@ class Notebook:
             connection.executemany("DELETE FROM members WHERE collection = ? AND hash = ?", rows)
 
     def delete_collection(self, collection: str) -> None:
-        """Delete a collection; its sounds are not touched. Raises UnknownCollectionError if there is no such collection."""
+        """Delete a collection; its sounds are not touched. Raises UnknownCollectionError if it does not exist."""
         with self._writing() as connection:
             number = self._number(connection, collection)
             connection.execute("DELETE FROM members WHERE collection = ?", (number,))
