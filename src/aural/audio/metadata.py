@@ -85,35 +85,32 @@ def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
         file = _open_tags(part)
         if file is None:
             raise AudioError(f"{path}: its format has no tags that can be written")
-        _set_tags(file, tags)
-        _save(file, path)
+        try:
+            _set_tags(file, tags)
+            file.save()
+        except (_mutagen().MutagenError, ValueError, EOFError) as error:
+            if error.args and isinstance(error.args[0], OSError):  # mutagen wraps the errors of the system
+                raise error.args[0] from None
+            raise AudioError(f"{path}: its tags cannot be written ({one_line(error)})") from None
         if not np.array_equal(read(part).samples, before.samples):
             raise AudioError(f"{path}: writing tags would change the sound; the file was not changed")
 
 
-def _open_tags(path: Path) -> Any:
-    """Return mutagen's view of a file, or None if it does not know the format."""
+def _mutagen() -> Any:
     try:
         import mutagen
     except ImportError:
         raise MissingDependencyError('tags need the package mutagen; pip install "aural[metadata]"') from None
+    return mutagen
+
+
+def _open_tags(path: Path) -> Any:
+    """Return mutagen's view of a file, or None if it does not know the format."""
+    mutagen = _mutagen()
     try:
         return mutagen.File(path)
     except (mutagen.MutagenError, OSError, ValueError, EOFError):
         return None
-
-
-def _save(file: Any, path: Path) -> None:
-    """Save with mutagen, which wraps the errors of the system. Raises OSError, or AudioError for another reason."""
-    from mutagen import MutagenError
-
-    try:
-        file.save()
-    except MutagenError as error:
-        reason = error.args[0] if error.args else error
-        if isinstance(reason, OSError):
-            raise reason from None
-        raise AudioError(f"{path}: its tags cannot be written ({one_line(error)}); write the file again") from None
 
 
 def _read_tags(path: Path) -> dict[str, str]:
