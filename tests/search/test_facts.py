@@ -110,6 +110,12 @@ def test_a_file_that_changed_is_skipped(library: Library) -> None:
     assert read_metadata(file.path).genre == "other"
 
 
+def test_an_analysis_killed_before_its_first_write_has_no_facts(library: Library) -> None:
+    library.facts.path.touch()
+    assert len(library.facts.columns()["hash"]) == 0
+    assert [one.status for one in analyze(library)] == ["added"] * 5
+
+
 def test_damaged_facts_are_deleted(library: Library) -> None:
     list(analyze(library))
     path = library.facts.path

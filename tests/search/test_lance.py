@@ -107,6 +107,21 @@ def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Pa
     assert store.search(query, 1)[0].file == "f" * 16  # found although it is not indexed yet
 
 
+def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 300)
+    assert store.optimize(build_from=300)
+    row = store.rows(schema(DIM).names, parse_filter("window = 0")).slice(0, 5)
+    store.append(row)
+    store.optimize(build_from=300)
+    first = store.stats()
+    assert (first["fragments"], first["unindexed_rows"]) == (1, 0)
+    store.optimize(build_from=300)
+    second = store.stats()
+    assert {name: first[name] for name in ("rows", "fragments")} == {
+        name: second[name] for name in ("rows", "fragments")
+    }
+
+
 @pytest.mark.parametrize("query", [np.zeros(DIM), np.full(DIM, np.nan), np.ones(DIM + 1)])
 def test_bad_queries_are_refused(tmp_path: Path, query: np.ndarray) -> None:  # type: ignore[type-arg]
     store = random_store(tmp_path, 3)

@@ -22,6 +22,7 @@ BLOCK_S = 30.0
 """Sound that is read and computed at once. Longer blocks repeat fewer samples at their ends and take more memory."""
 FRAME_S, HOP_S = 1.0, 0.5
 """Length and distance of short windows, for a model whose encoder gives no frames."""
+LEAST_HOP_S = 0.001
 
 
 class FrameLayout(Config):
@@ -213,10 +214,10 @@ def _filled(wave: FloatArray, length: int, shorter: Shorter | None) -> FloatArra
 
 def check_frames(model: FrameModel, frame_s: float, hop_s: float) -> None:
     """Raise ConfigError if the model cannot embed frames of this length and distance."""
-    if not 0 < hop_s <= frame_s <= model.window_s:
+    if not LEAST_HOP_S <= hop_s <= frame_s <= model.window_s:
         raise ConfigError(
-            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be above 0 and at most the frame, and the frame "
-            f"at most the model's window of {model.window_s:g} s"
+            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be at least {LEAST_HOP_S:g} s and at most the "
+            f"frame, and the frame at most the model's window of {model.window_s:g} s"
         )
 
 

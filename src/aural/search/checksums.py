@@ -153,7 +153,7 @@ def measure(path: Path) -> list[int]:
 def sound_copies(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield every file below `safety/copies` with the path of its original relative to the library.
 
-    A copy that differs from the record is left out.
+    A copy that differs from the record is left out, and so is the temporary file of a process that was killed.
     """
     try:
         files: Mapping[str, list[int]] | None = read_record(folder).files
@@ -162,7 +162,9 @@ def sound_copies(folder: Path) -> Iterator[tuple[Path, str]]:
     copies = folder / COPIES
     for path in sorted(copies.rglob("*")):
         name = path.relative_to(copies).as_posix()
-        if path.is_file() and (files is None or measure(path) == files.get(name)):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if files is None or measure(path) == files.get(name):
             yield path, name
 
 
