@@ -8,6 +8,7 @@ is killed between a commit and its record leaves files without a checksum; they 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -72,9 +73,12 @@ def record_files(folder: Path) -> None:
     (folder / SAFETY).mkdir(exist_ok=True)
     write_text(folder / RECORD, json.dumps(content | {"crc32": _sum_of(content)}, indent=1) + "\n")
     copies = folder / COPIES / TABLE_FOLDER
-    for copy in copies.rglob("*"):
+    for copy in list(copies.rglob("*")):
         if copy.is_file() and copy.relative_to(copies).as_posix() not in copied:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is deleted after the next commit
+                copy.unlink()
+                if not any(copy.parent.iterdir()):
+                    copy.parent.rmdir()
 
 
 def incomplete_file(folder: Path) -> str | None:
