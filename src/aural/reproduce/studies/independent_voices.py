@@ -6,8 +6,9 @@ to do with its emotion. Both changes are made on the log-mel: a gain adds decibe
 a change of pitch. Truth, measures and queries follow the changed clips. Arms and tasks are those of `paralinguistics`,
 without "generic" and "real".
 
-Each step draws one query per clip, so measured queries take steps from labels. With `two_queries` a step has two queries per
-clip and the mean of two losses: two from labels in arm "labels", one from labels and one measured in arm "measured".
+Each step draws one query per clip, so measured queries take steps from labels. With `two_queries` a step has two
+queries per clip and the mean of two losses: two from labels in arm "labels", one from labels and one measured in arm
+"measured".
 
 Legend: N clips, F mel bands.
 """
