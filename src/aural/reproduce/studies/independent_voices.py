@@ -6,8 +6,9 @@ to do with its emotion. Both changes are made on the log-mel: a gain adds decibe
 a change of pitch. Truth, measures and queries follow the changed clips. Arms and tasks are those of `paralinguistics`,
 without "generic" and "real".
 
-Each step draws one query per clip, so measured queries take steps from labels. With `beside` a step has two queries per
-clip and the mean of two losses: two from labels in arm "labels", one from labels and one measured in arm "measured".
+Each step draws one query per clip, so measured queries take steps from labels. With `two_queries` a step has two
+queries per clip and the mean of two losses: two from labels in arm "labels", one from labels and one measured in arm
+"measured".
 
 Legend: N clips, F mel bands.
 """
@@ -41,8 +42,8 @@ RATE: Final = 0.4
 TASKS: Final = {"voice": tuple(PROMPTS), "emotion": ("emotion",), "unnamed": UNNAMED, "varied": ("level", "rate")}
 
 
-def run(context: StudyContext, *, changes: Sequence[str] = (), beside: bool = False) -> Scores:
-    """Return arm -> task -> scores. changes: of the recipe; beside: two queries per clip in a step."""
+def run(context: StudyContext, *, changes: Sequence[str] = (), two_queries: bool = False) -> Scores:
+    """Return arm -> task -> scores. changes: of the recipe; two_queries: two queries per clip in a step."""
     recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else changes)
     train, test = (varied(load_voices(context, split), n) for n, split in enumerate(("train", "test")))
     terciles = Terciles.of(train.measures)
@@ -56,8 +57,8 @@ def run(context: StudyContext, *, changes: Sequence[str] = (), beside: bool = Fa
     for arm, captions in arms.items():
         clips = train.clips([[place[text] for text in of_clip] for of_clip in captions])
         towers = new_towers(context, recipe, clips, list(place))
-        if beside:
-            match_beside(towers, clips, recipe, context.seed, labels)
+        if two_queries:
+            match_two(towers, clips, recipe, context.seed, labels)
         else:
             match(towers, clips, recipe, context.seed, lambda given, _: objective(given)["loss"])
         correct = classify(towers, test.clips([]), PROMPTS, place, truth)
@@ -65,7 +66,7 @@ def run(context: StudyContext, *, changes: Sequence[str] = (), beside: bool = Fa
     return scores
 
 
-def match_beside(towers: Towers, train: Clips, recipe: Recipe, seed: int, labels: int) -> None:
+def match_two(towers: Towers, train: Clips, recipe: Recipe, seed: int, labels: int) -> None:
     """Train both towers with two queries per clip in a step: one of the first `labels`, one of the others if any."""
     objective = InfoNCE()
 
