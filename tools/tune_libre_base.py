@@ -153,7 +153,8 @@ class Trainer:
         if run.average:
             saved = [self.finished(name) for name in run.average]
             mean = {key: torch.stack([part[key].float() for part in saved]).mean(0) for key in saved[0]}
-            return start, put(clap, mean)
+            put(clap, mean)
+            return start, between(start, clap, run.part, clap)
         taught = None if not run.teacher else self.taught(run)
         numbers = np.random.default_rng(run.seed)
         self.generator = torch.Generator(self.device).manual_seed(run.seed)

@@ -55,6 +55,8 @@ class Run:
     """Name of a finished run; this one then trains libre-small's tower alone, with the teacher's text tower."""
     average: tuple[str, ...] = ()
     """Names of finished runs; no training, but the mean of their weights."""
+    part: float = 1.0
+    """How far to go from the start to that mean."""
     dropout: float = 0.2
     small_dropout: float = 0.5
     """Share of clips for which libre-small's embedding, which was trained on them before, is left out."""
