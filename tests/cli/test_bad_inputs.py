@@ -34,6 +34,7 @@ CASES = [
     if line and not line.startswith("#")
 ]
 WORDS = [shlex.split(line) for line, _ in CASES]
+STAND_INS = {"NOT_UTF8": os.fsdecode(b"\xff.wav"), "CONTROL": "a\x1b[31m\u202egpj", "LONG": "x" * 20_000}
 
 
 def commands() -> set[tuple[str, ...]]:
@@ -55,9 +56,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "half.wav").write_bytes((folder / "a.wav").read_bytes()[:9000])
     soundfile.write(folder / "loud.wav", np.full(9000, 1e18), RATE_HZ, subtype="DOUBLE")
     (folder / "gone.wav").symlink_to(folder / "nothing.wav")
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    (folder / "not_utf8").mkdir()
+    (folder / "not_utf8" / STAND_INS["NOT_UTF8"]).write_bytes((folder / "a.wav").read_bytes())
+    soundfile.write(folder / "nan.wav", np.full(9000, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
+    for name, samples, rate_hz in (("one", [0.5], RATE_HZ), ("none", [], RATE_HZ), ("hz1", [0.3] * 5, 1)):
+        soundfile.write(folder / f"{name}.wav", np.array(samples), rate_hz)
     (folder / "empty").mkdir()
     (folder / "file").write_text("x")
-    for name in ("noise.yaml", "noise.parquet", "noise.tar"):
+    for name in ("noise.yaml", "noise.parquet", "noise.tar", "noise.wav"):
         (folder / name).write_bytes(noise * (7 if name.endswith("tar") else 1))
     for name in ("pipe", "pipe.yaml"):
         os.mkfifo(folder / name)
@@ -66,6 +73,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts |= {"badlib/library.json": "{", "badlib2/library.json": '{"aural": 1, "model": 3}'}
     texts |= {"twice.csv": "path,path,caption\na.wav,a.wav,rain\n", "one.csv": "path,caption\na.wav,rain\n"}
     texts |= {"noscores/run.json": "{}", "liststores/run.json": "[]", "halfstores/run.json": '{"model": '}
+    texts |= {"zero.wav": "", "text.wav": "hello\n" * 500, "nul.csv": "path,caption\na.wav,\0\n"}
+    texts |= {"gone.csv": "path,caption\nnosuch.wav,rain\n", "tag.yaml": "!!python/object/apply:os.system ['true']"}
+    texts |= {"badscores/run.json": '{"model": "x"}', "badscores/scores/a.json": "[]"}
     for name, text in texts.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -94,7 +104,8 @@ def test_every_command_refuses_bad_input(
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AURAL_PLUGINS", "")
-    stand_ins = {"MODEL": str(tiny_folder), "LIB": str(library)}
+    monkeypatch.setattr("aural.serve.run.serve", lambda *_, **__: None)  # accepted arguments must not serve forever
+    stand_ins = STAND_INS | {"MODEL": str(tiny_folder), "LIB": str(library)}
     before = left(place)
     wrong = []
     for line, sentence in CASES:

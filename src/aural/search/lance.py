@@ -267,9 +267,19 @@ class LanceStore:
         for start in range(0, len(files), FILES_PER_COMMIT):
             self._table.delete(one_of("file", files[start : start + FILES_PER_COMMIT]).sql)
 
-    @_commits
     def compact(self) -> None:
-        """Merge small fragments, add new rows to the index, and delete versions older than an hour."""
+        """Merge small fragments, add new rows to the indexes, and delete versions older than an hour.
+
+        LanceDB merges fragments before it adds rows to indexes, and merges only fragments that the same indexes cover.
+        So the fragments of new rows are merged with the others in a second pass, once the indexes cover them.
+        """
+        index = self._vector_index()
+        self._compact_once()
+        if index is not None and index.num_unindexed_rows:
+            self._compact_once()
+
+    @_commits
+    def _compact_once(self) -> None:
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:

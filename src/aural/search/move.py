@@ -16,7 +16,7 @@ from aural.search.filters import one_of
 from aural.search.folder import read_card, write_card
 from aural.search.lance import FILES_PER_COMMIT, table_of, vectors_of
 from aural.search.library import FileResult, Library
-from aural.search.locations import FoundFile, address_of, content_hash, find, is_below
+from aural.search.locations import FoundFile, address_of, content_hash, find, is_below, is_storable
 from aural.search.plan import StoredFile
 
 
@@ -37,6 +37,8 @@ def move(library: Library, old: str | Path, new: str | Path, *, dry_run: bool = 
     before, after = address_of(old), address_of(new)
     if before == after:
         raise ConfigError(f"{old}: is the same folder as {new}; name the folder where the sounds are now")
+    if not is_storable(after):
+        raise ConfigError(f"{new}: its name is not UTF-8; rename the folder")
     if dry_run:
         yield from _checked(library, before, after, {})
         return

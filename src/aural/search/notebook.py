@@ -42,6 +42,10 @@ CREATE TABLE queries(id INTEGER PRIMARY KEY, time TEXT NOT NULL, query TEXT NOT 
 """
 
 
+class UnknownCollectionError(DataError):
+    """A library has no collection of this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """The marks of one sound. stars: 1 to 5, or 0 without a rating."""
@@ -98,7 +102,7 @@ class Notebook:
     def members(self, collection: str) -> list[str]:
         """Return the contents of a collection in the order in which they were added.
 
-        Raises DataError if there is no such collection.
+        Raises UnknownCollectionError if there is no such collection.
         """
         with self._reading() as connection:
             number = self._number(connection, collection)
@@ -114,7 +118,9 @@ class Notebook:
     def history(self, top: int = 50) -> list[PastQuery]:
         """Return the newest queries first."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (top,))
+            rows = connection.execute(
+                "SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (min(top, KEPT_QUERIES),)
+            )
             return [PastQuery(at, json.loads(query), int(hits)) for at, query, hits in rows]
 
     # Writing -------------------------------------------------------------------------------------------------------
@@ -146,14 +152,14 @@ class Notebook:
             connection.executemany("INSERT OR IGNORE INTO members(collection, hash) VALUES (?, ?)", rows)
 
     def uncollect(self, collection: str, hashes: Iterable[str]) -> None:
-        """Delete contents from a collection. Raises DataError if there is no such collection."""
+        """Delete contents from a collection. Raises UnknownCollectionError if there is no such collection."""
         with self._writing() as connection:
             number = self._number(connection, collection)
             rows = [(number, content) for content in hashes]
             connection.executemany("DELETE FROM members WHERE collection = ? AND hash = ?", rows)
 
     def delete_collection(self, collection: str) -> None:
-        """Delete a collection; its sounds are not touched. Raises DataError if there is no such collection."""
+        """Delete a collection; its sounds are not touched. Raises UnknownCollectionError if it does not exist."""
         with self._writing() as connection:
             number = self._number(connection, collection)
             connection.execute("DELETE FROM members WHERE collection = ?", (number,))
@@ -217,7 +223,7 @@ class Notebook:
         if row is None:
             names = [name for (name,) in connection.execute("SELECT name FROM collections")]
             hint = near_miss(collection, names) if names else "there are no collections yet"
-            raise DataError(f'"{collection}": there is no such collection; {hint}')
+            raise UnknownCollectionError(f'"{collection}": there is no such collection; {hint}')
         return int(row[0])
 
     @contextlib.contextmanager

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
-from aural.core.files import write_text
+from aural.core.files import delete, write_text
 from aural.search.folder import CARD, SAFETY, DamagedLibraryError
 
 FIRST: Final = "first"
@@ -72,8 +71,8 @@ def space_folder(root: Path, name: str) -> Path:
 def space_names(root: Path) -> list[str]:
     """Return the names of all spaces of a library, the first one first."""
     below = root / SPACES
-    others = sorted(path.name for path in below.iterdir() if (path / CARD).exists()) if below.is_dir() else []
-    return [FIRST, *others]
+    names = sorted(path.name for path in below.iterdir()) if below.is_dir() else []
+    return [FIRST, *(name for name in names if _NAME.fullmatch(name) and (below / name / CARD).exists())]
 
 
 def check_space(root: Path, name: str) -> Path:
@@ -97,7 +96,7 @@ def restore_pointer(root: Path) -> str | None:
         return None
     for path in (root / POINTER, root / POINTER_COPY):
         if path.is_dir():
-            shutil.rmtree(path)
+            delete(path)
     try:
         pointer = Pointer.read(root / POINTER_COPY)
         if pointer.active not in space_names(root):

@@ -47,8 +47,7 @@ def save(
     folder = out / "checkpoints" / f"step-{step:08d}"
     part = folder.with_name(f".{folder.name}.part")
     try:
-        for unfinished in folder.parent.glob(".step-*.part"):  # of a run that was killed
-            shutil.rmtree(unfinished, ignore_errors=True)
+        _clear(folder.parent)
         part.mkdir(parents=True)
         save_file(_packed(model), part / "model.safetensors")
         if ema is not None:
@@ -56,7 +55,7 @@ def save(
         torch.save({"step": step, **rest}, part / "training.pt")
         for file in part.iterdir():
             _sync(file)
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder)
         os.replace(part, folder)
         _sync(folder.parent)
     except Exception as error:  # torch and safetensors report a full disk by errors of their types
@@ -72,8 +71,24 @@ def save(
             f"{folder}: cannot be written ({reason}); {back}: free some space and continue with --resume"
         ) from None
     for old in steps_in(out)[:-keep]:
-        shutil.rmtree(out / "checkpoints" / f"step-{old:08d}", ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is deleted with the next checkpoint
+            _discard(out / "checkpoints" / f"step-{old:08d}")
     return folder
+
+
+def _discard(folder: Path) -> None:
+    """Delete a checkpoint, which disappears in one step: a reader never sees a part of it."""
+    if os.path.lexists(folder):
+        hidden = folder.with_name(f".{folder.name}.old.part")
+        shutil.rmtree(hidden, ignore_errors=True)
+        os.replace(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _clear(checkpoints: Path) -> None:
+    """Delete what a killed run left unfinished, or could not delete."""
+    for hidden in checkpoints.glob(".step-*.part"):
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def steps_in(out: Path) -> list[int]:
@@ -127,6 +142,7 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     elif resume:
         raise CheckpointError(f"{out}: holds no run to continue; leave --resume out")
     write_text(file, json.dumps(values, indent=1) + "\n", CheckpointError)
+    _clear(out / "checkpoints")
 
 
 def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:
