@@ -167,7 +167,9 @@ def _search(place: Place) -> list[str]:
 
 
 def _history(place: Place) -> dict[str, Any]:
-    return rows(place) | {"history": [past.query for past in Library(place.work / "library").notebook.history()]}
+    """Return the rows, and the different queries of the history."""
+    past = Library(place.work / "library").notebook.history()
+    return rows(place) | {"history": sorted({str(one.query) for one in past})}
 
 
 _optimize = of_library("optimize", "--index-from", "256")
@@ -182,5 +184,6 @@ OPERATIONS = [
     Operation("library map", small, of_library("map", "-o", "WORK/map.csv"), _outside, is_sound),
     Operation("library export", small, _export, _outside, is_sound),
     Operation("library watch", small, of_library("watch"), rows, is_sound, mixed=True),
+    Operation("search", small, _search, _history, is_sound),
     Operation("library repair", _damaged, of_library("repair"), _rows_if_readable, _repairable, mixed=True),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Damages that the table of single files does not have: two files at once, further spaces, the notebook, other kinds."""
+"""Damages that the table of single files lacks: two files at once, further spaces, the notebook, other kinds of files."""
 
 from __future__ import annotations
 

@@ -89,6 +89,8 @@ def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
             _set_tags(file, tags)
             file.save()
         except (_mutagen().MutagenError, ValueError, EOFError) as error:
+            if error.args and isinstance(error.args[0], OSError):  # mutagen wraps the errors of the system
+                raise error.args[0] from None
             raise AudioError(f"{path}: its tags cannot be written ({one_line(error)})") from None
         if not np.array_equal(read(part).samples, before.samples):
             raise AudioError(f"{path}: writing tags would change the sound; the file was not changed")

@@ -8,6 +8,7 @@ is killed between a commit and its record leaves files without a checksum; they 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -22,7 +23,7 @@ from typing import Any, Final
 from aural.core.errors import DataError
 from aural.core.files import atomic_write, check_regular, write_text
 from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, DamagedLibraryError
-from aural.search.lance_files import VERSIONS, Version, read_version, version_names
+from aural.search.lance_files import INDEXES, VERSIONS, Version, is_complete, read_version, version_names
 
 RECORD: Final = f"{SAFETY}/checksums.json"
 COPIES: Final = f"{SAFETY}/copies"
@@ -72,20 +73,33 @@ def record_files(folder: Path) -> None:
     (folder / SAFETY).mkdir(exist_ok=True)
     write_text(folder / RECORD, json.dumps(content | {"crc32": _sum_of(content)}, indent=1) + "\n")
     copies = folder / COPIES / TABLE_FOLDER
-    for copy in copies.rglob("*"):
+    for copy in list(copies.rglob("*")):
         if copy.is_file() and copy.relative_to(copies).as_posix() not in copied:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is deleted after the next commit
+                copy.unlink()
+                if not any(copy.parent.iterdir()):
+                    copy.parent.rmdir()
 
 
 def incomplete_file(folder: Path) -> str | None:
-    """Return a file of the newest version that is shorter than the manifest says, or None.
+    """Return a file of the newest version that is shorter than the manifest or its footer says, or None.
 
-    LanceDB may commit a version although the disk refused a part of its data.
+    LanceDB may commit a version although the disk refused a part of its data. For a part of an index, the manifest may
+    state the size of the truncated file.
     """
     table = folder / TABLE_FOLDER
-    for name, size in newest_version(folder).sizes.items():
+    version = newest_version(folder)
+    for name, size in version.sizes.items():
         if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
             return f"{TABLE_FOLDER}/{name}"
+    try:
+        recorded: Mapping[str, list[int]] = read_record(folder).files
+    except DataError:
+        recorded = {}
+    for name in version.files(table):
+        path = f"{TABLE_FOLDER}/{name}"
+        if name.startswith(INDEXES) and path not in recorded and not is_complete(folder / path):
+            return path
     return None
 
 

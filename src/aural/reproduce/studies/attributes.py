@@ -11,8 +11,11 @@ of order or of level, with both of its sounds rendered. All arms are trained on 
                 quadruple as false ones
     twice-base  the scores of "base" times two
     unrelated   "ours", scored with the sounds of another quadruple
+    exchanged   the same, with the two captions of each quadruple exchanged
 
-Each caption is true of one sound and false of another one, so a scorer of the text alone is at chance.
+Each caption is true of one sound and false of another one, so a scorer of the text alone is at chance. The chance of
+1/6 of a group score holds for four independent similarities. Where both sounds and both captions differ in one
+direction only, all four comparisons have the same sign, and chance is 1/2; so "unrelated" must equal "exchanged".
 
 Tasks, on sounds of held-out clips:
     order-text, order-audio, order-group, attribute-text, ...   scores of quadruples
@@ -76,6 +79,8 @@ def run(
         scores[arm] = composition_scores(pair, world, quadruples, roll=0) | retrieval(audio, pair, test)
     scores["twice-base"] = {task: 2 * values for task, values in scores["base"].items() if task.endswith("group")}
     scores["unrelated"] = composition_scores(pairs["ours"], world, quadruples, roll=1)
+    exchanged = [pair[::-1] for pair in quadruples]
+    scores["exchanged"] = composition_scores(pairs["ours"], world, exchanged, roll=1)
     return scores
 
 
