@@ -1,4 +1,4 @@
-"""Damages that the table of single files lacks: two files at once, further spaces, the notebook, other kinds of files."""
+"""Damages that the table of single files lacks: two files at once, further spaces, the notebook, pipes."""
 
 from __future__ import annotations
 
