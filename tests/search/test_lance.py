@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from numpy.random import default_rng
 
 from aural.core.errors import ConfigError, DataError
-from aural.search.checksums import COPIES
+from aural.search import checksums
+from aural.search.checksums import COPIES, newest_version
 from aural.search.filters import COLUMNS, one_of, parse_filter
 from aural.search.folder import TABLE_FOLDER
 from aural.search.index import ExactIndex, Hit, Index
 from aural.search.lance import LanceStore, schema, vectors_of
+from aural.search.lance_files import VERSIONS, is_complete
 from library_toys import random_filter, random_store
 from sketch import DIM
 
@@ -116,6 +119,32 @@ def test_copies_of_deleted_lists_leave_no_folder(tmp_path: Path) -> None:
     assert len(list((copies / "_deletions").iterdir())) == 1
     store.compact()
     assert [path.name for path in copies.iterdir()] == ["_versions"]
+
+
+def test_a_truncated_index_is_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB may commit an index whose last bytes the disk refused, with the size of the truncated file."""
+    store = random_store(tmp_path, 300)
+    table = store.folder / TABLE_FOLDER
+    store.build_index()
+    files = [table / name for name in newest_version(store.folder).files(table)]
+    assert [path for path in files if path.parent.name != VERSIONS and not is_complete(path)] == []
+    before = store.version
+    create = store._table.create_index
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        version = newest_version(store.folder)
+        path = next(path for name in version.indexes for path in (table / name).iterdir() if path not in files)
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        monkeypatch.setattr(checksums, "newest_version", lambda _: replace(version, sizes={}))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "create_index", refused)
+        with pytest.raises(DataError, match=r"the disk refused a part of sounds\.lance/_indices/"):
+            store.index_filters()
+    monkeypatch.undo()
+    assert LanceStore(store.folder, DIM).version == before
 
 
 def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:
