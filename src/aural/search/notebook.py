@@ -131,12 +131,14 @@ class Notebook:
 
     def rate(self, hashes: Iterable[str], stars: int) -> None:
         """Rate contents with 1 to 5 stars; 0 deletes the rating."""
-        if not 0 <= stars <= MOST_STARS:
+        if stars not in range(MOST_STARS + 1):
             raise ConfigError(f"a rating of {stars} is not possible; use 1 to {MOST_STARS}, or 0 for none")
         self._set("stars", stars, hashes)
 
     def write_note(self, hashes: Iterable[str], text: str) -> None:
         """Replace the note of contents; an empty text deletes it."""
+        if not isinstance(text, str):
+            raise ConfigError(f"a note must be text, not {type(text).__name__}")
         if len(text) > MAX_NOTE:
             raise ConfigError(f"a note of {len(text)} characters is too long; use at most {MAX_NOTE}")
         self._set("note", text, hashes)
