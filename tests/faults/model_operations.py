@@ -15,7 +15,7 @@ from faults.data_operations import recipe_of, tones_of
 from faults.harness import Operation, Place
 from tiny import save_tiny, tiny_htsat_config
 
-SHORT = ("loop.steps=2", "loop.save_every=1", "loop.batch=4", "track.curves=false", "evaluators=[]", "data.workers=0")
+SHORT = ("loop.steps=2", "loop.save_every=1", "loop.keep=1", "loop.batch=4", "track.curves=false", "evaluators=[]")
 CARD = """
 name = "claim"
 rows = [61]
@@ -72,7 +72,7 @@ def _recipe(place: Place) -> None:
 
 
 def _train(place: Place, *more: str) -> list[str]:
-    sets = [word for change in SHORT for word in ("--set", change)]
+    sets = [word for change in (*SHORT, "data.workers=0") for word in ("--set", change)]
     return ["train", str(recipe_of(place)), "--out", str(place.work / "run"), "--device", "cpu", *sets, *more]
 
 
