@@ -23,7 +23,7 @@ from typing import Any, Final
 from aural.core.errors import DataError
 from aural.core.files import atomic_write, check_regular, write_text
 from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, DamagedLibraryError
-from aural.search.lance_files import INDEXES, VERSIONS, Version, is_complete, read_version, version_names
+from aural.search.lance_files import VERSIONS, Version, read_version, version_names
 
 RECORD: Final = f"{SAFETY}/checksums.json"
 COPIES: Final = f"{SAFETY}/copies"
@@ -82,24 +82,14 @@ def record_files(folder: Path) -> None:
 
 
 def incomplete_file(folder: Path) -> str | None:
-    """Return a file of the newest version that is shorter than the manifest or its footer says, or None.
+    """Return a file of the newest version that is shorter than the manifest says, or None.
 
-    LanceDB may commit a version although the disk refused a part of its data. For a part of an index, the manifest may
-    state the size of the truncated file.
+    LanceDB may commit a version although the disk refused a part of its data.
     """
     table = folder / TABLE_FOLDER
-    version = newest_version(folder)
-    for name, size in version.sizes.items():
+    for name, size in newest_version(folder).sizes.items():
         if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
             return f"{TABLE_FOLDER}/{name}"
-    try:
-        recorded: Mapping[str, list[int]] = read_record(folder).files
-    except DataError:
-        recorded = {}
-    for name in version.files(table):
-        path = f"{TABLE_FOLDER}/{name}"
-        if name.startswith(INDEXES) and path not in recorded and not is_complete(folder / path):
-            return path
     return None
 
 

@@ -17,14 +17,10 @@ from aural.core.errors import DataError
 from aural.core.files import check_regular
 
 VERSIONS: Final = "_versions"
-INDEXES: Final = "_indices/"
 SUFFIX: Final = ".manifest"
 _MAGIC: Final = b"LANC"
 _FOOTER: Final = struct.Struct("<QHH4s")  # position of the manifest, version of the format, magic
 _LENGTH: Final = struct.Struct("<I")
-_FILE_FOOTER: Final = struct.Struct("<QQQIIHH4s")  # of a data or index file: ..., buffer table, buffers, ..., magic
-_BUFFER_ENTRY: Final = 16
-"""Bytes per entry of the table of buffers, which ends where the footer begins."""
 _NEWEST: Final = 2**64 - 1
 """Names of manifests count down from here, so that the newest version is the first name; older tables count up."""
 
@@ -101,17 +97,6 @@ def read_version(table: Path, name: str) -> Version:
     return Version(int(number), name, fragments, indexes, sizes)
 
 
-def is_complete(path: Path) -> bool:
-    """Return whether a data or index file has the size that its footer implies; files before format 2 state none."""
-    size = path.stat().st_size if path.is_file() else 0
-    if size < _FILE_FOOTER.size:
-        return False
-    with path.open("rb") as file:
-        file.seek(size - _FILE_FOOTER.size)
-        _, _, table, buffers, _, major, _, magic = _FILE_FOOTER.unpack(file.read(_FILE_FOOTER.size))
-    return magic == _MAGIC and (major < 2 or table + _BUFFER_ENTRY * buffers + _FILE_FOOTER.size == size)
-
-
 def _fragment(content: bytes, sizes: dict[str, int]) -> Fragment:
     number = rows = 0
     data: list[str] = []
@@ -133,7 +118,7 @@ def _fragment(content: bytes, sizes: dict[str, int]) -> Fragment:
 
 def _index(content: bytes, sizes: dict[str, int]) -> tuple[str, str]:
     """Return the folder and the name of an index."""
-    folder = f"{INDEXES}{uuid.UUID(bytes=_first(_first(content, 1), 1))}"
+    folder = f"_indices/{uuid.UUID(bytes=_first(_first(content, 1), 1))}"
     for number, value in _fields(content):
         if number == 10:
             file = _first(_bytes(value), 1).decode()
