@@ -21,9 +21,18 @@ from aural.audio.io import info, write
 from aural.cli.main import app
 from aural.core.errors import AuralError
 from aural.core.types import Clip
+from aural.models.locate import LocateConfig, Locator
 from aural.models.pipeline import Model
+from aural.search.describe import describe_file
+from aural.search.export import export
 from aural.search.filters import parse_filter
 from aural.search.library import Library
+from aural.search.move import move
+from aural.search.query import QueryWeights
+from aural.search.reindex import delete_space, new_space, switch
+from aural.search.select import select
+from aural.search.watch import WatchConfig
+from aural.serve.settings import Settings
 from aural.train.recipes import load_recipe
 from tiny import RATE_HZ, save_tiny, tone, write_wav
 
@@ -186,6 +195,9 @@ def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Mode
         "read_audio(start)": lambda: aural.read_audio(good, start_s=-1),
         "read_audio(late)": lambda: aural.read_audio(good, start_s=99),
         "read_audio(duration)": lambda: aural.read_audio(good, duration_s=0),
+        "read_audio(start=nan)": lambda: aural.read_audio(good, start_s=float("nan")),
+        "read_audio(start=inf)": lambda: aural.read_audio(place / "a.wav", start_s=float("inf")),
+        "read_audio(duration=nan)": lambda: aural.read_audio(place / "a.wav", duration_s=float("nan")),
         "write(suffix)": lambda: write(tmp_path / "a.xyz", Clip(wave[None], RATE_HZ)),
         "write(folder)": lambda: write(tmp_path / "no" / "a.wav", Clip(wave[None], RATE_HZ)),
         "Library(empty)": lambda: Library(place / "empty"),
@@ -194,6 +206,29 @@ def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Mode
         "Library.create(file)": lambda: Library.create(place / "file", tiny, model="m"),
         "Library.search(top)": lambda: card.search(tiny.embed_text(["a"])[0], 0),
         "Library.search(nan)": lambda: card.search(np.full(24, np.nan, np.float32)),
+        "Library.search(dim)": lambda: card.search(np.ones(7, np.float32)),
+        "Notebook.rate(1.5)": lambda: card.notebook.rate(["x"], 1.5),  # type: ignore[arg-type]
+        "Notebook.rate(nan)": lambda: card.notebook.rate(["x"], float("nan")),  # type: ignore[arg-type]
+        "Notebook.rate(str)": lambda: card.notebook.rate(["x"], "3"),  # type: ignore[arg-type]
+        "Notebook.note(bytes)": lambda: card.notebook.write_note(["x"], b"x"),  # type: ignore[arg-type]
+        "Notebook.note(surrogate)": lambda: card.notebook.write_note(["x"], "a\ud800"),
+        "Notebook.collect(control)": lambda: card.notebook.collect("\x1b", ["x"]),
+        "Notebook.members": lambda: card.notebook.members("nosuch"),
+        "Notebook.delete_collection": lambda: card.notebook.delete_collection("a\ud800"),
+        "select": lambda: select(card, ["nosuch"]),
+        "describe_file": lambda: describe_file(card, "\0"),
+        "export": lambda: export(card, "nosuch"),
+        "move": lambda: list(move(card, place, "\udcff")),
+        "switch": lambda: switch(card.root, "nosuch"),
+        "delete_space": lambda: delete_space(card.root, "../.."),
+        "new_space": lambda: new_space(card.root, tiny, model="m", name="b", window_s=float("inf")),
+        "WatchConfig(nan)": lambda: WatchConfig(quiet_s=float("nan")),
+        "WatchConfig(inf)": lambda: WatchConfig(poll_s=float("inf")),
+        "LocateConfig(gap)": lambda: LocateConfig(max_gap_s=float("nan")),
+        "LocateConfig(threshold)": lambda: LocateConfig(threshold=10**30),
+        "Locator(hop)": lambda: Locator(tiny, ["rain"], LocateConfig(hop_s=1e-300)),
+        "QueryWeights": lambda: QueryWeights(float("inf"), 1, 1),
+        "Settings(proxies)": lambda: Settings.parse({"proxies": ["nosuch"]}, "settings"),
         "Library.vector": lambda: card.vector("nosuch"),
         "Library.add('')": lambda: list(card.add([""], tiny)),
         "classify(top=1.5)": lambda: tiny.classify([good], ["rain"], top=1.5),  # type: ignore[arg-type]

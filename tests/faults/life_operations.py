@@ -27,7 +27,7 @@ NOTE = "at the lake"
 
 
 def _notebook(place: Place) -> dict[str, Any]:
-    """Return the rows, and every mark of the notebook and of its copy."""
+    """Return the rows, and every mark that is set in the notebook and in its copy."""
     folder = place.work / "library"
     state = rows(place)
     copy = place.work / "notebook-copy"
@@ -37,7 +37,7 @@ def _notebook(place: Place) -> dict[str, Any]:
     for name, notebook in (("notebook", Notebook(folder)), ("copy", Notebook(copy))):
         state |= {f"{name} collections": notebook.collections(), f"{name} history": len(notebook.history())}
         for content, marks in notebook.marks().items():
-            state |= {f"{name} {content} {mark}": value for mark, value in asdict(marks).items()}
+            state |= {f"{name} {content} {mark}": value for mark, value in asdict(marks).items() if value}
     shutil.rmtree(copy)
     return state
 
@@ -62,6 +62,11 @@ def _rows_and_card(place: Place) -> dict[str, Any]:
     return rows(place) | {"removed": read_card(folder).removed, "roots": read_card(folder).roots}
 
 
+def _all_sounds(place: Place) -> None:
+    """A library of every sound of its folder, so that an update adds nothing."""
+    library_of(place, sounds_of(place), "*.wav").optimize()
+
+
 def _remove(place: Place) -> list[str]:
     """Remove a sound; if it is not there any more, as after an interruption, update."""
     first = str(sounds_of(place) / "0.wav")
@@ -80,9 +85,9 @@ def _moved(place: Place) -> None:
 
 
 def _move(place: Place) -> list[str]:
-    """Follow the sounds; update if that was done before an interruption."""
-    before = place.inputs / "before"
-    waiting = any(path.startswith(str(before)) for path in Library(place.work / "library").files())
+    """Follow the sounds; update if that was completed before an interruption."""
+    library = Library(place.work / "library")
+    waiting = any(path.startswith(str(place.inputs / "before")) for path in (*library.files(), *library.card.roots))
     return of_library("move", "INPUTS/before", "INPUTS/after")(place) if waiting else of_library("update")(place)
 
 
@@ -171,7 +176,7 @@ _write_tags = of_library("write-tags", "*", "--genre", "rain")
 
 OPERATIONS = [
     Operation("library favorite, rate, note, collect", small, _mark, _notebook, is_sound),
-    Operation("library remove", small, _remove, _rows_and_card, has_no_problem),
+    Operation("library remove", _all_sounds, _remove, _rows_and_card, has_no_problem),
     Operation("library move", _moved, _move, _rows_and_card, _all_moved, mixed=True),
     Operation("library reindex", small, of_library("reindex", *NEW_SPACE), _spaces, _spaces_are_sound, mixed=True),
     Operation("library switch, rollback", _second_space, _switch, _spaces, _spaces_are_sound, mixed=True),

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import default_rng
 
 from aural.core.errors import ConfigError, DataError
-from aural.search.checksums import COPIES
+from aural.search.checksums import COPIES, newest_version
 from aural.search.filters import COLUMNS, one_of, parse_filter
 from aural.search.folder import TABLE_FOLDER
 from aural.search.index import ExactIndex, Hit, Index
@@ -116,6 +116,31 @@ def test_copies_of_deleted_lists_leave_no_folder(tmp_path: Path) -> None:
     assert len(list((copies / "_deletions").iterdir())) == 1
     store.compact()
     assert [path.name for path in copies.iterdir()] == ["_versions"]
+
+
+def test_a_truncated_index_is_taken_back_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB may commit an index whose last bytes the disk refused, and fail when it reads it afterwards."""
+    store = random_store(tmp_path, 300)
+    store.build_index()
+    table, before = store.folder / TABLE_FOLDER, store.version
+    present = set(newest_version(store.folder).indexes)
+    create = store._table.create_index
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        added = next(name for name in newest_version(store.folder).indexes if name not in present)
+        path = next((table / added).iterdir())
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        raise RuntimeError("lance error: failed to fill whole buffer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "create_index", refused)
+        with pytest.raises(DataError, match=r"the disk refused a part of sounds\.lance/_indices/"):
+            store.index_filters()
+    again = LanceStore(store.folder, DIM)
+    assert again.version == before
+    again.index_filters()
 
 
 def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:

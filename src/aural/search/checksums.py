@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import DataError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, check_regular, write_text
 from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, DamagedLibraryError
 from aural.search.lance_files import VERSIONS, Version, read_version, version_names
 
@@ -105,6 +105,7 @@ def newest_version(folder: Path) -> Version:
 def read_record(folder: Path) -> Record:
     """Read the record. Raises DataError if it is missing or damaged."""
     try:
+        check_regular(folder / RECORD)
         content = json.loads((folder / RECORD).read_bytes())
         if content.pop("crc32") != _sum_of(content):
             raise ValueError("its content changed")

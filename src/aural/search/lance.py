@@ -91,10 +91,13 @@ def _commits(method: Callable[P, R]) -> Callable[P, R]:
         table = folder / TABLE_FOLDER
         before = {name for _, name in version_names(table)}
         with lance_errors(folder):
-            result = method(*arguments, **options)
-            if (file := incomplete_file(folder)) is not None:
-                _take_back(table, before)
-                raise DataError(f"{folder}: the disk refused a part of {file}; check the free space and try again")
+            try:
+                result = method(*arguments, **options)
+            finally:  # LanceDB may fail when it reads what it has committed
+                if (file := incomplete_file(folder)) is not None:
+                    _take_back(table, before)
+                    reason = f"the disk refused a part of {file}; check the free space and try again"
+                    raise DataError(f"{folder}: {reason}") from None
             record_files(folder)
             return result
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.files import delete
 from aural.core.types import Embedder
+from aural.search.check import check_files
 from aural.search.checksums import (
     COPIES,
     RECORD,
@@ -49,7 +50,7 @@ from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
 from aural.search.salvaged_rows import SalvagedRows
-from aural.search.spaces import active_folder, restore_pointer
+from aural.search.spaces import active_folder, other_spaces, restore_pointer
 from aural.search.unfinished import NOTE, clear_note, note_sounds, unfinished_sounds
 
 if TYPE_CHECKING:
@@ -88,6 +89,21 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
     folder = active_folder(root)
     if not folder.is_dir() or not any((folder / name).exists() for name in (CARD, SAFETY, TABLE_FOLDER)):
         read_card(folder)
+    _repair_space(folder, report, open_model, model)
+    for name, other in other_spaces(root, folder).items():
+        if check_files(other):
+            of_space = RepairReport()
+            _repair_space(other, of_space, open_model, None)
+            report.actions += [f"space {name}: {action}" for action in of_space.actions]
+            report.embedded += of_space.embedded
+            report.lost += of_space.lost
+    if restored := Notebook(root).restore():
+        report.actions.append(restored)
+    return report
+
+
+def _repair_space(folder: Path, report: RepairReport, open_model: Callable[[str], Embedder], model: str | None) -> None:
+    """Repair one space of a library."""
     _clear_wrong_kinds(folder, report)
     with writer_lock(folder):
         _allow_reading(folder, report)
@@ -101,12 +117,9 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
             if not is_readable(folder / name):
                 report.actions.append(f"{name}: deleted; it is written again when it is needed")
                 delete(folder / name)
-        if restored := Notebook(root).restore():
-            report.actions.append(restored)
         _renew_record(folder, report)
         _embed_again(store, card, (unfinished or {}) | lost, report, open_model)
         clear_note(folder)
-    return report
 
 
 def _clear_wrong_kinds(folder: Path, report: RepairReport) -> None:
