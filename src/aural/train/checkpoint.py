@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aural.core.errors import CheckpointError, ConfigError
+from aural.core.errors import CheckpointError, ConfigError, one_line
 from aural.core.files import make_folder, system_reason, write_text
 from aural.train.config import Recipe
 
@@ -103,6 +104,10 @@ def newest(out: Path) -> Path | None:
     return out / "checkpoints" / f"step-{steps[-1]:08d}" if steps else None
 
 
+DAMAGED_PICKLE = (EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
+"""What reading a file of torch with changed bytes raises, apart from RuntimeError."""
+
+
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]]:
     """Return the tensors of the model, those of the average (or None), and the rest."""
     from safetensors import SafetensorError
@@ -114,8 +119,8 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dic
         rest = torch.load(folder / "training.pt", map_location="cpu", weights_only=True)
         rest = {RENAMED.get(key, key): value for key, value in rest.items()}
         return _renamed(load_file(folder / "model.safetensors")), averaged, rest
-    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except (OSError, RuntimeError, SafetensorError, *DAMAGED_PICKLE) as error:
+        reason = one_line(error, 120)
         raise CheckpointError(
             f"{folder}: cannot be read ({reason}); delete it to continue from the one before"
         ) from None
@@ -132,7 +137,10 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     file = out / "recipe.json"
     values = recipe.model_dump(mode="json")
     if file.is_file():
-        before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
+        try:
+            before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{file}: is damaged ({one_line(error)}); name another folder for --out") from None
         if not resume and steps_in(out):
             raise CheckpointError(f"{out}: holds a run already; add --resume to continue it, or name another folder")
         if resume and (key := first_difference(bound(before), bound(values))):

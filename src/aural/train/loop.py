@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import CheckpointError, ConfigError, DataError
+from aural.core.errors import CheckpointError, ConfigError, DataError, one_line
 from aural.nn.window import use_kernels
 from aural.objectives import OBJECTIVES
 from aural.train import checkpoint, parallel
@@ -273,8 +273,8 @@ class TrainingRun:
             parallel.load_state(self.plain, self.optimizer, model, rest["optimizer"], self.sharded)
             if rest.get("teachers"):
                 self.teachers.load(rest["teachers"], self.place.device)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{folder}: does not fit the recipe ({str(error)[:120]})") from None
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder}: does not fit the recipe ({one_line(error, 120)})") from None
         self.schedule.load_state_dict(rest["schedule"])
         if self.averaged is not None and ema is not None:
             for name, tensor in ema.items():
