@@ -117,13 +117,6 @@ def _reproduce(place: Place) -> list[str]:
     return ["reproduce", *options, "--store", f"{place.work}/effects"]
 
 
-def _csv(place: Place) -> None:
-    lines = [f"{tones_of(place).parent}/tone-{i:03d}.wav,tone {i}" for i in range(6)]
-    (place.inputs / "captions.csv").write_text("\n".join(["path,caption", *lines]) + "\n")
-    model_of(place)
-    (place.work / "run").mkdir()
-
-
 OPERATIONS = [
     Operation(
         "models convert",
