@@ -143,6 +143,24 @@ def test_a_truncated_index_is_taken_back_when_reading_it_fails(tmp_path: Path, m
     again.index_filters()
 
 
+def test_a_truncated_list_of_deleted_rows_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = random_store(tmp_path, 40)
+    before, rows = store.version, store.count()
+    delete = store._table.delete
+
+    def refused(where: str) -> None:
+        delete(where)
+        (path,) = (store.folder / TABLE_FOLDER / "_deletions").iterdir()
+        path.write_bytes(b"")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "delete", refused)
+        with pytest.raises(DataError, match=r"the disk refused a part of sounds\.lance/_deletions/"):
+            store.remove([f"{1:016x}"])
+    again = LanceStore(store.folder, DIM)
+    assert (again.version, again.count()) == (before, rows)
+
+
 def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:
     store = random_store(tmp_path, 300)
     assert store.optimize(build_from=300)

@@ -31,6 +31,8 @@ OPEN_BYTES: Final = 64 << 20
 """Bytes that are read to compare checksums when a library is opened, smallest files first; of further files, sizes."""
 
 BLOCK_BYTES: Final = 1 << 20
+_ENDS: Final = {".arrow": b"ARROW1", ".bin": b""}
+"""Last bytes of a complete list of deleted rows by its suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,20 @@ def record_files(folder: Path) -> None:
 
 
 def incomplete_file(folder: Path) -> str | None:
-    """Return a file of the newest version that is shorter than the manifest says, or None.
+    """Return a file of the newest version that the disk refused a part of, or None.
 
-    LanceDB may commit a version although the disk refused a part of its data.
+    LanceDB may commit a version with such a file. The manifest states the sizes of data and indexes; a list of deleted
+    rows is an Arrow file, which ends with its magic number, or a bitmap, which is not empty.
     """
     table = folder / TABLE_FOLDER
-    for name, size in newest_version(folder).sizes.items():
+    version = newest_version(folder)
+    for name, size in version.sizes.items():
         if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
+            return f"{TABLE_FOLDER}/{name}"
+    for name in (part.deletion for part in version.fragments if part.deletion):
+        if not (table / name).is_file() or not (table / name).read_bytes().endswith(_ENDS[Path(name).suffix]):
+            return f"{TABLE_FOLDER}/{name}"
+        if not (table / name).stat().st_size:
             return f"{TABLE_FOLDER}/{name}"
     return None
 
@@ -236,8 +245,7 @@ def _copy_small_files(folder: Path, version: Version) -> set[str]:
     for name in sorted(names):
         copy = copies / name
         if not copy.is_file():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(copy) as part:
+            with atomic_write(copy, parents=True) as part:
                 shutil.copyfile(folder / TABLE_FOLDER / name, part)
     return names
 
