@@ -11,7 +11,7 @@ from golden_tokenizers import write_tokenizer
 from aural.train import checkpoint
 from aural.train.track import lines_of
 from faults.contents import contents
-from faults.data_operations import recipe_of, tones_of
+from faults.data_operations import recipe_of
 from faults.harness import Operation, Place
 from tiny import save_tiny, tiny_htsat_config
 
