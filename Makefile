@@ -37,9 +37,12 @@ parity: $(READY)  ## compute the goldens again with the reference packages and c
 	tests/golden/make_peers_env.sh
 	rm -rf out/goldens && .peers/bin/python tests/golden/make_goldens.py --out out/goldens
 	.peers/bin/python tests/golden/make_flam.py --out out/goldens
-	.peers/bin/python tests/golden/make_glap.py --out out/goldens
-	.peers/bin/python tests/golden/make_beats.py --out out/goldens
-	test ! -f .peers/portable_m2d.py || .peers/bin/python tests/golden/make_m2d.py .peers/portable_m2d.py --out out/goldens
+	for size in "" --full; do \
+	  .peers/bin/python tests/golden/make_glap.py $$size --out out/goldens && \
+	  .peers/bin/python tests/golden/make_beats.py $$size --out out/goldens && \
+	  { test ! -f .peers/portable_m2d.py || \
+	    .peers/bin/python tests/golden/make_m2d.py .peers/portable_m2d.py $$size --out out/goldens; } || exit 1; \
+	done
 	AURAL_GOLDENS=$(CURDIR)/out/goldens $(BIN)/python -m pytest tests/parity -s
 
 package: $(READY)  ## build wheel and sdist, install the wheel into a fresh environment, run it

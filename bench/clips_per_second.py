@@ -21,7 +21,7 @@ from aural.encoders.packed import pack
 from aural.train.config import Recipe
 from aural.train.tokens import ROWS
 from open_clip_peer import OpenClipStep
-from train import Bench
+from train import FLOPS, Bench
 
 SHORTEST, LONGEST, PUBLISHED, ROW = 10, 26, 77, 128
 CAPTIONS = ("77 tokens, no padding", "padded to 77", "padded to the longest", "packed")
@@ -101,7 +101,12 @@ class Arms(Bench):
             audio()
         self.row("aural, audio tower alone", self.clock(audio), size)
         if self.args.profile:
-            self.profile(audio)
+            device_ms = self.profile(audio)
+            shares: dict[str, float] = {}
+            if self.matrix and not self.args.tiny:
+                limit_ms = 1e3 * FLOPS["audio"] * size / self.matrix
+                shares = {"limit_ms": round(limit_ms, 2), "share_of_limit": round(limit_ms / device_ms, 3)}
+            self.row("aural, audio tower alone, device time", 1e-3 * device_ms, size, **shares)
 
     def open_clip(self) -> None:
         size = self.args.batch

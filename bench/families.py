@@ -105,6 +105,8 @@ def checkpoint(config: Any) -> Any:
 
     shapes = {name: shape for name, shape in layout(config).items() if not name.startswith("text.")}  # not built
     exact = below("audio.front_end.", LogMel(config.audio.mel).state_dict())
+    if config.audio.branch is not None:
+        exact |= below("audio.branch.front_end.", LogMel(config.audio.branch.mel).state_dict())
     return Checkpoint(config, drawn(shapes) | exact, "none", "")
 
 
@@ -194,8 +196,15 @@ def embedding_gemma2(folder: Path, options: Any) -> Any:
 
 
 def bundled(name: str, folder: Path, options: Any) -> Any:
+    """Return a bundled model; a CLAP model gets random weights, so that the package of its text tower is not needed."""
     import aural
+    from aural.core.config import read_mapping
+    from aural.models.format import Header
 
+    file = Path(aural.__file__).parent / "weights" / name / "config.json"
+    values = read_mapping(file)
+    if values.get("system", "clap") == "clap":
+        return two_towers(Header.parse(values, str(file)).clap, options)
     return aural.load(name, engine="torch", device=options.device, precision=options.precision)
 
 
@@ -203,6 +212,7 @@ WHISPER = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "e
 WHISPER |= {"decoder_layers": 1, "decoder_attention_heads": 8, "decoder_ffn_dim": 2048}
 FAMILIES: dict[str, tuple[str, Build]] = {
     "libre-small": ("libre-small", lambda *a: bundled("libre-small", *a)),
+    "libre-base": ("libre-base", lambda *a: bundled("libre-base", *a)),
     "yamnet": ("yamnet", lambda *a: bundled("yamnet", *a)),
     "msclap-2022": ("msclap 2022 (CNN14)", lambda *a: msclap(2022, *a)),
     "msclap-2023": ("msclap 2023 (HTSAT)", lambda *a: msclap(2023, *a)),

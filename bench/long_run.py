@@ -97,10 +97,10 @@ def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return the recipe as values."""
     mel = {"sample_rate_hz": 16000, "n_fft": 512, "hop": 160, "n_mels": BANDS, "fmin_hz": 50, "fmax_hz": 8000}
     encoder = {"n_mels": BANDS, "patch_frames": 16, "patch_mels": BANDS, "stride_mels": BANDS, "drop_path": 0.0}
-    encoder |= (
-        {"max_frames": 48, "dim": 32, "depth": 1, "heads": 2} if args.tiny else {"dim": 256, "depth": 4, "heads": 4}
-    )
-    small, usual = {"dim": 32, "depth": 1, "heads": 2, "hidden_dim": 64}, {"dim": 384, "depth": 6, "heads": 12}
+    wide = {"dim": 256, "depth": args.layers or 4, "heads": 4}
+    encoder |= {"max_frames": 48, "dim": 32, "depth": 1, "heads": 2} if args.tiny else wide
+    small = {"dim": 32, "depth": 1, "heads": 2, "hidden_dim": 64}
+    usual = {"dim": 384, "depth": args.layers or 6, "heads": 12}
     text = {"architecture": "bert", "vocab_size": 30522} | (small if args.tiny else usual | {"hidden_dim": 1536})
     text |= {"positions": 64, "layer_norm_eps": 1e-12, "pooling": "cls", "tokenizer": "bert-base-uncased"}
     text |= {"special_tokens": "bert", "pad_id": 0, "max_tokens": 28}
@@ -115,34 +115,38 @@ def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     return words | values | {"schedule": {"name": "constant"}, "track": {"curves": False}}
 
 
-def memory(root: psutil.Process) -> tuple[float, float]:
-    """Return GiB of the training process (RSS) and of it with its workers (shared pages divided among them)."""
-    own = root.memory_info().rss / 2**30
-    total = 0.0
-    for process in (root, *root.children(recursive=True)):
+def memory(root: psutil.Process) -> tuple[float, float, list[float]]:
+    """Return GiB of the training process (RSS), of it with its workers (PSS), and of each worker (RSS, by process id).
+
+    PSS divides shared pages among the processes.
+    """
+    total, workers = 0.0, list[float]()
+    for process in (root, *sorted(root.children(recursive=True), key=lambda child: child.pid)):
         try:
-            total += process.memory_full_info().pss / 2**30
+            used = process.memory_full_info()
         except psutil.Error:
             continue
-    return own, total
+        total += used.pss / 2**30
+        workers.append(round(used.rss / 2**30, 3))
+    return workers[0], total, workers[1:]
 
 
-def follow(args: argparse.Namespace, *, resume: bool, kill_at: int, limit_s: float) -> list[dict[str, float]]:
+def follow(args: argparse.Namespace, *, resume: bool, kill_at: int, limit_s: float) -> list[dict[str, Any]]:
     """Run the training in a separate process; record its memory, and kill it once `kill_at` steps are logged."""
     command = [sys.executable, __file__, "--train", str(args.folder), "--device", args.device]
     process = subprocess.Popen([*command, *(["--resume"] if resume else [])])
-    began, records = time.perf_counter(), list[dict[str, float]]()
+    began, records = time.perf_counter(), list[dict[str, Any]]()
     root, metrics = psutil.Process(process.pid), args.folder / "run" / "metrics.jsonl"
     while process.poll() is None:
         time.sleep(args.every_s)
         done = last_step(metrics)
         try:
-            own, total = memory(root)
-        except psutil.Error:
+            own, total, workers = memory(root)
+        except (psutil.Error, IndexError):
             break
         now = {"s": round(time.perf_counter() - began, 1), "step": done, "gib": round(own, 3), "all": round(total, 2)}
-        records.append(now)
-        print(json.dumps(now), flush=True)
+        records.append(now | {"workers": workers})
+        print(json.dumps(now | {"worker_least_most": [min(workers, default=0), max(workers, default=0)]}), flush=True)
         if (kill_at and done >= kill_at) or time.perf_counter() - began > limit_s:
             for child in root.children(recursive=True):
                 child.kill()
@@ -162,17 +166,20 @@ def last_step(metrics: Path) -> int:
     return int(json.loads(lines[-1])["step"]) if lines else -1
 
 
-def report(args: argparse.Namespace, first: list[dict[str, float]], second: list[dict[str, float]]) -> dict[str, Any]:
+def report(args: argparse.Namespace, first: list[dict[str, Any]], second: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the run shows."""
-    text = (args.folder / "run" / "metrics.jsonl").read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
+    from aural.train.track import lines_of
+
+    lines = lines_of(args.folder / "run" / "metrics.jsonl")
     steps = [line for line in lines if "loss" in line]
     timed = [line for line in steps if line["clips_per_s"]]
     seconds = sum(args.batch / line["clips_per_s"] for line in timed)
     waited = sum(line["loader_wait_s"] for line in timed)
     shares = [line["loader_wait_s"] * line["clips_per_s"] / args.batch for line in timed]
     last = steps[-1]["step"]
-    steady = [record for record in second if 0.5 * last <= record["step"] < last]
+    running = [record for record in second if record["workers"] and record["step"] < last]
+    steady = [record for record in running if record["step"] >= 0.5 * last]
+    moments = {"start": running[:1], "middle": steady[:1], "end": steady[-1:]}
     return {
         "pairs_trained": len({line["step"] for line in steps}) * args.batch,
         "pairs_unique": args.pairs,
@@ -184,6 +191,7 @@ def report(args: argparse.Namespace, first: list[dict[str, float]], second: list
         "killed_at_step": first[-1]["step"] if first else None,
         "memory_gib": {name: [record[name] for record in (*first, *second)] for name in ("gib", "all")},
         "growth_over_last_half_gib": {k: round(steady[-1][k] - steady[0][k], 3) for k in ("gib", "all") if steady},
+        "workers_gib": {name: [{r["step"]: r["workers"]} for r in records] for name, records in moments.items()},
     }
 
 
@@ -194,10 +202,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10_000_000)
     parser.add_argument("--batch", type=int, default=8192)
     parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--layers", type=int, default=0, help="layers of both towers; 0: 4 and 6")
     parser.add_argument("--prefetch", type=int, default=4)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--every-s", type=float, default=3.0)
-    parser.add_argument("--limit-s", type=float, default=400.0, help="of both parts of the run together")
+    parser.add_argument("--kill-at", type=float, default=0.3, help="share of the steps after which the run is killed")
+    parser.add_argument("--limit-s", type=float, default=400.0, help="of writing and both parts of the run")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
@@ -211,12 +221,13 @@ def main() -> None:
         recipe = Recipe.parse(json.loads((args.train / "recipe.json").read_text()), "bench")
         train(recipe, args.train / "run", device=args.device, resume=args.resume)
         return
+    began = time.perf_counter()
     jobs = min(os.cpu_count() or 1, 16)
     print(json.dumps({"written_s": round(write(args.folder / "shards", args.pairs, jobs), 1)}), flush=True)
     recipe = recipe_of(args)
     (args.folder / "recipe.json").write_text(json.dumps(recipe))
-    began = time.perf_counter()
-    first = follow(args, resume=False, kill_at=round(0.4 * recipe["loop"]["steps"]), limit_s=args.limit_s)
+    kill_at, part_s = round(args.kill_at * recipe["loop"]["steps"]), args.limit_s * (args.kill_at + 0.1)
+    first = follow(args, resume=False, kill_at=kill_at, limit_s=part_s)
     second = follow(args, resume=True, kill_at=0, limit_s=args.limit_s - (time.perf_counter() - began))
     found = report(args, first, second)
     if args.out:

@@ -47,6 +47,8 @@ from aural.train.system import System
 from aural.train.track import lines_of
 
 GIB = 2**30
+FLOPS = {"audio": 35.4e9, "text": 39.9e9}
+"""Forward and backward of a clip of 10 s in HTSAT-tiny, of a caption of 77 tokens in RoBERTa (docs/train/bench.md)."""
 
 
 class Bench:
@@ -195,8 +197,8 @@ class Bench:
         if not self.args.graphs:  # one tower alone would run on the other's graph
             self.stages(recipe, model, optimizer, stepper)
 
-    def profile(self, step: Callable[[], object]) -> None:
-        """Device time by kernel over three steps."""
+    def profile(self, step: Callable[[], object]) -> float:
+        """Print device time by kernel over three steps; return the milliseconds of one."""
         from torch.profiler import ProfilerActivity, profile
 
         kinds = [ProfilerActivity.CUDA] if self.cuda else [ProfilerActivity.CPU]
@@ -210,12 +212,12 @@ class Bench:
         print(f"device time of a step {total:.2f} ms in {sum(e.count for _, e in events) // 3} kernels")
         for us, event in events[: self.args.profile]:
             print(f"{us / 3e3:8.3f} ms {event.count // 3:5d} x {event.key[:110]}")
+        return float(total)
 
     def stages(self, recipe: Recipe, model: System, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
         size, clap = self.args.batch, model.model()
         batch, wave = self.batch(recipe, "mel", size), self.batch(recipe, "wave", size)
         mel = log_mel(clap.audio.front_end, batch)
-        flops = 35.4e9, 39.9e9  # forward + backward of a clip, of a caption of 77 tokens (docs/train/bench.md)
 
         def forward_backward(call: Callable[[], Tensor]) -> Callable[[], None]:
             def go() -> None:
@@ -229,9 +231,9 @@ class Bench:
             return {"limit_ms": round(1e3 * max(operations / self.matrix, moved / self.copy), 3)} if self.matrix else {}
 
         audio = forward_backward(lambda: clap.audio.embed_mel(mel))
-        self.row("audio tower", self.clock(audio), size, **limit(flops[0] * size))
+        self.row("audio tower", self.clock(audio), size, **limit(FLOPS["audio"] * size))
         text = forward_backward(lambda: clap.text(batch["ids"], batch["mask"]))
-        self.row("text tower", self.clock(text), size, **limit(flops[1] * size))
+        self.row("text tower", self.clock(text), size, **limit(FLOPS["text"] * size))
         samples = wave["wave"].shape[1]
         spectra = size * mel.shape[1] * 513 * (8 + 4) * 2 + size * samples * 2
         front = self.clock(lambda: log_mel(clap.audio.front_end, wave))

@@ -61,6 +61,9 @@ CLASSES, TAGS = 0.5, 0.5
 """Weights of the cross-entropies against the names of the corpus's classes and of YAMNet's."""
 DECAY = 0.99
 """Of the averaged weights, which are kept."""
+TAGGER = ("audio.branch.encoder.", "audio.branch.classes.")
+CLOSENESS = (0.0, 0.0, 5.0, 12.0)
+"""How strongly the drawn classes resemble that of the clip, for the temperature."""
 RECALL = 0.7
 """Share of validation clips whose best class among ten has the least cosine of a match."""
 
@@ -86,12 +89,13 @@ def config_of(small: ClapConfig) -> ClapConfig:
     return small.model_copy(update={"audio": small.audio.model_copy(update={"branch": branch})})
 
 
-def assemble(small: Model, tagger: Tagger, names: np.ndarray) -> AudioTower:
-    """Return the tower before training, with the class names' vectors (521, E) in `names`."""
+def assemble(small: Model, tagger: Tagger, names: np.ndarray, tuned: dict[str, Tensor]) -> AudioTower:
+    """Return the tower before training, with the class names' vectors (521, E) in `names`, and the tuned tagger."""
     tower = AudioTower(config_of(small.config).audio, small.embed_dim)
     state = tower.state_dict() | strip_prefix(small.checkpoint.tensors, "audio.")
     state |= {f"branch.encoder.{k}": t for k, t in tagger.network.network.encoder.state_dict().items()}
     state |= {f"branch.classes.{k}": t for k, t in tagger.network.classes.state_dict().items()}
+    state |= {k.removeprefix("audio."): t.float() for k, t in tuned.items() if k.startswith(TAGGER)}
     state["branch.names.weight"], state["branch.mix"] = torch.from_numpy(names.T.copy()), torch.tensor(MIX)
     tower.load_state_dict(state, strict=True)
     return tower.eval()
@@ -166,6 +170,17 @@ class Trainer:
         linear = self.tower.branch.linear
         linear.weight.data, linear.bias.data = torch.tensor(w.T).float().contiguous(), torch.tensor(b).float()
 
+    def fit_all(self, seeds: int) -> None:
+        """Train from the closed form with seeds 0, 1, ... and keep the mean of the weights. Wortsman et al. (2022)."""
+        branch = self.tower.branch
+        start = {name: tensor.clone() for name, tensor in branch.state_dict().items()}
+        ends = []
+        for seed in range(seeds):
+            branch.load_state_dict(start)
+            self.fit(seed)
+            ends.append({name: tensor.clone() for name, tensor in branch.state_dict().items()})
+        branch.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(0) for name in start})
+
     def fit(self, seed: int) -> None:
         """Train the linear map and the names and keep their averaged values."""
         numbers = np.random.default_rng(seed)
@@ -219,12 +234,32 @@ class Trainer:
             mean = unit(torch.stack([rows[self.windows[c]].mean(0) for c in clips]))
             cosines = mean @ self.prompts.T
             truth = torch.tensor([self.classes.index(self.rows[c].class_name) for c in clips])
-            losses = {s: float(cross_entropy(s * cosines, truth)) for s in range(5, 61)}
             rank = (cosines > cosines.gather(1, truth[:, None])).sum(1) + 1.0
+        alike = (self.prompts @ self.prompts.T).numpy()
+        losses = losses_of_scales(cosines.numpy(), truth.numpy(), alike)
         best = min(losses, key=lambda s: losses[s])
         top1, mrr = float((rank == 1).float().mean()), float((1 / rank).mean())
         scores = {"clips": len(clips), "top1": top1, "mrr": mrr, "cross_entropy": losses[best], "scale": best}
         return scores | least_cosine(cosines.numpy(), truth.numpy())
+
+
+def losses_of_scales(cosines: np.ndarray, truth: np.ndarray, alike: np.ndarray, draws: int = 20) -> dict[float, float]:
+    """Return the mean cross-entropy at each scale, from cosines (N, K) with all classes.
+
+    A clip is asked `draws` times about its class and 3 to 59 others (evenly in the logarithm), drawn at random
+    or by the cosines `alike` (K, K) of the classes' prompts: users ask about few labels, often of one kind.
+    """
+    numbers = np.random.default_rng(0)
+    scales = [5 + s / 2 for s in range(111)]
+    total = np.zeros(len(scales))
+    for row, own in zip(cosines, truth, strict=True):
+        others = np.delete(np.arange(len(row)), own)
+        for _ in range(draws):
+            share = np.exp(numbers.choice(CLOSENESS) * alike[own, others])
+            count = min(int(np.exp(numbers.uniform(math.log(3), math.log(60)))), len(others))
+            drawn = row[numbers.choice(others, count, replace=False, p=share / share.sum())]
+            total += np.log1p(np.exp(np.outer(scales, drawn - row[own])).sum(1))
+    return dict(zip(scales, total / (len(cosines) * draws), strict=True))
 
 
 def least_cosine(cosines: np.ndarray, truth: np.ndarray, labels: int = 10, draws: int = 200) -> dict[str, float]:
@@ -243,10 +278,10 @@ def least_cosine(cosines: np.ndarray, truth: np.ndarray, labels: int = 10, draws
     return {"least_cosine": least, "false_matches": float((np.concatenate(absent) >= least).mean())}
 
 
-def with_tuned(small: Model, file: Path) -> Model:
+def with_tuned(small: Model, tuned: dict[str, Tensor]) -> Model:
     """Return libre-small with the text tower's updates and the projection that a run of tune_libre_base.py saved."""
-    tuned = {k: t for k, t in read_safetensors(file).items() if k.startswith(("text.", "audio.projection."))}
-    tensors = read_safetensors(weight_card("libre-small").bundled() / "model.safetensors") | tuned
+    parts = {k: t for k, t in tuned.items() if k.startswith(("text.", "audio.projection."))}
+    tensors = read_safetensors(weight_card("libre-small").bundled() / "model.safetensors") | parts
     tensors |= MINILM.tensors(small.config)
     checkpoint = dataclasses.replace(small.checkpoint, tensors=LazyTensors(tensors, int8=True))
     return Model(checkpoint, name="tuned libre-small")
@@ -266,22 +301,23 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--features", type=Path, required=True, help="file of the features, written if missing")
     parser.add_argument("--tuned", type=Path, help="file of tune_libre_base.py; default: libre-small as it is")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3, help="the shipped weights are the mean of these runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
     small, tagger = load("libre-small", engine="torch", device="cpu"), load("yamnet", engine="torch", device="cpu")
     assert isinstance(tagger, Tagger)
-    if options.tuned:
-        small = with_tuned(small, options.tuned)
+    tuned = read_safetensors(options.tuned) if options.tuned else {}
+    if tuned:
+        small = with_tuned(small, tuned)
     manifest = read_manifest(options.manifest)
     names = small.embed_text([f"the sound of {name.lower()}" for name in tagger.classes])
-    tower = assemble(small, tagger, names)
+    tower = assemble(small, tagger, names, tuned)
     if not options.features.is_file():
         compute(tower, manifest, options.features)
     trainer = Trainer(small, tower, manifest, Windows.read(options.features))
     trainer.start()
     before = trainer.validate()
-    trainer.fit(options.seed)
+    trainer.fit_all(options.seeds)
     tower.branch.mix.data = torch.tensor(SHIPPED_MIX)
     scores = trainer.validate()
     print(json.dumps({"train": len(trainer.train), "start": before, "trained": scores}))
@@ -299,11 +335,11 @@ def main() -> None:
         options.out,
         config,
         stored,
-        source=f"libre-small and yamnet, tools/make_libre_base.py, seed {options.seed}, {len(trainer.train)} clips",
+        source=f"libre-small and yamnet, tools/make_libre_base.py, {options.seeds} seeds, {len(trainer.train)} clips",
         card=readme.read_text(encoding="utf-8") if readme.is_file() else "# libre-base\n",
         dtype=torch.float16,
         text_from=MINILM,
-        branch_from=branch_from,
+        branch_from=None if any(name.startswith(TAGGER) for name in tuned) else branch_from,
         int8=True,
         least_cosine=round(scores["least_cosine"], 3),
     )

@@ -21,9 +21,18 @@ from aural.audio.io import info, write
 from aural.cli.main import app
 from aural.core.errors import AuralError
 from aural.core.types import Clip
+from aural.models.locate import LocateConfig, Locator
 from aural.models.pipeline import Model
+from aural.search.describe import describe_file
+from aural.search.export import export
 from aural.search.filters import parse_filter
 from aural.search.library import Library
+from aural.search.move import move
+from aural.search.query import QueryWeights
+from aural.search.reindex import delete_space, new_space, switch
+from aural.search.select import select
+from aural.search.watch import WatchConfig
+from aural.serve.settings import Settings
 from aural.train.recipes import load_recipe
 from tiny import RATE_HZ, save_tiny, tone, write_wav
 
@@ -34,6 +43,7 @@ CASES = [
     if line and not line.startswith("#")
 ]
 WORDS = [shlex.split(line) for line, _ in CASES]
+STAND_INS = {"NOT_UTF8": os.fsdecode(b"\xff.wav"), "CONTROL": "a\x1b[31m\u202egpj", "LONG": "x" * 20_000}
 
 
 def commands() -> set[tuple[str, ...]]:
@@ -55,9 +65,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "half.wav").write_bytes((folder / "a.wav").read_bytes()[:9000])
     soundfile.write(folder / "loud.wav", np.full(9000, 1e18), RATE_HZ, subtype="DOUBLE")
     (folder / "gone.wav").symlink_to(folder / "nothing.wav")
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    (folder / "not_utf8").mkdir()
+    (folder / "not_utf8" / STAND_INS["NOT_UTF8"]).write_bytes((folder / "a.wav").read_bytes())
+    soundfile.write(folder / "nan.wav", np.full(9000, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
+    for name, samples, rate_hz in (("one", [0.5], RATE_HZ), ("none", [], RATE_HZ), ("hz1", [0.3] * 5, 1)):
+        soundfile.write(folder / f"{name}.wav", np.array(samples), rate_hz)
     (folder / "empty").mkdir()
     (folder / "file").write_text("x")
-    for name in ("noise.yaml", "noise.parquet", "noise.tar"):
+    for name in ("noise.yaml", "noise.parquet", "noise.tar", "noise.wav"):
         (folder / name).write_bytes(noise * (7 if name.endswith("tar") else 1))
     for name in ("pipe", "pipe.yaml"):
         os.mkfifo(folder / name)
@@ -66,6 +82,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts |= {"badlib/library.json": "{", "badlib2/library.json": '{"aural": 1, "model": 3}'}
     texts |= {"twice.csv": "path,path,caption\na.wav,a.wav,rain\n", "one.csv": "path,caption\na.wav,rain\n"}
     texts |= {"noscores/run.json": "{}", "liststores/run.json": "[]", "halfstores/run.json": '{"model": '}
+    texts |= {"zero.wav": "", "text.wav": "hello\n" * 500, "nul.csv": "path,caption\na.wav,\0\n"}
+    texts |= {"gone.csv": "path,caption\nnosuch.wav,rain\n", "tag.yaml": "!!python/object/apply:os.system ['true']"}
+    texts |= {"badscores/run.json": '{"model": "x"}', "badscores/scores/a.json": "[]"}
     for name, text in texts.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -94,7 +113,8 @@ def test_every_command_refuses_bad_input(
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AURAL_PLUGINS", "")
-    stand_ins = {"MODEL": str(tiny_folder), "LIB": str(library)}
+    monkeypatch.setattr("aural.serve.run.serve", lambda *_, **__: None)  # accepted arguments must not serve forever
+    stand_ins = STAND_INS | {"MODEL": str(tiny_folder), "LIB": str(library)}
     before = left(place)
     wrong = []
     for line, sentence in CASES:
@@ -175,6 +195,9 @@ def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Mode
         "read_audio(start)": lambda: aural.read_audio(good, start_s=-1),
         "read_audio(late)": lambda: aural.read_audio(good, start_s=99),
         "read_audio(duration)": lambda: aural.read_audio(good, duration_s=0),
+        "read_audio(start=nan)": lambda: aural.read_audio(good, start_s=float("nan")),
+        "read_audio(start=inf)": lambda: aural.read_audio(place / "a.wav", start_s=float("inf")),
+        "read_audio(duration=nan)": lambda: aural.read_audio(place / "a.wav", duration_s=float("nan")),
         "write(suffix)": lambda: write(tmp_path / "a.xyz", Clip(wave[None], RATE_HZ)),
         "write(folder)": lambda: write(tmp_path / "no" / "a.wav", Clip(wave[None], RATE_HZ)),
         "Library(empty)": lambda: Library(place / "empty"),
@@ -183,6 +206,29 @@ def test_the_python_api_refuses_bad_input(place: Path, library: Path, tiny: Mode
         "Library.create(file)": lambda: Library.create(place / "file", tiny, model="m"),
         "Library.search(top)": lambda: card.search(tiny.embed_text(["a"])[0], 0),
         "Library.search(nan)": lambda: card.search(np.full(24, np.nan, np.float32)),
+        "Library.search(dim)": lambda: card.search(np.ones(7, np.float32)),
+        "Notebook.rate(1.5)": lambda: card.notebook.rate(["x"], 1.5),  # type: ignore[arg-type]
+        "Notebook.rate(nan)": lambda: card.notebook.rate(["x"], float("nan")),  # type: ignore[arg-type]
+        "Notebook.rate(str)": lambda: card.notebook.rate(["x"], "3"),  # type: ignore[arg-type]
+        "Notebook.note(bytes)": lambda: card.notebook.write_note(["x"], b"x"),  # type: ignore[arg-type]
+        "Notebook.note(surrogate)": lambda: card.notebook.write_note(["x"], "a\ud800"),
+        "Notebook.collect(control)": lambda: card.notebook.collect("\x1b", ["x"]),
+        "Notebook.members": lambda: card.notebook.members("nosuch"),
+        "Notebook.delete_collection": lambda: card.notebook.delete_collection("a\ud800"),
+        "select": lambda: select(card, ["nosuch"]),
+        "describe_file": lambda: describe_file(card, "\0"),
+        "export": lambda: export(card, "nosuch"),
+        "move": lambda: list(move(card, place, "\udcff")),
+        "switch": lambda: switch(card.root, "nosuch"),
+        "delete_space": lambda: delete_space(card.root, "../.."),
+        "new_space": lambda: new_space(card.root, tiny, model="m", name="b", window_s=float("inf")),
+        "WatchConfig(nan)": lambda: WatchConfig(quiet_s=float("nan")),
+        "WatchConfig(inf)": lambda: WatchConfig(poll_s=float("inf")),
+        "LocateConfig(gap)": lambda: LocateConfig(max_gap_s=float("nan")),
+        "LocateConfig(threshold)": lambda: LocateConfig(threshold=10**30),
+        "Locator(hop)": lambda: Locator(tiny, ["rain"], LocateConfig(hop_s=1e-300)),
+        "QueryWeights": lambda: QueryWeights(float("inf"), 1, 1),
+        "Settings(proxies)": lambda: Settings.parse({"proxies": ["nosuch"]}, "settings"),
         "Library.vector": lambda: card.vector("nosuch"),
         "Library.add('')": lambda: list(card.add([""], tiny)),
         "classify(top=1.5)": lambda: tiny.classify([good], ["rain"], top=1.5),  # type: ignore[arg-type]

@@ -133,6 +133,7 @@ def test_reindex_switch_and_rollback(run_aural: Run, library: Library, monkeypat
     assert run_aural("library", "reindex", "--model", "other", "--switch")[1] == (
         "other: 0 embedded, 0 copied, 4 kept\nother is active; `aural library rollback` takes it back\n"
     )
+    assert run_aural("library", "switch", "other")[1] == "other is the active space already\n"
     assert json.loads(run_aural("library", "info", "--json")[1])["model"] == "other"
     assert run_aural("search", "rain")[0] == 0
     assert run_aural("library", "rollback")[:2] == (0, "first is active again\n")

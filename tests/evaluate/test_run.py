@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from fakes import RandomEmbedder, made_up
 from typer.testing import CliRunner
 
 from aural.cli.main import app
-from aural.core.errors import AudioError, ConfigError
+from aural.core.errors import AudioError, ConfigError, WriteError
 from aural.core.types import FloatArray
 from aural.evaluate import cards
 from aural.evaluate.data_root import DataRoot
@@ -100,6 +101,18 @@ def test_unreadable_sounds_are_told_and_left_out(tmp_path: Path) -> None:
         "clips/esc50/train/3.wav": "3.wav: is empty"
     }
     assert json.loads((tmp_path / "out/scores/esc50@zero-shot.json").read_text())["units"] == 99
+
+
+def test_a_disk_that_refuses_ends_the_run_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(cards.task("esc50"), tmp_path / "data", 40)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(WriteError, match="No space left on device"):
+        evaluate(RandomEmbedder(), [cards.task("esc50")], DataRoot(tmp_path / "data"), tmp_path / "new" / "scores")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_methods_on_one_task(tmp_path: Path) -> None:

@@ -39,6 +39,15 @@ def content(file: Path) -> Any:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def fingerprint(folder: Path) -> str:
+    """Return a hash of every name and byte below a folder; the lock of a library, which holds a note, is empty."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        data = path.read_bytes() if path.is_file() and path.name != "writer.lock" else b""
+        digest.update(f"{path.relative_to(folder)}\0{len(data)}\0{path.is_dir()}\0".encode() + data)
+    return digest.hexdigest()
+
+
 def _without_measured(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_measured(one) for key, one in value.items() if key not in MEASURED}

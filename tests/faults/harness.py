@@ -17,14 +17,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from faults.contents import contents
+from faults.contents import contents, fingerprint
 
 HERE = Path(__file__).parent
 KINDS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES, "kill": -1}
 ONLY_FOR = {"EACCES": ("open", "mkdir", "rename", "delete"), "ENOSPC": ("open", "mkdir", "rename", "write", "sync")}
 """Calls that can fail in this way; the other kinds happen to every call."""
+THEN = "then"
+"""Separates the commands of an operation that runs several in turn."""
 FIXES = (";", " --resume")
 """One of them is in every message, before what the user can do."""
+
+
+def in_turn(*commands: list[str]) -> list[str]:
+    """Return the arguments of an operation that runs several commands until one is refused."""
+    return [word for command in commands for word in (THEN, *command)][1:]
 
 
 class Fault(NamedTuple):
@@ -66,7 +73,7 @@ def nothing_else(place: Place, killed: bool) -> None:
 class Operation:
     """A command to be tested.
 
-    prepare: writes the initial state. arguments: of `aural`. state: what is in the folder, as a mapping from name to
+    prepare: writes the initial state. arguments: of `aural` (`in_turn`). state: what is in the folder, name to
     content; after a fault each entry must be that of before or that of a complete run, and a repeated run must leave
     what a complete one leaves. sound: raises AssertionError if more is wrong; its second argument is whether the
     process was killed. resumed: arguments of the repeated run. mixed: contents between the two are valid, for example
@@ -105,6 +112,8 @@ class Harness:
         )
         self._initial: dict[str, Path] = {}
         self._states: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._completed: dict[str, set[str]] = {}
+        """Fingerprints of the folders from which a run of an operation left what it must leave."""
 
     def __enter__(self) -> Harness:
         return self
@@ -130,6 +139,7 @@ class Harness:
         """Run an operation without a fault and return its calls; remember the states before and after it."""
         place = self._fresh(operation)
         before = operation.state(place)
+        self._completed[operation.name] = {fingerprint(place.work)}
         result = self.run(operation.arguments(place), place.work)
         assert result.code == 0, result.output
         after = operation.state(place)
@@ -147,14 +157,17 @@ class Harness:
         killed = fault.kind == "kill"
         if result.code not in (0, -9):
             _check_message(result, place)
-        if not killed:
+        if not killed and not _is_deletion(result, fault.call):
             self._no_remains(operation, place)
         operation.sound(place, killed)
         self._whole(operation, place)
-        again = self.run((operation.resumed or operation.arguments)(place), place.work)
-        assert again.code == 0, f"the repeated run: {again.output}"
-        _same(operation.state(place), self._states[operation.name][1])
-        self._no_remains(operation, place)
+        now = fingerprint(place.work)
+        if now not in self._completed[operation.name]:  # a run from the same folder is not repeated
+            again = self.run((operation.resumed or operation.arguments)(place), place.work)
+            assert again.code == 0, f"the repeated run: {again.output}"
+            _same(operation.state(place), self._states[operation.name][1])
+            self._no_remains(operation, place)
+            self._completed[operation.name].add(now)
         if result.code == -9:
             return "killed"
         return "completed" if result.code == 0 else "refused"
@@ -186,7 +199,9 @@ class Harness:
             assert ".part" not in path.name, f"{path} was left"
             empty = path.is_dir() and not any(path.iterdir())
             if empty and not any(part == "_indices" or part.startswith(".unpacked") for part in path.parts):
-                # LanceDB creates folders of indexes first; the next build deletes what could not be deleted
+                if path.parts[-2:] == ("sounds.lance", "_deletions") and "copies" not in path.parts:
+                    continue
+                # LanceDB creates its folders first; the next build deletes what could not be deleted
                 assert (initial / path.relative_to(place.work)).exists(), f"{path} is empty"
 
     def _fresh(self, operation: Operation) -> Place:
@@ -207,6 +222,11 @@ def _check_message(result: Result, place: Place) -> None:
     lines = [line for line in result.output.splitlines() if str(place.work) in line]
     assert lines, f"the message names no path: {result.output}"
     assert any(fix in line for line in lines for fix in FIXES), f"the message names no fix: {lines}"
+
+
+def _is_deletion(result: Result, number: int) -> bool:
+    """Return whether the call that failed was a deletion: what could not be deleted may be left until the repeat."""
+    return any(call.number == number and call.what == "delete" for call in result.calls)
 
 
 def _same(state: dict[str, Any], wanted: dict[str, Any]) -> None:

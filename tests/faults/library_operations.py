@@ -12,7 +12,7 @@ import soundfile
 from aural.search.check import check
 from aural.search.library import Library
 from faults.contents import contents
-from faults.harness import Operation, Place
+from faults.harness import Operation, Place, in_turn
 from library_toys import RATE_HZ, write_sound
 from sketch import SketchEmbedder
 
@@ -49,7 +49,7 @@ def library_of(place: Place, sounds: Path, *patterns: str) -> Library:
     return library
 
 
-def _small(place: Place) -> None:
+def small(place: Place) -> None:
     library_of(place, sounds_of(place), "[012].wav").optimize()
 
 
@@ -69,7 +69,7 @@ def _with_index(place: Place) -> None:
 
 
 def _tagged(place: Place) -> None:
-    _small(place)
+    small(place)
     (place.inputs / "labels.txt").write_text("\n".join(f"label {i}" for i in range(40)))
 
 
@@ -82,14 +82,22 @@ def _damaged(place: Place) -> None:
     data.write_bytes(content)
 
 
-def is_sound(place: Place, killed: bool) -> None:
-    """Verify that a library has no problem and lost no file."""
-    folder = place.work / "library"
+def has_no_problem(place: Place, killed: bool, *, name: str = "library") -> bool:
+    """Verify that the check of a library reports no problem; return False if there is no library."""
+    folder = place.work / name
     if not (folder / "library.json").exists():
         assert killed or not folder.exists(), "a refused command left a folder"
-        return
+        return False
     report = check(folder)
     assert report.problems == [], report.problems
+    return True
+
+
+def is_sound(place: Place, killed: bool) -> None:
+    """Verify that a library has no problem and lost no file."""
+    if not has_no_problem(place, killed):
+        return
+    folder = place.work / "library"
     stored = Library(folder).files()
     first = [sounds_of(place) / f"{i}.wav" for i in range(3)] + [_long_sounds(place) / f"{i}.wav" for i in range(5)]
     folders = {Path(path).parent for path in stored}
@@ -147,16 +155,35 @@ def _nothing(place: Place) -> None:
     sounds_of(place)
 
 
+def _export(place: Place) -> list[str]:
+    """Export the rows with vectors, the files, and a playlist."""
+    table = of_library("export", "-o", "WORK/table.parquet")(place)
+    files = of_library("export", "--per-file", "-o", "WORK/files.csv")(place)
+    return in_turn(table, files, of_library("export", "-o", "WORK/list.m3u")(place))
+
+
+def _search(place: Place) -> list[str]:
+    return ["search", "rain", "--library", str(place.work / "library"), "--top", "3"]
+
+
+def _history(place: Place) -> dict[str, Any]:
+    """Return the rows, and the different queries of the history."""
+    past = Library(place.work / "library").notebook.history()
+    return rows(place) | {"history": sorted({str(one.query) for one in past})}
+
+
 _optimize = of_library("optimize", "--index-from", "256")
 
 
 OPERATIONS = [
     Operation("library add", _nothing, _add, rows, is_sound, mixed=True),
-    Operation("library update", _small, of_library("update"), rows, is_sound, mixed=True),
+    Operation("library update", small, of_library("update"), rows, is_sound, mixed=True),
     Operation("library optimize", _large, _optimize, _rows_and_index, is_sound, mixed=True),
     Operation("library optimize, indexed", _with_index, _optimize, _rows_and_index, is_sound, mixed=True),
     Operation("library tag", _tagged, of_library("tag", "--labels-file", "INPUTS/labels.txt"), rows, is_sound),
-    Operation("library map", _small, of_library("map", "-o", "WORK/map.csv"), _outside, is_sound),
-    Operation("library export", _small, of_library("export", "-o", "WORK/table.parquet"), _outside, is_sound),
+    Operation("library map", small, of_library("map", "-o", "WORK/map.csv"), _outside, is_sound),
+    Operation("library export", small, _export, _outside, is_sound),
+    Operation("library watch", small, of_library("watch"), rows, is_sound, mixed=True),
+    Operation("search", small, _search, _history, is_sound),
     Operation("library repair", _damaged, of_library("repair"), _rows_if_readable, _repairable, mixed=True),
 ]  # fmt: skip

@@ -11,11 +11,11 @@ from golden_tokenizers import write_tokenizer
 from aural.train import checkpoint
 from aural.train.track import lines_of
 from faults.contents import contents
-from faults.data_operations import recipe_of, tones_of
+from faults.data_operations import recipe_of
 from faults.harness import Operation, Place
 from tiny import save_tiny, tiny_htsat_config
 
-SHORT = ("loop.steps=2", "loop.save_every=1", "loop.batch=4", "track.curves=false", "evaluators=[]", "data.workers=0")
+SHORT = ("loop.steps=2", "loop.save_every=1", "loop.keep=1", "loop.batch=4", "track.curves=false", "evaluators=[]")
 CARD = """
 name = "claim"
 rows = [61]
@@ -72,7 +72,7 @@ def _recipe(place: Place) -> None:
 
 
 def _train(place: Place, *more: str) -> list[str]:
-    sets = [word for change in SHORT for word in ("--set", change)]
+    sets = [word for change in (*SHORT, "data.workers=0") for word in ("--set", change)]
     return ["train", str(recipe_of(place)), "--out", str(place.work / "run"), "--device", "cpu", *sets, *more]
 
 
@@ -115,13 +115,6 @@ def _effects(place: Place) -> dict[str, Any]:
 def _reproduce(place: Place) -> list[str]:
     options = [f"{place.inputs}/claim.toml", "--smoke", "--out", f"{place.work}/runs", "--device", "cpu"]
     return ["reproduce", *options, "--store", f"{place.work}/effects"]
-
-
-def _csv(place: Place) -> None:
-    lines = [f"{tones_of(place).parent}/tone-{i:03d}.wav,tone {i}" for i in range(6)]
-    (place.inputs / "captions.csv").write_text("\n".join(["path,caption", *lines]) + "\n")
-    model_of(place)
-    (place.work / "run").mkdir()
 
 
 OPERATIONS = [

@@ -18,12 +18,13 @@ pytest.importorskip("lancedb")
 if shutil.which("gcc") is None or not sys.platform.startswith("linux"):
     pytest.skip("the calls are made to fail by a C library, which needs gcc on Linux", allow_module_level=True)
 
-from faults import data_operations, library_operations, model_operations, report_operations
+from aural.core.errors import AuralError
+from faults import data_operations, library_operations, life_operations, model_operations, report_operations
 from faults.harness import KINDS, Fault, Harness
 
 BY_NAME = {
     operation.name: operation
-    for module in (library_operations, model_operations, data_operations, report_operations)
+    for module in (library_operations, life_operations, model_operations, data_operations, report_operations)
     for operation in module.OPERATIONS
 }
 
@@ -63,6 +64,23 @@ def test_a_few_faults_of_a_command_that_writes_files(harness: Harness, name: str
     assert harness.try_fault(operation, Fault(name, rename, "kill")) == "killed"
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "part", "kind", "expected"),
+    [
+        ("library repair", "rename", "safety/copies", "kill", "killed"),  # the next repair took its file for a copy
+        ("library spaces --delete", "rename", "spaces/", "EIO", "refused"),
+        ("train", "delete", "checkpoints/", "EIO", "completed"),  # a checkpoint without weights was left
+        ("evaluate", "mkdir", "scores/", "ENOSPC", "refused"),  # an empty folder was left
+    ],
+)
+def test_a_fault_at_a_place_that_was_not_safe(
+    harness: Harness, name: str, what: str, part: str, kind: str, expected: str
+) -> None:
+    calls = harness.calls(BY_NAME[name])
+    number = next(call.number for call in calls if call.what == what and part in call.path)
+    assert harness.try_fault(BY_NAME[name], Fault(name, number, kind)) == expected
+
+
 @pytest.mark.skipif("AURAL_FAULT" not in os.environ, reason="AURAL_FAULT names no fault to replay")
 def test_replay(harness: Harness) -> None:
     name, call, kind = os.environ["AURAL_FAULT"].rsplit(",", 2)
@@ -78,7 +96,7 @@ def test_every_fault(harness: Harness, name: str, capsys: pytest.CaptureFixture[
     for fault in harness.faults(BY_NAME[name]):
         try:
             counts[fault.kind, harness.try_fault(BY_NAME[name], fault)] += 1
-        except AssertionError as error:
+        except (AssertionError, AuralError) as error:
             failures.append(f"{','.join(map(str, fault))}: {error}")
     with capsys.disabled():
         for kind in KINDS:

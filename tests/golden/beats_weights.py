@@ -11,7 +11,9 @@ CONFIG = {
     "encoder_attention_heads": 12, "deep_norm": True, "conv_pos": 128, "conv_pos_groups": 16, "num_buckets": 320,
     "max_distance": 800, "relative_position_embedding": True, "gru_rel_pos": True,
 }  # fmt: skip
-"""A smaller network with the switches of the published files (512, 12, 768, 3072)."""
+"""A smaller network with the switches of the published files."""
+FULL = CONFIG | {"embed_dim": 512, "encoder_layers": 12, "encoder_embed_dim": 768, "encoder_ffn_embed_dim": 3072}
+"""The published size."""
 
 
 def beats_state(tensors: list[tuple[str, tuple[int, ...], str]]) -> dict[str, torch.Tensor]:

@@ -12,6 +12,8 @@ RATE_HZ = 16000
 YEARS = {2024: (-7.1, 4.2), 2025: (-7.26, 4.35)}
 """Mean and deviation of the log-mels; the file of 2024 does not hold them."""
 BERT = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 256}
+FULL_BERT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+"""The size of BERT base, which both published text encoders have."""
 
 
 def m2d_state(year: int, tensors: list[tuple[str, tuple[int, ...], str]]) -> dict[str, torch.Tensor]:
@@ -32,7 +34,7 @@ def wave(name: str) -> np.ndarray:
     return (np.sin(2 * np.pi * (200 * t + 150 * t**2)) * 0.3 + noise * (t % 1 < 0.4)).astype(np.float32)
 
 
-def write_gte(folder: Path, state: dict[str, torch.Tensor]) -> Path:
+def write_gte(folder: Path, state: dict[str, torch.Tensor], sizes: dict[str, int] = BERT) -> Path:
     """Write a text encoder as thenlper/gte-base is published: BERT, the mean of its states, unit length."""
     import json
 
@@ -40,7 +42,7 @@ def write_gte(folder: Path, state: dict[str, torch.Tensor]) -> Path:
 
     write_bert(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    values = {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, **BERT}
+    values = {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, **sizes}
     (folder / "config.json").write_text(json.dumps(values))
     kinds = ("Transformer", "Pooling", "Normalize")
     modules = [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from aural.models.load import load
 from aural.models.onnx_export import export_onnx
 from aural.models.onnx_model import HEADER, OnnxModel
 from aural.models.pipeline import Model
+from commands import run_without
 from tiny import TINY_HTSAT, save_tiny, tiny_config, tiny_htsat_config, tone
 
 pytest.importorskip("onnxruntime")
@@ -80,16 +79,8 @@ def test_other_weights_need_no_other_graphs(ours: Model, tmp_path: Path) -> None
 
 
 def test_a_first_result_without_torch_and_transformers() -> None:
-    code = (
-        "import sys; from aural.cli.main import main; from aural.cli.demo import bundled_sounds\n"
-        "sys.argv = ['aural', 'classify', str(next(iter(bundled_sounds()[0]))), '--labels', 'a baby,rain', '--json']\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
-    assert "a baby" in done.stdout
+    words = ["classify", str(next(iter(bundled_sounds()[0]))), "--labels", "a baby,rain", "--json"]
+    assert "a baby" in run_without(words, {"torch", "transformers", "sklearn", "scipy"})
 
 
 def test_torch_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -188,7 +179,7 @@ def test_the_graphs_of_libre_base_equal_torch() -> None:
     assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
     small = load("libre-small", device="cpu", engine="onnx")
     assert np.abs(torch_model.embed_text(["rain"]) - onnx_model.embed_text(["rain"])).max() < 1e-5
-    assert torch_model.least_cosine == onnx_model.least_cosine == 0.331
+    assert torch_model.least_cosine == onnx_model.least_cosine == 0.333
     assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from aural.models.load import load
 from aural.models.onnx_tagger import OnnxTagger
 from aural.models.rounding import in_8_bits, in_steps, with_steps
 from aural.models.tagger import Tagger
+from commands import run_without
 
 SOUNDS = Path(aural.__file__).parent / "sounds"
 
@@ -54,17 +53,7 @@ def test_the_bundled_graph_scores_as_torch(tagger: Tagger) -> None:
 
 
 def test_tags_come_without_torch() -> None:
-    code = (
-        "import sys\n"
-        "from aural.cli.main import main\n"
-        f"sys.argv = ['aural', 'tag', {str(SOUNDS / 'trumpet.ogg')!r}]\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
-    assert "Trumpet" in done.stdout
+    assert "Trumpet" in run_without(["tag", str(SOUNDS / "trumpet.ogg")], {"torch", "transformers", "scipy"})
 
 
 def test_a_broken_file_does_not_stop_the_others(tagger: Tagger, tmp_path: Path) -> None:

@@ -65,6 +65,19 @@ def test_flam_equals_its_publisher(flam: Flam, golden: dict[str, np.ndarray], tm
     assert located.best[texts[0]][0] == pytest.approx(golden["scores"][-1, 0].max(), abs=LARGEST_OF_SCORES)
 
 
+def test_a_long_sound_is_scored_window_by_window(flam: Flam) -> None:
+    """HTSAT attends within its window of 10 s, so each block equals that window as a sound of its length."""
+    wave = np.random.default_rng(0).standard_normal(48000 * 25).astype(np.float32) / 10
+    blocks = list(flam.stream_probabilities((wave, 48000), ["rain", "a dog"]))
+    assert [len(rows) for rows, _ in blocks] == [32, 32, 16]
+    for rows, at in zip((blocks[0][0], blocks[1][0], blocks[2][0]), (0, 10, 15), strict=True):
+        alone, _ = flam.frame_probabilities((wave[48000 * at : 48000 * (at + 10)], 48000), ["rain", "a dog"])
+        assert np.abs(rows - alone.T[-len(rows) :]).max() < 1e-6
+    complete, times = flam.frame_probabilities((wave, 48000), ["rain", "a dog"])
+    assert np.array_equal(complete.T, np.concatenate([rows for rows, _ in blocks]))
+    assert np.allclose(times, np.concatenate([times for _, times in blocks]))
+
+
 def test_another_file_with_such_a_head_is_refused(tmp_path: Path) -> None:
     torch.save({"fc_per_text_logit_bias.0.weight": torch.zeros(4, 4)}, tmp_path / "open_flam.pth")
     with pytest.raises(CheckpointError, match="missing; the file is not the checkpoint"):

@@ -112,6 +112,23 @@ def test_long_sounds_give_every_frame_once(pe: Path) -> None:
     assert times[-1][1] == pytest.approx(2.5)
 
 
+def test_a_long_sound_is_scored_window_by_window(pe: Path) -> None:
+    """A frame depends on its window alone: a pass over a longer window gives other values."""
+    ours, texts = aural.load(pe, device="cpu"), ["rain", "a dog"]
+    wave = np.random.default_rng(0).standard_normal(round(48000 * 2.5)).astype(np.float32)
+    in_one_pass, _ = ours.frame_probabilities((wave, 48000), texts)
+    ours.traits = type(ours.traits)(**{**vars(ours.traits), "window_s": 1.0})
+    blocks = list(ours.stream_probabilities((wave, 48000), texts))
+    assert len(blocks) == 3
+    assert max(len(rows) for rows, _ in blocks) == 25
+    complete, times = ours.frame_probabilities((wave, 48000), texts)
+    assert np.array_equal(complete.T, np.concatenate([rows for rows, _ in blocks]))
+    assert np.allclose(times, np.concatenate([times for _, times in blocks]))
+    first, _ = ours.frame_probabilities((wave[:48000], 48000), texts)
+    assert np.abs(blocks[0][0] - first.T).max() < 1e-6
+    assert np.abs(in_one_pass[:, :25] - first).max() > 1e-6
+
+
 def test_the_audio_part_of_an_audio_video_folder_is_the_same_model(pe: Path, tmp_path: Path) -> None:
     """transformers ties the text model of the parts and saves it once, at the top."""
     from safetensors.torch import load_file, save_file

@@ -11,7 +11,7 @@ import torch
 from aural.objectives import InfoNCE, TemporalFocus, TemporalFocusConfig
 from aural.reproduce import short_captions as short
 from aural.reproduce.scene_world import FRAMES, HOP_S, Scenes, Sizes, reduced, seen_classes, smoke_sizes
-from aural.reproduce.studies import long_sounds, refined_captions, sequence_distances
+from aural.reproduce.studies import attributes, frame_prior, long_sounds, refined_captions, sequence_distances
 from aural.reproduce.studies import scene_pair as pairs
 from aural.reproduce.studies.scene_scores import audio_rows, pair_accuracy, retrieval
 from aural.reproduce.studies.text_only import text_only
@@ -175,3 +175,35 @@ def test_every_so_many_th_class_is_unseen() -> None:
     assert len(seen) == 9
     assert set(seen) < set(classes)
     assert smoke_sizes(Sizes(quadruples=0, orders=60)).orders == 2
+
+
+class Planted:
+    """Towers whose embeddings are given: the first frame of a sound, and a row per text."""
+
+    def __init__(self, texts: torch.Tensor) -> None:
+        self.texts, self.scale = texts, torch.tensor(1.0)
+
+    def embed_audio(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames[:, 0]
+
+    def embed_texts(self, numbers: list[int]) -> torch.Tensor:
+        return self.texts[numbers]
+
+
+@pytest.mark.parametrize(("sounds", "parts"), [(False, 2), (True, 3)])
+def test_the_partner_of_a_quadruple_is_a_false_caption_and_a_false_sound(sounds: bool, parts: int) -> None:
+    frames = torch.eye(2)[:, None].expand(2, FRAMES, 2)
+    data = pairs.Captioned(Scenes(frames, []), [[0] * attributes.FORMS, [1] * attributes.FORMS], [])
+    loss = attributes.with_partner(data, 0.0, 1.0, sounds=sounds)
+    right = float(loss(Planted(torch.eye(2)), [0, 1], np.random.default_rng(0)))
+    assert right == pytest.approx(parts * np.log(1 + np.exp(-1)), abs=1e-6)  # by hand: cosine 1 against 0
+    wrong = float(loss(Planted(torch.eye(2).flip(0)), [0, 1], np.random.default_rng(0)))
+    assert wrong == pytest.approx(parts * np.log(1 + np.exp(1)), abs=1e-6)
+
+
+def test_the_best_constant_removes_a_shift() -> None:
+    truth = np.zeros((1, 40, 2))
+    truth[0, :4, 0] = truth[0, :10, 1] = 1  # active in a tenth and in a quarter
+    logits = np.where(truth > 0, 1.0, -1.0) + 3.0
+    assert frame_prior.best_constant(logits, truth) == pytest.approx(-3.0, abs=0.01)
+    assert frame_prior.balanced_loss(logits - 3.0, truth) == pytest.approx(np.log(1 + np.exp(-1)))

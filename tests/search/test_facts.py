@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("mutagen")
 pytest.importorskip("pyloudnorm")
 
 from aural.audio.metadata import read_metadata, write_tags
-from aural.core.errors import ConfigError
+from aural.core.errors import AudioError, ConfigError
 from aural.search import analyze as module
 from aural.search.analyze import analyze, facets, write_file_tags
 from aural.search.check import check
@@ -102,12 +103,33 @@ def test_tags_are_written_back(library: Library) -> None:
     assert check(library, hashes=True).problems == []
 
 
+def test_a_full_disk_skips_the_file_with_its_reason(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mutagen import MutagenError
+    from mutagen.wave import WAVE
+
+    def refuse(self: WAVE) -> None:
+        raise MutagenError(OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(WAVE, "save", refuse)
+    path = next(path for path in library.files() if path.endswith(".wav"))
+    before = Path(path).read_bytes()
+    with pytest.raises(AudioError, match=r"\.wav: cannot be written \(No space left on device\); "):
+        write_tags(path, {"genre": "rain"})
+    assert Path(path).read_bytes() == before
+
+
 def test_a_file_that_changed_is_skipped(library: Library) -> None:
     (file,) = select(library, ["plain.wav*"])
     write_tags(file.path, {"genre": "other"})
     (result,) = write_file_tags(library, [file], lambda _: {"genre": "x"})
     assert "run `aural library update` first" in str(result.error)
     assert read_metadata(file.path).genre == "other"
+
+
+def test_an_analysis_killed_before_its_first_write_has_no_facts(library: Library) -> None:
+    library.facts.path.touch()
+    assert len(library.facts.columns()["hash"]) == 0
+    assert [one.status for one in analyze(library)] == ["added"] * 5
 
 
 def test_damaged_facts_are_deleted(library: Library) -> None:

@@ -12,7 +12,9 @@ import pytest
 from numpy.random import default_rng
 
 from aural.core.errors import ConfigError, DataError
+from aural.search.checksums import COPIES, newest_version
 from aural.search.filters import COLUMNS, one_of, parse_filter
+from aural.search.folder import TABLE_FOLDER
 from aural.search.index import ExactIndex, Hit, Index
 from aural.search.lance import LanceStore, schema, vectors_of
 from library_toys import random_filter, random_store
@@ -105,6 +107,73 @@ def test_an_approximate_index_finds_nearly_all_and_new_rows_at_once(tmp_path: Pa
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(query), DIM)
     store.append(pa.table(columns, schema=row.schema))
     assert store.search(query, 1)[0].file == "f" * 16  # found although it is not indexed yet
+
+
+def test_copies_of_deleted_lists_leave_no_folder(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 40)
+    copies = store.folder / COPIES / TABLE_FOLDER
+    store.remove([f"{i:016x}" for i in range(20)])  # enough for a compaction to drop the rows
+    assert len(list((copies / "_deletions").iterdir())) == 1
+    store.compact()
+    assert [path.name for path in copies.iterdir()] == ["_versions"]
+
+
+def test_a_truncated_index_is_taken_back_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB may commit an index whose last bytes the disk refused, and fail when it reads it afterwards."""
+    store = random_store(tmp_path, 300)
+    store.build_index()
+    table, before = store.folder / TABLE_FOLDER, store.version
+    present = set(newest_version(store.folder).indexes)
+    create = store._table.create_index
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        added = next(name for name in newest_version(store.folder).indexes if name not in present)
+        path = next((table / added).iterdir())
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        raise RuntimeError("lance error: failed to fill whole buffer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "create_index", refused)
+        with pytest.raises(DataError, match=r"the disk refused a part of sounds\.lance/_indices/"):
+            store.index_filters()
+    again = LanceStore(store.folder, DIM)
+    assert again.version == before
+    again.index_filters()
+
+
+def test_a_truncated_list_of_deleted_rows_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = random_store(tmp_path, 40)
+    before, rows = store.version, store.count()
+    delete = store._table.delete
+
+    def refused(where: str) -> None:
+        delete(where)
+        (path,) = (store.folder / TABLE_FOLDER / "_deletions").iterdir()
+        path.write_bytes(b"")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "delete", refused)
+        with pytest.raises(DataError, match=r"the disk refused a part of sounds\.lance/_deletions/"):
+            store.remove([f"{1:016x}"])
+    again = LanceStore(store.folder, DIM)
+    assert (again.version, again.count()) == (before, rows)
+
+
+def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 300)
+    assert store.optimize(build_from=300)
+    row = store.rows(schema(DIM).names, parse_filter("window = 0")).slice(0, 5)
+    store.append(row)
+    store.optimize(build_from=300)
+    first = store.stats()
+    assert (first["fragments"], first["unindexed_rows"]) == (1, 0)
+    store.optimize(build_from=300)
+    second = store.stats()
+    assert {name: first[name] for name in ("rows", "fragments")} == {
+        name: second[name] for name in ("rows", "fragments")
+    }
 
 
 @pytest.mark.parametrize("query", [np.zeros(DIM), np.full(DIM, np.nan), np.ones(DIM + 1)])

@@ -160,6 +160,10 @@ def test_what_is_refused(editable: Library, tmp_path: Path) -> None:
     (root / "spaces" / "killed").mkdir()  # before its card was written
     assert [one.name for one in spaces(root)] == ["first"]
     delete_space(root, "killed")
+    new_space(root, NEW, model="sketch-1", name="new")
+    (root / "spaces" / "new").rename(root / "spaces" / ".new.deleted")  # the deletion was interrupted
+    assert [one.name for one in spaces(root)] == ["first"]
+    delete_space(root, "new")
     assert [path.name for path in (root / "spaces").iterdir()] == []
     with pytest.raises(ConfigError, match="no switch to take back"):
         rollback(root)

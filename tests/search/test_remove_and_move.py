@@ -182,6 +182,22 @@ def test_a_kill_during_a_move_and_then_an_update_embed_nothing_again(
     assert all(np.array_equal(before[key], stored[key]) for key in before)
 
 
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_repeated_move_completes_the_card(editable: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.rename(tmp_path / "sounds", tmp_path / "new")
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(moves, "_finish_card", interrupt)
+        list(move(editable, tmp_path / "sounds", tmp_path / "new"))
+    assert len(read_card(editable.folder).roots) == 2
+    assert list(move(editable, tmp_path / "sounds", tmp_path / "new")) == []
+    assert read_card(editable.folder).roots == (str(tmp_path / "new"),)
+    with pytest.raises(DataError, match="contains no sounds there"):
+        list(move(editable, tmp_path / "sounds", tmp_path / "new"))
+
+
 def test_what_counts_as_removed() -> None:
     from aural.search.folder import LibraryCard
 

@@ -49,6 +49,12 @@ def check_problem(answer: Any, status: int, name: str) -> dict[str, Any]:
         ("POST", "/v1/embed/sound", {"files": {"sound": bytes(3 << 20)}}, 413, "too-large"),
         ("POST", "/v1/embed/sound", {"content": b"x", "headers": FORM}, 400, "malformed-request"),
         ("POST", "/v1/search", {"content": b" " * (1 << 21), "headers": JSON}, 413, "too-large"),
+        ("DELETE", "/v1/collections/nothing", {}, 404, "not-found"),
+        ("DELETE", f"/v1/collections/nothing/{'0' * 16}", {}, 404, "not-found"),
+        ("POST", "/v1/search", {"json": {"words": ["a"], "collections": ["nothing"]}}, 404, "not-found"),
+        ("GET", "/", {"headers": {"Range": "lines=1"}}, 400, "malformed-request"),
+        ("GET", "/", {"headers": {"Range": "bytes=99999999999999999999-"}}, 416, "requested-range-not-satisfiable"),
+        ("GET", "/static/app.js", {"headers": {"Range": "bytes=-"}}, 400, "malformed-request"),
         ("GET", "/health", {"headers": {"Host": "evil.example"}}, 403, "cross-origin"),
         ("GET", "/health", {"headers": {"Content-Length": "-1"}}, 400, "malformed-request"),
     ],
@@ -57,6 +63,11 @@ def test_errors_are_problem_documents(
     client: TestClient, method: str, path: str, options: dict[str, Any], status: int, name: str
 ) -> None:
     check_problem(client.request(method, path, **options), status, name)
+
+
+def test_details_quote_no_control_characters(client: TestClient) -> None:
+    problem = check_problem(client.delete("/v1/collections/%1B%5B31m%E2%80%AEgpj"), 404, "not-found")
+    assert problem["detail"].startswith(r'"\x1b[31m\u202egpj": there is no such collection')
 
 
 class FailingEmbedder(SketchEmbedder):

@@ -64,7 +64,7 @@ def test_collections(client: TestClient) -> None:
     assert client.delete("/v1/collections/ rain & more").status_code == 204
     answer = client.post("/v1/search", json={"words": ["rain"], "collections": [" rain & more"]})
     assert (answer.status_code, answer.json()["detail"]) == (
-        422,
+        404,
         '" rain & more": there is no such collection; there are no collections yet',
     )
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from sounds import MakeRecipe
 
-from aural.train.checkpoint import newest, steps_in
+from aural.core.errors import CheckpointError
+from aural.train.checkpoint import newest, read, save, steps_in
 from aural.train.track import lines_of
 
 HERE = Path(__file__).parent
@@ -52,6 +56,43 @@ def test_kill_9_at_random_moments(make_recipe: MakeRecipe, tmp_path: Path) -> No
     for name in ("model.safetensors", "ema.safetensors"):
         a, b = (newest(folder) / name for folder in (tmp_path / "whole", out))  # type: ignore[operator]
         assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_deleted_completely_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting removes the weights first; the folder must not look like a checkpoint afterwards."""
+
+    def part_of(folder: Path, ignore_errors: bool = False) -> None:
+        for file in sorted(Path(folder).glob("*"))[:1]:
+            file.unlink()
+
+    options: dict[str, Any] = {"model": {"a": torch.ones(2)}, "ema": None, "rest": {}, "keep": 1}
+    save(tmp_path, 1, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", part_of)
+        save(tmp_path, 2, **options)
+    assert steps_in(tmp_path) == [2]
+    assert read(newest(tmp_path))[0]["a"].tolist() == [1, 1]  # type: ignore[arg-type]
+    save(tmp_path, 3, **options)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    rest = {"optimizer": {"state": {0: {"step": 3, "average": torch.ones(4)}}, "groups": [{"lr": 0.1}]}, "name": "a"}
+    save(tmp_path, 1, model={"a": torch.ones(2)}, ema=None, rest=rest, keep=1)
+    file = tmp_path / "checkpoints" / "step-00000001" / "training.pt"
+    content = file.read_bytes()
+    refused = 0
+    for place in range(0, 900, 3):  # the pickle is at the start of the archive
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        file.write_bytes(changed)
+        try:
+            read(file.parent)
+        except CheckpointError as error:
+            refused += "delete it to continue" in str(error) and "\n" not in str(error)
+    assert refused > 50
 
 
 def test_optimizer_state_returns_exactly(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from aural.core.errors import AudioError
 from aural.core.files import atomic_write
 from aural.core.types import AudioSource, Clip, FloatArray, Source
 
+MOST_S = 1e9
+"""Times from here on are beyond the end of every file."""
 READ_FRAMES = 1 << 18
 SOUND_KEYS = frozenset(("array", "audio", "bytes", "path"))
 """Keys of which a mapping that is one sound has at least one."""
@@ -205,9 +207,11 @@ def _decoder(source: AudioSource) -> Iterator[Decoder]:
 
 def _native_blocks(source: AudioSource, start_s: float, duration_s: float | None) -> Iterator[Clip]:
     """Yield blocks at the native rate and channels of the source, each checked for unusable samples."""
-    if start_s < 0 or (duration_s is not None and duration_s <= 0):
+    if not 0 <= start_s <= MOST_S or (duration_s is not None and not duration_s > 0):
         name = source_name(source)
         raise AudioError(f"{name}: start {start_s} s and duration {duration_s} s must not be negative or 0")
+    if duration_s is not None and duration_s > MOST_S:
+        duration_s = None
     if isinstance(source, np.ndarray) or is_tensor(source):
         raise AudioError("array: its sample rate is not given; pass (samples, sample rate in Hz)")
     if isinstance(source, Clip | tuple):

@@ -16,7 +16,7 @@ import numpy as np
 from aural.audio.io import read
 from aural.audio.riff import describing_chunks, has_loops, parse_bext, parse_ixml
 from aural.audio.ucs import parse_ucs
-from aural.core.errors import AudioError, ConfigError, MissingDependencyError
+from aural.core.errors import AudioError, ConfigError, MissingDependencyError, one_line
 from aural.core.files import atomic_write
 
 TAGS: Final = ("title", "artist", "genre", "description")
@@ -85,18 +85,28 @@ def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
         file = _open_tags(part)
         if file is None:
             raise AudioError(f"{path}: its format has no tags that can be written")
-        _set_tags(file, tags)
-        file.save()
+        try:
+            _set_tags(file, tags)
+            file.save()
+        except (_mutagen().MutagenError, ValueError, EOFError) as error:
+            if error.args and isinstance(error.args[0], OSError):  # mutagen wraps the errors of the system
+                raise error.args[0] from None
+            raise AudioError(f"{path}: its tags cannot be written ({one_line(error)})") from None
         if not np.array_equal(read(part).samples, before.samples):
             raise AudioError(f"{path}: writing tags would change the sound; the file was not changed")
 
 
-def _open_tags(path: Path) -> Any:
-    """Return mutagen's view of a file, or None if it does not know the format."""
+def _mutagen() -> Any:
     try:
         import mutagen
     except ImportError:
         raise MissingDependencyError('tags need the package mutagen; pip install "aural[metadata]"') from None
+    return mutagen
+
+
+def _open_tags(path: Path) -> Any:
+    """Return mutagen's view of a file, or None if it does not know the format."""
+    mutagen = _mutagen()
     try:
         return mutagen.File(path)
     except (mutagen.MutagenError, OSError, ValueError, EOFError):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aural.cli.files import json_line, progress
+from aural.cli.files import check_page, json_line, progress
 from aural.cli.options import JsonOption, ModelOptions, with_model_options
 from aural.core.names import DEFAULT_MODEL
 from aural.core.printable import safe_print as print
@@ -45,6 +45,8 @@ def audit(
     from aural.evaluate.audit.page import report, write_page
     from aural.evaluate.audit.run import audit as run
 
+    if out is not None:
+        check_page(out, "the audit")
     generator = np.random.default_rng(seed)
     if data is None:
         truth, _ = bundled_sounds()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aural.cli.files import check_page
 from aural.cli.options import AUTO_DEVICE, DeviceOption, OfflineOption, PrecisionOption, TokenizerOption, open_model
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL
@@ -142,8 +143,7 @@ def compare(
     from aural.evaluate.report.compare import read_runs, table
     from aural.evaluate.report.page import write_page
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{out}: the comparison is an HTML page; give a name that ends in .html")
+    check_page(out, "the comparison")
     results = read_runs(runs)
     print(table(results, seed), end="")
     print(write_page(results, out, seed))

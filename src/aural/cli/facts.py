@@ -43,7 +43,10 @@ def facets(library: LibraryOption, where: WhereOption = None, as_json: JsonOptio
     from aural.search.library import Library
 
     target = Library(library)
-    for name, counts in run(target, target.filter(where)).items():
+    counted = run(target, target.filter(where))
+    if not counted:
+        print("no facts are stored for these sounds; run `aural library analyze`", file=sys.stderr)
+    for name, counts in counted.items():
         if as_json:
             print(json_line({"facet": name, "counts": counts}))
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aural.audio.find import SOUND_SUFFIXES, find_sounds
-from aural.core.errors import AuralError, DataError
+from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.files import check_readable
 from aural.core.printable import printable, printable_json
 from aural.core.printable import safe_print as print
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from aural.models.embedding import AudioEmbedding
     from aural.models.tagging import TaggedSound
 
-__all__ = ["SOUND_SUFFIXES", "Batch", "json_line", "progress", "read_lines", "stored_model_name", "whole_windows"]
+__all__ = [
+    "SOUND_SUFFIXES",
+    "Batch",
+    "check_page",
+    "json_line",
+    "progress",
+    "read_lines",
+    "stored_model_name",
+    "whole_windows",
+]
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -37,6 +46,12 @@ def read_lines(path: Path, what: str) -> list[str]:
     if not lines:
         raise DataError(f"{path}: holds no {what}; write one per line")
     return lines
+
+
+def check_page(path: Path, what: str) -> None:
+    """Raise ConfigError unless `path` is the name of an HTML page; `what` names its content."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{path}: {what} is an HTML page; give a name that ends in .html")
 
 
 @dataclass

@@ -90,8 +90,8 @@ def add(
     if window is None and card is None:
         window = whole_windows(model.window_s)
     target = Library.create(library, model, model=name, window_s=window)
-    work = _file_embedder(target, model, embed, options)
     try:
+        work = _file_embedder(target, model, embed, options)
         _run(target, lambda plan: target.add(sounds, model, roots=sounds, embed_with=work, on_plan=plan), embed)
     finally:
         if not existed:

@@ -139,7 +139,8 @@ def watch(
     *,
     library: LibraryOption,
     quiet_s: Annotated[
-        float, typer.Option("--quiet", min=0.05, help="Seconds without a change after which changes are read.")
+        float,
+        typer.Option("--quiet", min=0.05, max=3600.0, help="Seconds without a change after which changes are read."),
     ] = 1.0,
     options: ModelOptions,
     as_json: JsonOption = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import Annotated
 
@@ -97,6 +98,11 @@ def _refuse_empty(words: list[str]) -> None:
             raise ConfigError(f"the value of {word[:-1]} is empty; name a file, a folder or a value")
 
 
+def _shortened(message: str) -> str:
+    """Return a message without the middle of words of 400 characters and more, such as an argument that it quotes."""
+    return re.sub(r"\S{400,}", lambda match: f"{match.group()[:150]}...{match.group()[-150:]}", message)
+
+
 def main() -> None:
     """Run the command line; errors that a user can fix are printed without a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -106,7 +112,11 @@ def main() -> None:
         _refuse_empty(sys.argv[1:])
         app()
     except AuralError as error:
-        print(f"error: {printable(error)}", file=sys.stderr)
+        print(f"error: {_shortened(printable(error))}", file=sys.stderr)
+        sys.exit(2)
+    except UnicodeEncodeError as error:  # bytes of an argument that are not UTF-8, which Python keeps as surrogates
+        text = _shortened(printable(error.object))
+        print(f"error: {text}: is not valid UTF-8; rename the file or type the text again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -116,7 +126,7 @@ def main() -> None:
         sys.exit(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        reason = printable(f"{place}{error.strerror or error}")
+        reason = _shortened(printable(f"{place}{error.strerror or error}"))
         print(f"error: {reason}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,10 @@ def collections(
     notebook = Library(library).notebook
     if delete is not None:
         notebook.delete_collection(delete)
-    for name, count in notebook.collections().items():
+    counts = notebook.collections()
+    if not counts:
+        print("no collections", file=sys.stderr)
+    for name, count in counts.items():
         print(json_line({"name": name, "sounds": count}) if as_json else f"{count:>7}  {name}")
 
 
@@ -97,7 +101,10 @@ def history(
     notebook = Library(library).notebook
     if clear:
         notebook.clear_history()
-    for past in notebook.history(top):
+    queries = notebook.history(top)
+    if not queries:
+        print("no past queries", file=sys.stderr)
+    for past in queries:
         if as_json:
             print(json_line({"time": past.time, "query": past.query, "hits": past.hits}))
         else:

@@ -88,6 +88,8 @@ def search(
 
         locator = Locator(model, check_placeable(words or []))
         hits = place(hits, lambda clip: locator.locate(clip).spots(), lambda error: print(error, file=sys.stderr))
+    if not hits and not reject:
+        print("no sound of the library meets the filter" if condition else "the library has no sounds", file=sys.stderr)
     for hit in hits:
         if as_json:
             times = {"start_s": hit.start_s, "end_s": hit.end_s, "duration_s": hit.duration_s}

@@ -20,8 +20,12 @@ def serve(
         str | None,
         typer.Option("--token", envvar="AURAL_TOKEN", help="Token of the clients; 8 characters or more."),
     ] = None,
-    max_upload_mib: Annotated[float, typer.Option("--max-upload-mib", min=0.01, help="Largest upload in MiB.")] = 32.0,
-    max_duration: Annotated[float, typer.Option("--max-duration", min=0.1, help="Longest sound in seconds.")] = 300.0,
+    max_upload_mib: Annotated[
+        float, typer.Option("--max-upload-mib", min=0.01, max=1e6, help="Largest upload in MiB.")
+    ] = 32.0,
+    max_duration: Annotated[
+        float, typer.Option("--max-duration", min=0.1, max=1e6, help="Longest sound in seconds.")
+    ] = 300.0,
     proxy: Annotated[
         list[str] | None,
         typer.Option("--proxy", help="Address of a reverse proxy whose X-Forwarded-For names the client. Repeatable."),

@@ -113,7 +113,11 @@ def rollback(library: LibraryOption) -> None:
 
 def _switch(library: Path, name: str, *, allow_missing: bool) -> None:
     from aural.search.reindex import switch as run
+    from aural.search.spaces import read_pointer
 
+    if read_pointer(library).active == name:
+        print(f"{name} is the active space already")
+        return
     missing = run(library, name, allow_missing=allow_missing)
     print(f"{name} is active{f', without {missing} files' if missing else ''}; `aural library rollback` takes it back")
 

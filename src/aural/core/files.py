@@ -140,6 +140,7 @@ _WRITE_FAILURES: Final = (
     "PytorchStreamWriter failed writing",
     "inline_container.cc",
     "unexpected pos",
+    "iostream error",
     "Error opening",
     "System error",
 )
@@ -184,6 +185,21 @@ def filled_folder(folder: str | Path, error: type[AuralError] = WriteError) -> I
         if missing:
             shutil.rmtree(missing[-1], ignore_errors=True)
         raise
+
+
+def delete(path: Path, error: type[AuralError] = WriteError) -> None:
+    """Delete a file, or a folder with its content, if it is there. Raises `error` that names the path.
+
+    `shutil.rmtree` names only the last part of the path in its errors.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        raise error(f"{path}: cannot be deleted ({reason}); check its permissions and repeat the command") from failure
 
 
 @contextmanager

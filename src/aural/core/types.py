@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
@@ -114,10 +114,10 @@ class FrameEmbedder(Protocol):
 class FrameScorer(Protocol):
     """A model that is trained to say when a text is heard."""
 
-    def frame_probabilities(
+    def stream_probabilities(
         self, clip: AudioSource, texts: Sequence[str]
-    ) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Return the probability (M, W) of M texts in W frames of a clip, with (start, end) of each in seconds."""
+    ) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield block by block the probability (W, M) of M texts in W frames, and their times in seconds (W, 2)."""
         ...
 
 

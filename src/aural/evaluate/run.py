@@ -12,7 +12,6 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import AuralError, DataError, WriteError
-from aural.core.files import check_folder, make_folder
+from aural.core.files import check_folder, made_parents
 from aural.evaluate.adapters.embedders import model_hash
 from aural.evaluate.cache import EmbeddingCache
 from aural.evaluate.cards import TaskCard, definition
@@ -99,45 +98,47 @@ def evaluate(
     """
     out = check_folder(out)
     existed = out.is_dir()
-    make_folder(out)
     start = time.perf_counter()
     embeddings = EmbeddingCache(Path(cache) if cache else out / "cache", embedder, model_hash(embedder))
     run = TaskRun(out)
-    for card in tasks:
-        task = LoadedTask(card, data)
-        for method in methods:
-            if method not in KINDS[card.kind].runners:
-                continue
-            key = key_of(card.name, method)
-            context = Context(
-                embeddings,
-                embedder,
-                seed,
-                resamples=resamples,
-                say=partial(progress, key),
-                fine_tune=fine_tune or FineTune(),
-            )
-            try:
-                record = score_task(context, task, method, out, seeds if method in RANDOM_METHODS else 1)
-            except WriteError:
-                raise
-            except AuralError as error:
-                run.missing[key] = str(error)
-                say(f"{key}: not scored; {error}")
-                continue
-            run.scores[key] = record
-            say(score_line(record))
-    if not run.scores and not existed:
-        with suppress(OSError):
-            out.rmdir()  # nothing was scored: leave no folder, unless embeddings were stored in it
-            return run
-    details = {
-        "model": name or getattr(embedder, "name", type(embedder).__name__),
+    with made_parents(out / "run.json"):  # a refused run, and one that scores and stores nothing, leave no folder
+        for card in tasks:
+            task = LoadedTask(card, data)
+            for method in methods:
+                if method not in KINDS[card.kind].runners:
+                    continue
+                key = key_of(card.name, method)
+                context = Context(
+                    embeddings,
+                    embedder,
+                    seed,
+                    resamples=resamples,
+                    say=partial(progress, key),
+                    fine_tune=fine_tune or FineTune(),
+                )
+                try:
+                    record = score_task(context, task, method, out, seeds if method in RANDOM_METHODS else 1)
+                except WriteError:
+                    raise
+                except AuralError as error:
+                    run.missing[key] = str(error)
+                    say(f"{key}: not scored; {error}")
+                    continue
+                run.scores[key] = record
+                say(score_line(record))
+        if run.scores or existed or any(out.iterdir()):
+            details = {"model": name or getattr(embedder, "name", type(embedder).__name__), "seed": seed}
+            write_json(out / "run.json", details | _details(run, embeddings, time.perf_counter() - start))
+    return run
+
+
+def _details(run: TaskRun, embeddings: EmbeddingCache, seconds: float) -> dict[str, Any]:
+    """Return what run.json states in addition to the model and the seed."""
+    return {
         "model_hash": embeddings.model_hash,
         "tasks": sorted(run.scores),
         "missing": run.missing,
-        "seed": seed,
-        "seconds": round(time.perf_counter() - start, 3),
+        "seconds": round(seconds, 3),
         "seconds_embedding": round(embeddings.seconds, 3),
         "clips_embedded": embeddings.embedded,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -146,8 +147,6 @@ def evaluate(
         f"Python {platform.python_version()}",
         "versions": versions(),
     }
-    write_json(out / "run.json", details)
-    return run
 
 
 def score_task(context: Context, task: LoadedTask, method: str, out: Path, seeds: int = 1) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Legend: B waveforms, W frames, E joint dimensions, T samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ BLOCK_S = 30.0
 """Sound that is read and computed at once. Longer blocks repeat fewer samples at their ends and take more memory."""
 FRAME_S, HOP_S = 1.0, 0.5
 """Length and distance of short windows, for a model whose encoder gives no frames."""
+LEAST_HOP_S = 0.001
 
 
 class FrameLayout(Config):
@@ -91,6 +92,24 @@ def stream_frames(model: FrameModel, source: AudioSource) -> Iterator[Frames]:
         yield from window_frames(source, model, lambda wave: model.frames_of_waves(wave[None])[0])
     else:
         yield from _block_frames(model, source, layout, layout.step)
+
+
+class ScoredFrames:
+    """The probabilities of all frames of a sound at once, for a `FrameScorer`."""
+
+    def stream_probabilities(
+        self, clip: AudioSource, texts: Sequence[str]
+    ) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield the probabilities (W, M) of M texts in the frames of one block, and their times in seconds (W, 2)."""
+        raise NotImplementedError
+
+    def frame_probabilities(
+        self, clip: AudioSource, texts: Sequence[str]
+    ) -> tuple[FloatArray, list[tuple[float, float]]]:
+        """Return the probability (M, W) of each text in each frame, and the (start, end) of each frame in seconds."""
+        parts = list(self.stream_probabilities(clip, texts))
+        times = np.concatenate([times for _, times in parts])
+        return np.concatenate([rows for rows, _ in parts]).T, [(float(a), float(b)) for a, b in times]
 
 
 def joined(parts: Iterable[Frames]) -> tuple[FloatArray, list[tuple[float, float]]]:
@@ -195,10 +214,10 @@ def _filled(wave: FloatArray, length: int, shorter: Shorter | None) -> FloatArra
 
 def check_frames(model: FrameModel, frame_s: float, hop_s: float) -> None:
     """Raise ConfigError if the model cannot embed frames of this length and distance."""
-    if not 0 < hop_s <= frame_s <= model.window_s:
+    if not LEAST_HOP_S <= hop_s <= frame_s <= model.window_s:
         raise ConfigError(
-            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be above 0 and at most the frame, and the frame "
-            f"at most the model's window of {model.window_s:g} s"
+            f"frames of {frame_s:g} s every {hop_s:g} s: the hop must be at least {LEAST_HOP_S:g} s and at most the "
+            f"frame, and the frame at most the model's window of {model.window_s:g} s"
         )
 
 

@@ -158,8 +158,7 @@ class Locator:
     def _scored(self, source: AudioSource) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
         """Yield batches of probabilities (W, L) with the times (W, 2) of their frames."""
         if self._scorer is not None:
-            probabilities, times = self._scorer.frame_probabilities(source, self.prompts[:-1])
-            yield probabilities.T, np.asarray(times)
+            yield from self._scorer.stream_probabilities(source, self.prompts[:-1])
             return
         for frames in self._frames(source):
             scores = self.probabilities(frames.vectors)

@@ -198,7 +198,7 @@ class OnnxModel(EmbeddingModel):
 
     @cached_property
     def _frames(self) -> Any:
-        return self._session(FRAMES, "audio.", self._audio_weights)
+        return self._session(FRAMES, "audio.", self._audio_weights, arena=True)
 
     @cached_property
     def _text(self) -> Any:
@@ -228,9 +228,9 @@ class OnnxModel(EmbeddingModel):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
-    def _session(self, name: str, tower: str, weights: dict[str, Any]) -> Any:
+    def _session(self, name: str, tower: str, weights: dict[str, Any], *, arena: bool = False) -> Any:
         used = [key for key in self.header.weights if key.startswith(tower)]
-        return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads)
+        return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads, arena=arena)
 
 
 def environment_threads() -> int:
@@ -238,14 +238,17 @@ def environment_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
 
 
-def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int) -> Any:
-    """Open a graph for onnxruntime; `weights` are the tensors of a bare graph, none for a graph that holds its own."""
+def open_session(path: Path, weights: Mapping[str, FloatArray], threads: int, *, arena: bool = False) -> Any:
+    """Open a graph for onnxruntime; `weights` are the tensors of a bare graph, none for a graph that holds its own.
+
+    arena: keep memory between calls, which is faster for calls of one size and holds the memory of the largest call.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
     try:
         if values:

@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, delete, write_text
 from aural.reproduce import effect
 from aural.reproduce.card import PLACEHOLDER, RESERVED, ClaimCard
 from aural.reproduce.pool import Task, run_all
@@ -226,7 +226,7 @@ def _forget_other_stamp(trial: Trial) -> None:
     if not file.is_file() or file.read_text(encoding="utf-8") != trial.stamp:
         for path in trial.folder.iterdir():
             if path.name != "lock":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                delete(path)
         write_text(file, trial.stamp)
 
 

@@ -61,7 +61,7 @@ PAIRS: Final = {"events": (2, 2), "overlap_chance": 0.0, "repeat_chance": 0.2}
 """Changes of the scenes for quadruples."""
 TRIPLES: Final = {"events": (3, 3), "overlap_chance": 0.0, "repeat_chance": 0.0}
 """Changes of the scenes for orders."""
-SPLITS: Final = ("train", "test", "quadruples", "orders")
+SPLITS: Final = ("train", "test", "quadruples", "orders", "pairs")
 ORDERS: Final = tuple(permutations(range(3)))
 
 
@@ -83,11 +83,13 @@ class Sizes:
     """Every so many-th class is left out of the training scenes; 0: none."""
     exponent: float = 0.0
     """The k-th class is drawn with the weight k^-exponent, in a fixed order."""
+    pairs: int = 0
+    """Quadruples of each kind of training clips."""
 
 
 def smoke_sizes(sizes: Sizes) -> Sizes:
     """Return the sizes of a smoke test with the same splits."""
-    few = {"quadruples": min(2, sizes.quadruples), "orders": min(2, sizes.orders)}
+    few = {name: min(2, getattr(sizes, name)) for name in ("quadruples", "orders", "pairs")}
     return replace(sizes, train=16, test=10, width=8, train_clips=2, test_clips=1, **few)
 
 
@@ -123,6 +125,10 @@ class SceneWorld:
     """Each scene of `Sizes.orders` in six orders, one after the other, in the order of `itertools.permutations`."""
     seen: tuple[str, ...]
     """The classes of the training scenes."""
+    pairs: list[Quadruple]
+    """Quadruples of training clips."""
+    pair_frames: Tensor
+    """(2 P, T, D): the two sounds of each quadruple in `pairs`, one after the other."""
 
 
 def load_scenes(context: StudyContext, sizes: Sizes | None = None) -> SceneWorld:
@@ -139,13 +145,15 @@ def load_scenes(context: StudyContext, sizes: Sizes | None = None) -> SceneWorld
     records = json.loads(stored["records"].tobytes())
     none = frames["train"][:0]
     scenes = {name: Scenes(frames.get(name, none), records.get(name, [])) for name in ("train", "test", "orders")}
-    quadruples = [Quadruple(**one) for one in records.get("quadruples", [])]
+    quadruples = {name: [Quadruple(**one) for one in records.get(name, [])] for name in ("quadruples", "pairs")}
     return SceneWorld(
         classes=classes,
         names=records["names"],
-        quadruples=quadruples,
+        quadruples=quadruples["quadruples"],
         quadruple_frames=frames.get("quadruples", none),
         seen=seen_classes(classes, sizes),
+        pairs=quadruples["pairs"],
+        pair_frames=frames.get("pairs", none),
         **scenes,
     )
 
@@ -186,12 +194,14 @@ def _build(
         simulator = SceneSimulator(clips[split], seen if name == "train" else settings, seed=SPLITS.index(name))
         records[name] = [_record(simulator.plan(number)) for number in range(count)]
         raw[name] = embed_frames((simulator.scene(number).clip.samples[0] for number in range(count)), device)
-    if sizes.quadruples:
-        simulator = SceneSimulator(clips[HELD_OUT], settings.model_copy(update=PAIRS), seed=SPLITS.index("quadruples"))
-        quadruples = _quadruples(simulator, sizes.quadruples)
+    for name, split, count in (("quadruples", HELD_OUT, sizes.quadruples), ("pairs", "train", sizes.pairs)):
+        if not count:
+            continue
+        simulator = SceneSimulator(clips[split], settings.model_copy(update=PAIRS), seed=SPLITS.index(name))
+        quadruples = _quadruples(simulator, count)
         truths = [SceneTruth.from_facts(truth) for one in quadruples for truth in one.truths]
-        raw["quadruples"] = _rendered(truths, simulator, device)
-        records["quadruples"] = [asdict(one) for one in quadruples]
+        raw[name] = _rendered(truths, simulator, device)
+        records[name] = [asdict(one) for one in quadruples]
     if sizes.orders:
         simulator = SceneSimulator(clips[HELD_OUT], settings.model_copy(update=TRIPLES), seed=SPLITS.index("orders"))
         truths = [with_order(truth, order) for truth in _separate(simulator, sizes.orders) for order in ORDERS]

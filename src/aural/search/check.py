@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.search import notebook
-from aural.search.checksums import RECORD, damaged_copies, damages, newest_version, read_record
+from aural.search.checksums import RECORD, FileDamage, damaged_copies, damages, newest_version, read_record
 from aural.search.derived import DERIVED_FILES
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import (
@@ -29,7 +29,7 @@ from aural.search.library import Library, stored_files
 from aural.search.locations import content_hash, find
 from aural.search.plan import plan_roots
 from aural.search.row_checks import first_rows, row_problems, sorted_rows
-from aural.search.spaces import active_folder
+from aural.search.spaces import active_folder, other_spaces
 from aural.search.unfinished import NOTE
 
 PROBES: Final = 5
@@ -70,12 +70,11 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
     except DamagedLibraryError as error:
         report.problems.append(error.reason)
         folder = root
-    if not notebook.is_readable(root / notebook.FILE):
-        report.problems.append(f"{notebook.FILE}: cannot be read; a repair restores it from its copy")
-    card = _check_card(folder, report)
-    differing = damages(folder)
-    report.problems += [str(one) for one in differing]
-    _check_other_files(folder, report)
+    if problem := notebook.problem(root):
+        report.problems.append(problem)
+    for name, other in other_spaces(root, folder).items():
+        report.problems += [f"space {name}: {one}" for one in check_files(other)]
+    card, differing = _check_files(folder, report)
     if card is None or any(not one.path.startswith(SAFETY) for one in differing):
         report.notes.append("the rows were not checked, because of the problems above")
         return report
@@ -90,6 +89,21 @@ def check(target: Library | str | Path, *, hashes: bool = False) -> CheckReport:
     report.notes += [f"{file.path}: not in the library yet (or cannot be decoded)" for file in plan.new]
     report.notes += plan.notes
     return report
+
+
+def check_files(folder: Path) -> list[str]:
+    """Return the problems of the files of one space; its rows are not read."""
+    report = CheckReport()
+    _check_files(folder, report)
+    return report.problems
+
+
+def _check_files(folder: Path, report: CheckReport) -> tuple[LibraryCard | None, list[FileDamage]]:
+    card = _check_card(folder, report)
+    differing = damages(folder)
+    report.problems += [str(one) for one in differing]
+    _check_other_files(folder, card, report)
+    return card, differing
 
 
 def _check_card(folder: Path, report: CheckReport) -> LibraryCard | None:
@@ -111,7 +125,7 @@ def _check_card(folder: Path, report: CheckReport) -> LibraryCard | None:
     return card or copy
 
 
-def _check_other_files(folder: Path, report: CheckReport) -> None:
+def _check_other_files(folder: Path, card: LibraryCard | None, report: CheckReport) -> None:
     """Check what is not part of the table: the lock, the map and the copies of small files."""
     if (folder / LOCK).is_dir():
         report.problems.append(f"{LOCK}: is a folder instead of a file")
@@ -122,7 +136,8 @@ def _check_other_files(folder: Path, report: CheckReport) -> None:
         report.problems.append(f"{NOTE}: a repair was interrupted; repeat it")
     if not os.path.lexists(folder / RECORD):
         missing = f"{RECORD}: is missing; `aural library repair` writes it"
-        (report.problems if (folder / CARD_COPY).exists() else report.notes).append(missing)
+        has_record = (folder / CARD_COPY).exists() or (card is not None and card.digest)
+        (report.problems if has_record else report.notes).append(missing)
     report.problems += [str(one) for one in damaged_copies(folder) if one.path != RECORD]
     try:
         report.files_checked = len(read_record(folder).files)

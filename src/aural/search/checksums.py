@@ -8,6 +8,7 @@ is killed between a commit and its record leaves files without a checksum; they 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import DataError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, check_regular, write_text
 from aural.search.folder import LOCK, SAFETY, TABLE_FOLDER, DamagedLibraryError
 from aural.search.lance_files import VERSIONS, Version, read_version, version_names
 
@@ -30,6 +31,8 @@ OPEN_BYTES: Final = 64 << 20
 """Bytes that are read to compare checksums when a library is opened, smallest files first; of further files, sizes."""
 
 BLOCK_BYTES: Final = 1 << 20
+_ENDS: Final = {".arrow": b"ARROW1", ".bin": b""}
+"""Last bytes of a complete list of deleted rows by its suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +75,29 @@ def record_files(folder: Path) -> None:
     (folder / SAFETY).mkdir(exist_ok=True)
     write_text(folder / RECORD, json.dumps(content | {"crc32": _sum_of(content)}, indent=1) + "\n")
     copies = folder / COPIES / TABLE_FOLDER
-    for copy in copies.rglob("*"):
+    for copy in list(copies.rglob("*")):
         if copy.is_file() and copy.relative_to(copies).as_posix() not in copied:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is deleted after the next commit
+                copy.unlink()
+                if not any(copy.parent.iterdir()):
+                    copy.parent.rmdir()
 
 
 def incomplete_file(folder: Path) -> str | None:
-    """Return a file of the newest version that is shorter than the manifest says, or None.
+    """Return a file of the newest version that the disk refused a part of, or None.
 
-    LanceDB may commit a version although the disk refused a part of its data.
+    LanceDB may commit a version with such a file. The manifest states the sizes of data and indexes; a list of deleted
+    rows is an Arrow file, which ends with its magic number, or a bitmap, which is not empty.
     """
     table = folder / TABLE_FOLDER
-    for name, size in newest_version(folder).sizes.items():
+    version = newest_version(folder)
+    for name, size in version.sizes.items():
         if size and (not (table / name).is_file() or (table / name).stat().st_size != size):
+            return f"{TABLE_FOLDER}/{name}"
+    for name in (part.deletion for part in version.fragments if part.deletion):
+        if not (table / name).is_file() or not (table / name).read_bytes().endswith(_ENDS[Path(name).suffix]):
+            return f"{TABLE_FOLDER}/{name}"
+        if not (table / name).stat().st_size:
             return f"{TABLE_FOLDER}/{name}"
     return None
 
@@ -101,6 +114,7 @@ def newest_version(folder: Path) -> Version:
 def read_record(folder: Path) -> Record:
     """Read the record. Raises DataError if it is missing or damaged."""
     try:
+        check_regular(folder / RECORD)
         content = json.loads((folder / RECORD).read_bytes())
         if content.pop("crc32") != _sum_of(content):
             raise ValueError("its content changed")
@@ -153,7 +167,7 @@ def measure(path: Path) -> list[int]:
 def sound_copies(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield every file below `safety/copies` with the path of its original relative to the library.
 
-    A copy that differs from the record is left out.
+    A copy that differs from the record is left out, and so is the temporary file of a process that was killed.
     """
     try:
         files: Mapping[str, list[int]] | None = read_record(folder).files
@@ -162,7 +176,9 @@ def sound_copies(folder: Path) -> Iterator[tuple[Path, str]]:
     copies = folder / COPIES
     for path in sorted(copies.rglob("*")):
         name = path.relative_to(copies).as_posix()
-        if path.is_file() and (files is None or measure(path) == files.get(name)):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if files is None or measure(path) == files.get(name):
             yield path, name
 
 
@@ -229,8 +245,7 @@ def _copy_small_files(folder: Path, version: Version) -> set[str]:
     for name in sorted(names):
         copy = copies / name
         if not copy.is_file():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(copy) as part:
+            with atomic_write(copy, parents=True) as part:
                 shutil.copyfile(folder / TABLE_FOLDER / name, part)
     return names
 

@@ -25,7 +25,7 @@ MARK_COLUMNS: Final = ("favorite", "stars", "note", "collections")
 
 
 def export(
-    library: Library, out: Path, *, where: Filter | None = None, vectors: bool = True, rows: Rows = "windows"
+    library: Library, out: str | Path, *, where: Filter | None = None, vectors: bool = True, rows: Rows = "windows"
 ) -> int:
     """Write one row per window that meets `where`, or one per file, and return their number.
 
@@ -35,6 +35,7 @@ def export(
     """
     from pyarrow import csv, parquet
 
+    out = Path(out)
     suffix = out.suffix.lower()
     if suffix not in (".csv", ".parquet", *PLAYLISTS):
         raise ConfigError(f"{out}: a library is exported as .csv, .parquet, .m3u or .m3u8")

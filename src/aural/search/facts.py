@@ -52,9 +52,11 @@ class Facts:
             return _arrays([])
         key = status.st_mtime_ns, status.st_size
         if self._cached is None or self._cached[0] != key:
+            names = ", ".join(["hash", *FACT_COLUMNS])
             with self._connection() as connection:
-                names = ", ".join(["hash", *FACT_COLUMNS])
-                rows = connection.execute(f"SELECT {names} FROM facts").fetchall()
+                written = connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
+                # no table of this version: of another one, or the first write was interrupted
+                rows = connection.execute(f"SELECT {names} FROM facts").fetchall() if written else []
             self._cached = key, _arrays(rows)
         return self._cached[1]
 

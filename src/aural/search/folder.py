@@ -89,7 +89,14 @@ def read_card(folder: Path) -> LibraryCard:
 
 
 def stored_card(folder: Path) -> LibraryCard | None:
-    """Return the card of the library in `folder`, or None if there is no library. Raises DataError if it is damaged."""
+    """Return the card of the library in `folder`, or None if there is no library.
+
+    Raises DataError if it is damaged, or if LanceDB cannot open a folder of this name.
+    """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{folder}: LanceDB cannot open a folder whose name is not UTF-8; rename it") from None
     if not os.path.lexists(folder / CARD):
         if (folder / CARD_COPY).exists() or _has_rows(folder / TABLE_FOLDER):
             raise DamagedLibraryError(folder, f"{CARD} is missing")

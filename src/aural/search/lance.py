@@ -91,10 +91,13 @@ def _commits(method: Callable[P, R]) -> Callable[P, R]:
         table = folder / TABLE_FOLDER
         before = {name for _, name in version_names(table)}
         with lance_errors(folder):
-            result = method(*arguments, **options)
-            if (file := incomplete_file(folder)) is not None:
-                _take_back(table, before)
-                raise DataError(f"{folder}: the disk refused a part of {file}; check the free space and try again")
+            try:
+                result = method(*arguments, **options)
+            finally:  # LanceDB may fail when it reads what it has committed
+                if (file := incomplete_file(folder)) is not None:
+                    _take_back(table, before)
+                    reason = f"the disk refused a part of {file}; check the free space and try again"
+                    raise DataError(f"{folder}: {reason}") from None
             record_files(folder)
             return result
 
@@ -267,9 +270,19 @@ class LanceStore:
         for start in range(0, len(files), FILES_PER_COMMIT):
             self._table.delete(one_of("file", files[start : start + FILES_PER_COMMIT]).sql)
 
-    @_commits
     def compact(self) -> None:
-        """Merge small fragments, add new rows to the index, and delete versions older than an hour."""
+        """Merge small fragments, add new rows to the indexes, and delete versions older than an hour.
+
+        LanceDB merges fragments before it adds rows to indexes, and merges only fragments that the same indexes cover.
+        So the fragments of new rows are merged with the others in a second pass, once the indexes cover them.
+        """
+        index = self._vector_index()
+        self._compact_once()
+        if index is not None and index.num_unindexed_rows:
+            self._compact_once()
+
+    @_commits
+    def _compact_once(self) -> None:
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:

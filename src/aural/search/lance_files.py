@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from aural.core.errors import DataError
+from aural.core.files import check_regular
 
 VERSIONS: Final = "_versions"
 SUFFIX: Final = ".manifest"
@@ -75,6 +76,7 @@ def read_version(table: Path, name: str) -> Version:
     """Read a version's manifest. Raises DataError if it cannot be read or is not a manifest."""
     path = table / name
     try:
+        check_regular(path)
         content = path.read_bytes()
         position, _, _, magic = _FOOTER.unpack(content[-_FOOTER.size :])
         if magic != _MAGIC:

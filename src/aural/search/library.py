@@ -38,7 +38,7 @@ from aural.search.folder import (
 from aural.search.fuse import fused
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
-from aural.search.locations import FoundFile, address_of, content_hash
+from aural.search.locations import FoundFile, address_of, content_hash, is_storable
 from aural.search.notebook import Notebook
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
 from aural.search.removed import with_roots
@@ -245,7 +245,8 @@ class Library:
 
     def _store_roots(self, roots: Iterable[str | Path], added: Iterable[str | Path]) -> None:
         self.card = read_card(self.folder)
-        merged = with_roots(self.card, map(address_of, roots), map(address_of, added))
+        kept = filter(is_storable, map(address_of, roots))  # the others are skipped
+        merged = with_roots(self.card, kept, map(address_of, added))
         if merged != self.card:
             self.card = merged
             write_card(self.folder, self.card)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from aural.core.errors import ConfigError
 from aural.search.folder import BusyLibraryError, UnusableLibraryError
 
 WAIT_S: Final = 20.0
@@ -27,6 +28,11 @@ def database_errors(path: Path) -> Iterator[None]:
     """Turn the errors of SQLite into one sentence."""
     try:
         yield
+    except UnicodeEncodeError:
+        fix = "decode it again"
+        raise ConfigError(
+            f"a text holds half a character (a lone surrogate), so it is not valid Unicode; {fix}"
+        ) from None
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise BusyLibraryError(f"{path}: another process is writing to it; try again") from None

@@ -84,6 +84,11 @@ def address_of(location: str | Path) -> str:
     return os.path.abspath(text.removeprefix("file://"))
 
 
+def is_storable(address: str) -> bool:
+    """Return whether an address is valid Unicode, as tables and cards store it; a name that is not UTF-8 is not."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in address)
+
+
 def is_below(address: str, location: str) -> bool:
     """Return whether an address is in a location; both in the form of `address_of`."""
     return address == location or address.startswith((location.rstrip("/") + "/", location + "!/"))

@@ -1,7 +1,7 @@
 """Follow sounds that were moved to another folder: their rows get new addresses, and nothing is embedded again.
 
 The new folder is added to the card before the rows change, and the old one leaves it afterwards, so that an update
-after an interruption at any moment deletes no row.
+after an interruption at any moment deletes no row. Repeating the move completes it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from aural.core.errors import AudioError, ConfigError, DataError
 from aural.search.embed import file_columns
 from aural.search.filters import one_of
-from aural.search.folder import read_card, write_card
+from aural.search.folder import LibraryCard, read_card, write_card
 from aural.search.lance import FILES_PER_COMMIT, table_of, vectors_of
 from aural.search.library import FileResult, Library
-from aural.search.locations import FoundFile, address_of, content_hash, find, is_below
+from aural.search.locations import FoundFile, address_of, content_hash, find, is_below, is_storable
 from aural.search.plan import StoredFile
 
 
@@ -37,6 +37,8 @@ def move(library: Library, old: str | Path, new: str | Path, *, dry_run: bool = 
     before, after = address_of(old), address_of(new)
     if before == after:
         raise ConfigError(f"{old}: is the same folder as {new}; name the folder where the sounds are now")
+    if not is_storable(after):
+        raise ConfigError(f"{new}: its name is not UTF-8; rename the folder")
     if dry_run:
         yield from _checked(library, before, after, {})
         return
@@ -45,13 +47,16 @@ def move(library: Library, old: str | Path, new: str | Path, *, dry_run: bool = 
         if not any(is_below(after, root) for root in card.roots):
             library.card = card.model_copy(update={"roots": (*card.roots, after)})
             write_card(library.folder, library.card)
+        stored = library.files()
+        if _only_card_is_left(card, stored, before, after):
+            _finish_card(library, before, after, keep_old=False)
+            return
         skipped = False
         moves: dict[str, _Move] = {}
         for result in _checked(library, before, after, moves):
             if result.error is not None:
                 skipped = True
                 yield result
-        stored = library.files()
         paths = list(moves)
         for start in range(0, len(paths), FILES_PER_COMMIT):
             chunk = [moves[path] for path in paths[start : start + FILES_PER_COMMIT]]
@@ -59,6 +64,13 @@ def move(library: Library, old: str | Path, new: str | Path, *, dry_run: bool = 
             yield from (FileResult(one.after.path, "moved") for one in chunk)
         _finish_card(library, before, after, keep_old=skipped)
         library.words.update()
+
+
+def _only_card_is_left(card: LibraryCard, stored: Mapping[str, StoredFile], old: str, new: str) -> bool:
+    """Return whether an earlier move was interrupted after it wrote all rows: only the card names the old folder."""
+    if any(is_below(path, old) for path in stored):
+        return False
+    return any(is_below(root, old) for root in card.roots) and any(is_below(path, new) for path in stored)
 
 
 def _checked(library: Library, old: str, new: str, moves: dict[str, _Move]) -> Iterator[FileResult]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from aural.core.errors import ConfigError, DataError, near_miss
-from aural.core.files import atomic_write
-from aural.search.folder import SAFETY
+from aural.core.files import atomic_write, delete
+from aural.search.folder import SAFETY, UnusableLibraryError
 from aural.search.library_sql import database_errors, open_database
 
 FILE: Final = "notebook.sqlite"
@@ -40,6 +40,10 @@ CREATE TABLE members(position INTEGER PRIMARY KEY, collection INTEGER NOT NULL, 
                      UNIQUE(collection, hash));
 CREATE TABLE queries(id INTEGER PRIMARY KEY, time TEXT NOT NULL, query TEXT NOT NULL, hits INTEGER NOT NULL);
 """
+
+
+class UnknownCollectionError(DataError):
+    """A library has no collection of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Notebook:
     def members(self, collection: str) -> list[str]:
         """Return the contents of a collection in the order in which they were added.
 
-        Raises DataError if there is no such collection.
+        Raises UnknownCollectionError if there is no such collection.
         """
         with self._reading() as connection:
             number = self._number(connection, collection)
@@ -114,7 +118,9 @@ class Notebook:
     def history(self, top: int = 50) -> list[PastQuery]:
         """Return the newest queries first."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (top,))
+            rows = connection.execute(
+                "SELECT time, query, hits FROM queries ORDER BY id DESC LIMIT ?", (min(top, KEPT_QUERIES),)
+            )
             return [PastQuery(at, json.loads(query), int(hits)) for at, query, hits in rows]
 
     # Writing -------------------------------------------------------------------------------------------------------
@@ -125,12 +131,14 @@ class Notebook:
 
     def rate(self, hashes: Iterable[str], stars: int) -> None:
         """Rate contents with 1 to 5 stars; 0 deletes the rating."""
-        if not 0 <= stars <= MOST_STARS:
+        if stars not in range(MOST_STARS + 1):
             raise ConfigError(f"a rating of {stars} is not possible; use 1 to {MOST_STARS}, or 0 for none")
         self._set("stars", stars, hashes)
 
     def write_note(self, hashes: Iterable[str], text: str) -> None:
         """Replace the note of contents; an empty text deletes it."""
+        if not isinstance(text, str):
+            raise ConfigError(f"a note must be text, not {type(text).__name__}")
         if len(text) > MAX_NOTE:
             raise ConfigError(f"a note of {len(text)} characters is too long; use at most {MAX_NOTE}")
         self._set("note", text, hashes)
@@ -146,14 +154,14 @@ class Notebook:
             connection.executemany("INSERT OR IGNORE INTO members(collection, hash) VALUES (?, ?)", rows)
 
     def uncollect(self, collection: str, hashes: Iterable[str]) -> None:
-        """Delete contents from a collection. Raises DataError if there is no such collection."""
+        """Delete contents from a collection. Raises UnknownCollectionError if there is no such collection."""
         with self._writing() as connection:
             number = self._number(connection, collection)
             rows = [(number, content) for content in hashes]
             connection.executemany("DELETE FROM members WHERE collection = ? AND hash = ?", rows)
 
     def delete_collection(self, collection: str) -> None:
-        """Delete a collection; its sounds are not touched. Raises DataError if there is no such collection."""
+        """Delete a collection; its sounds are not touched. Raises UnknownCollectionError if it does not exist."""
         with self._writing() as connection:
             number = self._number(connection, collection)
             connection.execute("DELETE FROM members WHERE collection = ?", (number,))
@@ -192,14 +200,20 @@ class Notebook:
             )
 
     def restore(self) -> str | None:
-        """Replace a damaged database by its copy and return what was done; None if the database is in order.
+        """Replace a damaged database by its copy, or a damaged copy by the database; None if both are in order.
 
-        The damaged file is kept with the suffix `.damaged`.
+        A damaged database is kept with the suffix `.damaged`. Returns what was done.
         """
-        if is_readable(self.path):
+        if problem(self.folder) is None:
             return None
-        os.replace(self.path, self.path.with_name(f"{FILE}.damaged"))
-        if (self.folder / COPY).is_file() and is_readable(self.folder / COPY):
+        if has_tables(self.path):
+            delete(self.folder / COPY)
+            with contextlib.closing(open_database(self.path)) as connection:
+                self._write_copy(connection)
+            return f"{COPY}: written again"
+        if os.path.lexists(self.path):
+            os.replace(self.path, self.path.with_name(f"{FILE}.damaged"))
+        if has_tables(self.folder / COPY):
             with atomic_write(self.path) as part:
                 part.write_bytes((self.folder / COPY).read_bytes())
             return f"{FILE}: restored from its copy; past queries may be missing"
@@ -217,13 +231,14 @@ class Notebook:
         if row is None:
             names = [name for (name,) in connection.execute("SELECT name FROM collections")]
             hint = near_miss(collection, names) if names else "there are no collections yet"
-            raise DataError(f'"{collection}": there is no such collection; {hint}')
+            raise UnknownCollectionError(f'"{collection}": there is no such collection; {hint}')
         return int(row[0])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection to the database, or to an empty one if there is none."""
         with database_errors(self.path), contextlib.ExitStack() as stack:
+            self._check_not_lost()
             connection = None
             if os.path.lexists(self.path):
                 connection = stack.enter_context(contextlib.closing(open_database(self.path)))
@@ -235,6 +250,7 @@ class Notebook:
     @contextlib.contextmanager
     def _writing(self, *, copy: bool = True) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction; the block changes everything or nothing."""
+        self._check_not_lost()
         with database_errors(self.path), contextlib.closing(open_database(self.path, "rwc")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -249,8 +265,38 @@ class Notebook:
                     connection.execute("ROLLBACK")
                 raise
             if copy and (self.folder / SAFETY).is_dir():
-                with self._copying, atomic_write(self.folder / COPY) as part:
-                    _copy_to(part, connection)
+                self._write_copy(connection)
+
+    def _write_copy(self, connection: sqlite3.Connection) -> None:
+        with self._copying, atomic_write(self.folder / COPY) as part:
+            _copy_to(part, connection)
+
+    def _check_not_lost(self) -> None:
+        """Raise UnusableLibraryError if the database is missing or empty although it has a copy."""
+        if _is_empty(self.path) and has_tables(self.folder / COPY):
+            fix = f"run `aural library repair --library {self.folder}`, or delete {COPY} to begin an empty one"
+            raise UnusableLibraryError(f"{self.path}: is missing or empty, but has a copy; {fix}")
+
+
+def problem(folder: Path) -> str | None:
+    """Return what is wrong with the notebook of a library or with its copy; None if both are in order."""
+    path, copy = folder / FILE, folder / COPY
+    if not is_readable(path):
+        return f"{FILE}: cannot be read; a repair restores it from its copy"
+    if _is_empty(path) and has_tables(copy):
+        return f"{FILE}: is missing or empty; a repair restores it from its copy"
+    if os.path.lexists(copy) and has_tables(path) and not has_tables(copy):
+        return f"{COPY}: cannot be read; a repair writes it again"
+    return None
+
+
+def has_tables(path: Path) -> bool:
+    """Return whether a file is a notebook that can be read and was written to."""
+    return path.is_file() and path.stat().st_size > 0 and is_readable(path)
+
+
+def _is_empty(path: Path) -> bool:
+    return not os.path.lexists(path) or (path.is_file() and not path.stat().st_size)
 
 
 def is_readable(path: Path) -> bool:

@@ -8,12 +8,12 @@ spaces, and only if no sound would be missing.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aural.core.errors import AudioError, ConfigError, DataError
+from aural.core.files import delete
 from aural.core.types import Embedder
 from aural.search.embed import FileEmbedder
 from aural.search.filters import FIRST_WINDOWS
@@ -132,10 +132,15 @@ def rollback(root: Path) -> tuple[str, int]:
 def delete_space(root: Path, name: str) -> None:
     """Delete a space that is not active, or what an interrupted `new_space` left.
 
-    The first space cannot be deleted, because the library's folder holds it.
+    The first space cannot be deleted, because the library's folder holds it. An interrupted deletion is completed when
+    it is repeated.
     """
     folder = space_folder(root, name)
+    gone = folder.with_name(f".{name}.deleted")  # is not listed
     if not folder.is_dir():
+        if gone.is_dir():
+            delete(gone)
+            return
         check_space(root, name)
     pointer = read_pointer(root)
     if name in (FIRST, pointer.active):
@@ -143,10 +148,9 @@ def delete_space(root: Path, name: str) -> None:
     with writer_lock(folder):
         if pointer.previous == name:
             write_pointer(root, Pointer(active=pointer.active))
-        gone = folder.with_name(f".{name}.deleted")  # not listed from here on, even if the deletion is interrupted
-        shutil.rmtree(gone, ignore_errors=True)
+        delete(gone)
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        delete(gone)
 
 
 def spaces(root: Path) -> list[Space]:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aural.core.errors import AuralError, ConfigError, DataError
+from aural.core.files import delete
 from aural.core.types import Embedder
+from aural.search.check import check_files
 from aural.search.checksums import (
     COPIES,
     RECORD,
@@ -48,7 +50,7 @@ from aural.search.plan import Plan, plan_roots
 from aural.search.row_checks import row_problems, sorted_rows
 from aural.search.salvage import salvage
 from aural.search.salvaged_rows import SalvagedRows
-from aural.search.spaces import active_folder, restore_pointer
+from aural.search.spaces import active_folder, other_spaces, restore_pointer
 from aural.search.unfinished import NOTE, clear_note, note_sounds, unfinished_sounds
 
 if TYPE_CHECKING:
@@ -87,6 +89,21 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
     folder = active_folder(root)
     if not folder.is_dir() or not any((folder / name).exists() for name in (CARD, SAFETY, TABLE_FOLDER)):
         read_card(folder)
+    _repair_space(folder, report, open_model, model)
+    for name, other in other_spaces(root, folder).items():
+        if check_files(other):
+            of_space = RepairReport()
+            _repair_space(other, of_space, open_model, None)
+            report.actions += [f"space {name}: {action}" for action in of_space.actions]
+            report.embedded += of_space.embedded
+            report.lost += of_space.lost
+    if restored := Notebook(root).restore():
+        report.actions.append(restored)
+    return report
+
+
+def _repair_space(folder: Path, report: RepairReport, open_model: Callable[[str], Embedder], model: str | None) -> None:
+    """Repair one space of a library."""
     _clear_wrong_kinds(folder, report)
     with writer_lock(folder):
         _allow_reading(folder, report)
@@ -99,13 +116,10 @@ def repair(folder: str | Path, open_model: Callable[[str], Embedder], *, model: 
         for name, is_readable in DERIVED_FILES.items():
             if not is_readable(folder / name):
                 report.actions.append(f"{name}: deleted; it is written again when it is needed")
-                _delete(folder / name)
-        if restored := Notebook(root).restore():
-            report.actions.append(restored)
+                delete(folder / name)
         _renew_record(folder, report)
         _embed_again(store, card, (unfinished or {}) | lost, report, open_model)
         clear_note(folder)
-    return report
 
 
 def _clear_wrong_kinds(folder: Path, report: RepairReport) -> None:
@@ -115,7 +129,7 @@ def _clear_wrong_kinds(folder: Path, report: RepairReport) -> None:
         for name in names:
             if os.path.lexists(folder / name) and not is_right(folder / name):
                 kind = "a folder" if (folder / name).is_dir() else "no folder"
-                _delete(folder / name)
+                delete(folder / name)
                 report.actions.append(f"{name}: deleted, because it was {kind}")
 
 
@@ -185,7 +199,7 @@ def _restore_copies(folder: Path, report: RepairReport) -> None:
     for copy, name in sound_copies(folder):
         original = folder / name
         if name in differing or not original.exists():
-            _delete(original)
+            delete(original)
             original.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy, original)
             report.actions.append(f"{name}: restored from its copy")
@@ -194,7 +208,7 @@ def _restore_copies(folder: Path, report: RepairReport) -> None:
         try:
             read_version(table, name)
         except DataError:
-            _delete(table / name)
+            delete(table / name)
             report.actions.append(f"{TABLE_FOLDER}/{name}: deleted, because it cannot be read")
             continue
         break
@@ -212,7 +226,7 @@ def _restore_rows(folder: Path, card: LibraryCard, report: RepairReport) -> tupl
         note_sounds(folder, lost)
         store = _rebuild(folder, card, rows, report)
         for name in DERIVED_FILES:
-            _delete(folder / name)  # they follow the version of the table, which may start again
+            delete(folder / name)  # they follow the version of the table, which may start again
         report.windows_kept = rows.num_rows
         report.files_kept = len(set(rows["path"].to_pylist()))
         report.actions.append(f"{TABLE_FOLDER}: {report.files_kept} files with {rows.num_rows} windows kept")
@@ -278,9 +292,9 @@ def _rebuild(folder: Path, card: LibraryCard, rows: pa.Table, report: RepairRepo
     try:
         store = LanceStore(folder, card.embed_dim)
     except DataError:
-        _delete(folder / TABLE_FOLDER)
+        delete(folder / TABLE_FOLDER)
         report.actions.append(f"{TABLE_FOLDER}: written again, because it could not be opened")
-        _delete(folder / RECORD)
+        delete(folder / RECORD)
         store = LanceStore(folder, card.embed_dim, create=True)
     store.overwrite(rows)
     return store
@@ -305,7 +319,7 @@ def _renew_record(folder: Path, report: RepairReport) -> None:
         if not report.actions:
             report.actions.append(f"{SAFETY}: checksums and copies written again")
         for name in (RECORD, COPIES):
-            _delete(folder / name)
+            delete(folder / name)
         record_files(folder)
 
 
@@ -337,11 +351,3 @@ def _embed_again(
             report.embedded.append(result.path)
         elif result.path in lost:
             report.lost.append(f"{result.path}: {lost[result.path]}, and {result.error}")
-
-
-def _delete(path: Path) -> None:
-    """Delete a file or folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, near_miss
-from aural.core.files import write_text
-from aural.search.folder import CARD, SAFETY, DamagedLibraryError
+from aural.core.files import delete, write_text
+from aural.search.folder import CARD, CARD_COPY, SAFETY, TABLE_FOLDER, DamagedLibraryError
 
 FIRST: Final = "first"
 """Name of the space in the library's folder."""
@@ -37,7 +36,7 @@ def active_folder(root: str | Path) -> Path:
     root = Path(root)
     name = read_pointer(root).active
     folder = space_folder(root, name)
-    if name != FIRST and not folder.is_dir():
+    if name != FIRST and not any(os.path.lexists(folder / part) for part in (CARD, CARD_COPY, TABLE_FOLDER)):
         raise DamagedLibraryError(root, f"{POINTER} names the space {name}, which does not exist")
     return folder
 
@@ -49,9 +48,12 @@ def read_pointer(root: Path) -> Pointer:
             raise DamagedLibraryError(root, f"{POINTER} is missing")
         return Pointer()
     try:
-        return Pointer.read(root / POINTER)
+        pointer = Pointer.read(root / POINTER)
+        for name in (pointer.active, pointer.previous or FIRST):
+            space_folder(root, name)
     except ConfigError as error:
-        raise DamagedLibraryError(root, str(error).removeprefix(f"{root}/")) from None
+        raise DamagedLibraryError(root, f"{POINTER}: {str(error).removeprefix(f'{root}/{POINTER}: ')}") from None
+    return pointer
 
 
 def write_pointer(root: Path, pointer: Pointer) -> None:
@@ -72,8 +74,19 @@ def space_folder(root: Path, name: str) -> Path:
 def space_names(root: Path) -> list[str]:
     """Return the names of all spaces of a library, the first one first."""
     below = root / SPACES
-    others = sorted(path.name for path in below.iterdir() if (path / CARD).exists()) if below.is_dir() else []
-    return [FIRST, *others]
+    names = sorted(path.name for path in below.iterdir()) if below.is_dir() else []
+    return [FIRST, *(name for name in names if _NAME.fullmatch(name) and (below / name / CARD).exists())]
+
+
+def other_spaces(root: Path, active: Path) -> dict[str, Path]:
+    """Return the folders of the spaces that are not active, by name, also of those that have lost their card."""
+    below = root / SPACES
+    folders = {} if active == root else {FIRST: root}
+    for path in sorted(below.iterdir()) if below.is_dir() else []:
+        has_card = os.path.lexists(path / CARD) or os.path.lexists(path / CARD_COPY)
+        if path != active and not path.name.startswith(".") and has_card:
+            folders[path.name] = path
+    return folders
 
 
 def check_space(root: Path, name: str) -> Path:
@@ -97,7 +110,7 @@ def restore_pointer(root: Path) -> str | None:
         return None
     for path in (root / POINTER, root / POINTER_COPY):
         if path.is_dir():
-            shutil.rmtree(path)
+            delete(path)
     try:
         pointer = Pointer.read(root / POINTER_COPY)
         if pointer.active not in space_names(root):

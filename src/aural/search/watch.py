@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.types import Embedder
@@ -18,6 +19,9 @@ from aural.search.folder import BusyLibraryError, read_card
 from aural.search.library import FileResult, Library
 from aural.search.locations import is_below
 from aural.search.plan import Plan, plan_changes, plan_roots
+
+LEAST_S: Final = 0.01
+MOST_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class WatchConfig:
     poll_s: float = 0.5
     most_paths: int = 1000
     most_fragments: int = 20
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("quiet_s", self.quiet_s), ("poll_s", self.poll_s)):
+            if not LEAST_S <= seconds <= MOST_S:
+                raise ConfigError(f"{name} is {seconds:g}; it must be between {LEAST_S:g} and {MOST_S:g} seconds")
 
 
 DEFAULT = WatchConfig()

@@ -21,6 +21,7 @@ from aural.core.types import Embedder
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
+from aural.search.notebook import UnknownCollectionError
 from aural.serve import embeddings_routes, notebook_routes
 from aural.serve.access import COOKIE, SESSION_S, Access, client_of
 from aural.serve.follow import OpenModel, following
@@ -48,6 +49,7 @@ from aural.serve.turns import OverloadedError
 MAX_DETAIL: Final = 2000
 _KINDS: Final[Mapping[type[AuralError], ProblemKind]] = {
     UnknownFileError: UNKNOWN,
+    UnknownCollectionError: UNKNOWN,
     ChangedError: CHANGED,
     MissingLibraryError: LIBRARY_MISSING,
 }

@@ -18,7 +18,17 @@ from typing import Any, Final
 
 from aural.serve.access import Access, Refusal, has_body, read_headers
 from aural.serve.metrics import Metrics
-from aural.serve.problems import BUSY, INTERNAL, SLOW_REQUEST, TIMEOUT, TOO_LARGE, problem_body, problem_headers
+from aural.serve.problems import (
+    BUSY,
+    INTERNAL,
+    MEDIA_TYPE,
+    SLOW_REQUEST,
+    TIMEOUT,
+    TOO_LARGE,
+    kind_of_status,
+    problem_body,
+    problem_headers,
+)
 from aural.serve.settings import Settings
 
 LOG = logging.getLogger("aural.serve")
@@ -26,6 +36,9 @@ CLIENT_LEFT: Final = 499
 """Status in log and metrics of a request whose client closed the connection before the answer."""
 
 MAX_LOGGED: Final = 200
+FOREIGN: Final = "the request is refused; leave out headers such as Range, or see /openapi.json"
+"""Detail of a problem document in place of an error that the framework wrote."""
+
 PENDING_UPLOADS: Final = 16
 """Uploads of the largest size whose bytes may be stored at the same time."""
 
@@ -143,6 +156,12 @@ class Uploads:
         return self.bytes <= self.max_bytes
 
 
+def _is_foreign_error(message: Any) -> bool:
+    """Return whether an answer is an error in another form, such as the framework's plain text about a range."""
+    kinds = [value for name, value in message.get("headers", []) if name.lower() == b"content-type"]
+    return message["status"] >= 400 and kinds != [MEDIA_TYPE.encode()]
+
+
 class _Call:
     """One request: limits size and time of its body, notices when its client leaves, and records its answer.
 
@@ -231,6 +250,9 @@ class _Call:
             return
         if self.instead is not None and not self._began:
             await self.refuse(self.instead)
+            return
+        if message["type"] == "http.response.start" and _is_foreign_error(message):
+            await self.refuse((kind_of_status(message["status"]), FOREIGN))
             return
         if message["type"] == "http.response.start":
             self._began, self.status = True, message["status"]

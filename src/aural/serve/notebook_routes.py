@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi import Query as QueryParameter
@@ -10,10 +10,13 @@ from pydantic import BaseModel, Field
 
 from aural.search.notebook import MAX_NAME, MAX_NOTE, MOST_STARS, Marks, Notebook
 from aural.serve.routes import ERRORS, UNKNOWN_FILE, FileParameter, service_of
-from aural.serve.schemas import FileId, PastSearch, Strict
+from aural.serve.schemas import FileId, PastSearch, Problem, Strict
 from aural.serve.service import InferenceService
 
 MAX_IDS = 1000
+UNKNOWN_COLLECTION: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"model": Problem, "description": "The library has no such collection."}
+}
 
 router = APIRouter(prefix="/v1", responses=ERRORS, tags=["notebook"])
 Name = Annotated[str, Path(min_length=1, max_length=MAX_NAME, description="Name of a collection.")]
@@ -107,7 +110,7 @@ async def uncollect(request: Request, name: Name, id: FileParameter) -> None:
     await service.on_store(notebook.uncollect, name, [await service.hash(id)])
 
 
-@router.delete("/collections/{name}", summary="Delete a collection", status_code=204)
+@router.delete("/collections/{name}", summary="Delete a collection", status_code=204, responses=UNKNOWN_COLLECTION)
 async def delete_collection(request: Request, name: Name) -> None:
     """Delete a collection; the library keeps its sounds."""
     service, notebook = _notebook(request)

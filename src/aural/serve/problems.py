@@ -13,6 +13,8 @@ from typing import Final
 
 from fastapi.responses import Response
 
+from aural.core.printable import printable
+
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:aural:problem:"
 
@@ -68,9 +70,9 @@ def problem_headers(kind: ProblemKind, extra: Mapping[str, str] | None = None) -
 
 
 def problem_body(kind: ProblemKind, detail: str, request_id: str) -> bytes:
-    """Return a problem document as JSON."""
+    """Return a problem document as JSON. The detail may quote a client: its control characters become escapes."""
     head = {"type": TYPE_PREFIX + kind.name, "title": kind.title, "status": kind.status}
-    return json.dumps(head | {"detail": detail, "request_id": request_id}).encode()
+    return json.dumps(head | {"detail": printable(detail), "request_id": request_id}).encode()
 
 
 def problem_response(

@@ -78,7 +78,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Every other error."},
 }
 UNKNOWN_FILE: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": Problem, "description": "The library contains no such file."},
+    404: {"model": Problem, "description": "The library contains no such file or collection."},
     410: {"model": Problem, "description": "The file is missing or changed since it was added."},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import ClassVar, Final
 
 from pydantic import Field, field_validator
@@ -47,6 +48,16 @@ class Settings(Config):
     """Time between the requests of one connection."""
     proxies: tuple[str, ...] = ()
     """Addresses of reverse proxies whose X-Forwarded-For header names the client."""
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_address(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no IP address; give one such as 127.0.0.1") from None
+        return proxies
 
     @field_validator("token")
     @classmethod

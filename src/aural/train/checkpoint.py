@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aural.core.errors import CheckpointError, ConfigError
+from aural.core.errors import CheckpointError, ConfigError, one_line
 from aural.core.files import make_folder, system_reason, write_text
 from aural.train.config import Recipe
 
@@ -47,8 +48,7 @@ def save(
     folder = out / "checkpoints" / f"step-{step:08d}"
     part = folder.with_name(f".{folder.name}.part")
     try:
-        for unfinished in folder.parent.glob(".step-*.part"):  # of a run that was killed
-            shutil.rmtree(unfinished, ignore_errors=True)
+        _clear(folder.parent)
         part.mkdir(parents=True)
         save_file(_packed(model), part / "model.safetensors")
         if ema is not None:
@@ -56,7 +56,7 @@ def save(
         torch.save({"step": step, **rest}, part / "training.pt")
         for file in part.iterdir():
             _sync(file)
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder)
         os.replace(part, folder)
         _sync(folder.parent)
     except Exception as error:  # torch and safetensors report a full disk by errors of their types
@@ -72,8 +72,24 @@ def save(
             f"{folder}: cannot be written ({reason}); {back}: free some space and continue with --resume"
         ) from None
     for old in steps_in(out)[:-keep]:
-        shutil.rmtree(out / "checkpoints" / f"step-{old:08d}", ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is deleted with the next checkpoint
+            _discard(out / "checkpoints" / f"step-{old:08d}")
     return folder
+
+
+def _discard(folder: Path) -> None:
+    """Delete a checkpoint, which disappears in one step: a reader never sees a part of it."""
+    if os.path.lexists(folder):
+        hidden = folder.with_name(f".{folder.name}.old.part")
+        shutil.rmtree(hidden, ignore_errors=True)
+        os.replace(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _clear(checkpoints: Path) -> None:
+    """Delete what a killed run left unfinished, or could not delete."""
+    for hidden in checkpoints.glob(".step-*.part"):
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def steps_in(out: Path) -> list[int]:
@@ -88,6 +104,10 @@ def newest(out: Path) -> Path | None:
     return out / "checkpoints" / f"step-{steps[-1]:08d}" if steps else None
 
 
+DAMAGED_PICKLE = (EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
+"""What reading a file of torch with changed bytes raises, apart from RuntimeError."""
+
+
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]]:
     """Return the tensors of the model, those of the average (or None), and the rest."""
     from safetensors import SafetensorError
@@ -99,8 +119,8 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dic
         rest = torch.load(folder / "training.pt", map_location="cpu", weights_only=True)
         rest = {RENAMED.get(key, key): value for key, value in rest.items()}
         return _renamed(load_file(folder / "model.safetensors")), averaged, rest
-    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except (OSError, RuntimeError, SafetensorError, *DAMAGED_PICKLE) as error:
+        reason = one_line(error, 120)
         raise CheckpointError(
             f"{folder}: cannot be read ({reason}); delete it to continue from the one before"
         ) from None
@@ -117,7 +137,10 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     file = out / "recipe.json"
     values = recipe.model_dump(mode="json")
     if file.is_file():
-        before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
+        try:
+            before = _with_defaults(json.loads(file.read_text(encoding="utf-8")), file)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{file}: is damaged ({one_line(error)}); name another folder for --out") from None
         if not resume and steps_in(out):
             raise CheckpointError(f"{out}: holds a run already; add --resume to continue it, or name another folder")
         if resume and (key := first_difference(bound(before), bound(values))):
@@ -127,6 +150,7 @@ def claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
     elif resume:
         raise CheckpointError(f"{out}: holds no run to continue; leave --resume out")
     write_text(file, json.dumps(values, indent=1) + "\n", CheckpointError)
+    _clear(out / "checkpoints")
 
 
 def _with_defaults(values: dict[str, Any], file: Path) -> dict[str, Any]:

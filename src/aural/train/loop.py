@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import CheckpointError, ConfigError, DataError
+from aural.core.errors import CheckpointError, ConfigError, DataError, one_line
 from aural.nn.window import use_kernels
 from aural.objectives import OBJECTIVES
 from aural.train import checkpoint, parallel
@@ -125,6 +125,8 @@ class TrainingRun:
         self.bad = self.seen = 0
         """Unreadable clips of the run, and clips since its start or continuation, of this process."""
         self.start = self._restore(newest) if newest else 0
+        self.saved = self.start if newest else None
+        """The step of the newest checkpoint."""
         self.model.train()
         if recipe.loop.compile:
             # DDP would split each tower into two dozen graphs, compile them for minutes, and gain nothing here
@@ -152,7 +154,8 @@ class TrainingRun:
                     self.save(step + 1)
             self._log(waiting, keep=0)
             self.evaluate(self.steps)
-            self.save(self.steps)
+            if self.saved != self.steps:
+                self.save(self.steps)
             return self._finish()
         except RuntimeError as error:  # torch raises it at an arbitrary place of the loop when a worker dies
             if "DataLoader worker" not in str(error):
@@ -259,6 +262,7 @@ class TrainingRun:
             rest = {"optimizer": optimizer, "schedule": self.schedule.state_dict(), "random": random, "bad": self.bad}
             rest |= {"seen": self.report.seen, "teachers": self.teachers.state()}
             checkpoint.save(self.out, step, model=state, ema=ema, rest=rest, keep=self.recipe.loop.keep)
+        self.saved = step
         if self.place.world > 1:
             torch.distributed.barrier()
 
@@ -269,8 +273,8 @@ class TrainingRun:
             parallel.load_state(self.plain, self.optimizer, model, rest["optimizer"], self.sharded)
             if rest.get("teachers"):
                 self.teachers.load(rest["teachers"], self.place.device)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{folder}: does not fit the recipe ({str(error)[:120]})") from None
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder}: does not fit the recipe ({one_line(error, 120)})") from None
         self.schedule.load_state_dict(rest["schedule"])
         if self.averaged is not None and ema is not None:
             for name, tensor in ema.items():

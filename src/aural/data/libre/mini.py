@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import numpy as np
 from aural.audio.io import read
 from aural.core.config import Config
 from aural.core.errors import DataError
-from aural.core.files import atomic_write, write_text
+from aural.core.files import atomic_write, delete, write_text
 from aural.core.types import Clip
 from aural.data.encode import encode
 from aural.data.libre.build import Report, build
@@ -115,7 +114,7 @@ def build_mini(
     sums = (f"{_sha256(out / row.path)}  {row.path}\n" for row in rows)
     write_text(out / "SHA256SUMS", "".join(sums))
     write_text(done, key + "\n")
-    shutil.rmtree(out / WORK)
+    delete(out / WORK)
     return _report(out, sources)
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from aural.core.errors import DataError
 from aural.evaluate.examples import LoadedTask, meta
 from aural.evaluate.kinds import KINDS
-from aural.evaluate.outcome import Context, Outcome, units_of
+from aural.evaluate.outcome import Context, Outcome
 from aural.evaluate.runners.label_outcome import prompts
+from aural.evaluate.runners.pairs import PairItem, pair_outcome
 
 PAUSE_S: Final = 0.0
 """Silence between two sounds from which they count as one after the other."""
@@ -38,7 +39,7 @@ def temporal(context: Context, task: LoadedTask) -> Outcome:
     card, classes = task.card, task.test.classes
     clips, audio = context.readable(task.test)
     names = dict(zip(classes, prompts(card, classes, "{}"), strict=True))
-    items: list[tuple[int, str, str, str]] = []  # (clip, true prompt, false prompt, kind)
+    items: list[PairItem] = []
     for n, one in enumerate(clips.rows):
         pair = in_order(meta(one).get("events", ()))
         if pair is not None and set(pair) <= set(names):
@@ -47,20 +48,7 @@ def temporal(context: Context, task: LoadedTask) -> Outcome:
             items += [(n, true, false, kind) for kind, true, false in questions(a, b, c, card.prompt)]
     if not items:
         raise DataError(f"{clips.corpus.folder}: no clip has two sounds one after the other; give events in meta")
-    clip = np.array([item[0] for item in items])
-    true = context.cache.texts([item[1] for item in items])
-    false = context.cache.texts([item[2] for item in items])
-    margin = np.sum(audio[clip] * (true - false), axis=1).astype(np.float64)
-    kinds = np.array([item[3] for item in items])
-    order = np.isin(kinds, ("before", "after"))
-    ids = clips.ids
-    unit_ids = tuple(ids[n] for n in np.unique(clip))
-    outcome = Outcome({"margin": margin[order], "units": units_of(clip[order])}, unit_ids, chance=0.5)
-    for kind in dict.fromkeys(kinds):
-        of_kind = margin[kinds == kind]
-        outcome.per_class[str(kind)] = float(np.mean((of_kind > 0) + 0.5 * (of_kind == 0)))
-    outcome.per_class_metric = "pair accuracy"
-    return outcome
+    return pair_outcome(context, clips.ids, audio, items, scored=("before", "after"))
 
 
 def in_order(events: Sequence[Sequence[object]]) -> tuple[str, str] | None:

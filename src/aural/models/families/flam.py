@@ -13,10 +13,12 @@ Legend: M texts, F frames, E joint dimensions, D width of the text tower.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aural.core.types import AudioSource, FloatArray
@@ -28,6 +30,7 @@ from aural.models.clap import ClapConfig, layout
 from aural.models.device import pick_device
 from aural.models.external import laion_layout
 from aural.models.families.base import FILES, OpenOptions
+from aural.models.frames import ScoredFrames, stream_frames
 from aural.models.pipeline import Model, ModelOptions
 from aural.models.prefix import strip_prefix
 from aural.nn.functional import unit
@@ -36,7 +39,7 @@ HEADS = ("fc_per_text_logit_bias.", "fc_per_text_logit_scale.")
 SCALE = "aed_logit_scale"
 
 
-class Flam(Model):
+class Flam(ScoredFrames, Model):
     """A FLAM model: a two-tower model that also scores frames. A saved copy is the two-tower model alone."""
 
     def __init__(self, checkpoint: Checkpoint, heads: Mapping[str, Tensor], options: OpenOptions) -> None:
@@ -46,21 +49,21 @@ class Flam(Model):
         self.text_bias, self.text_scale = (_head(strip_prefix(heads, name), dim).to(self.device) for name in HEADS)
         self.common_scale = heads[SCALE].float().exp().to(self.device)
 
-    def frame_probabilities(
+    def stream_probabilities(
         self, clip: AudioSource, texts: Sequence[str]
-    ) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Return the score (M, F) of each text in each frame, without the text's prior, and the frames' times."""
-        rows, times = self.embed_frames(clip)
+    ) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield scores (F, M) of texts in the frames of a window, without the prior of the text, and times (F, 2)."""
         tokens = self.tokenizer(list(texts))
         with torch.inference_mode():
             pooled = self.text_tower.encoder(tokens.ids.to(self.device), tokens.mask.to(self.device)).pooled
             words = unit(self.text_tower.projection(pooled).float())
             scale = self.text_scale(pooled).exp() * self.common_scale  # (M, 1)
             bias = self.text_bias(pooled)
-            probability = torch.sigmoid(words @ torch.from_numpy(rows).to(self.device).T * scale + bias)
-            scores = probability / (probability + torch.sigmoid(bias))
-        result: FloatArray = scores.float().cpu().numpy()
-        return result, times
+        for frames in stream_frames(self, clip):
+            with torch.inference_mode():
+                probability = torch.sigmoid(words @ torch.from_numpy(frames.vectors).to(self.device).T * scale + bias)
+                scores = probability / (probability + torch.sigmoid(bias))  # (M, F)
+            yield scores.float().cpu().numpy().T, frames.times_s
 
 
 def _head(state: Mapping[str, Tensor], dim: int) -> nn.Module:

@@ -14,13 +14,14 @@ Legend: N items, T samples, F frames, E joint dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError
@@ -29,7 +30,7 @@ from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokenizer
 from aural.models.external import read_extractor_config
 from aural.models.families.base import FOLDERS, FamilyModel, OpenOptions, Traits, transformers_class
-from aural.models.frames import joined, window_frames
+from aural.models.frames import Frames, ScoredFrames, joined, window_frames
 from aural.models.prefix import strip_prefix
 from aural.models.weight_files import folder_tensors
 
@@ -49,7 +50,7 @@ class Head(nn.Module):
         return self.proj(self.layer_norm(x))
 
 
-class PeAudio(FamilyModel):
+class PeAudio(ScoredFrames, FamilyModel):
     """A model of the PE-AV family; each tower is built on first use."""
 
     def __init__(
@@ -116,8 +117,8 @@ class PeAudio(FamilyModel):
 
     # Frames --------------------------------------------------------------------------------------------------------
 
-    def frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Return a clip's frames (F, E), not normalized, with their (start, end) in seconds."""
+    def frames(self, clip: AudioSource) -> Iterator[Frames]:
+        """Yield a clip's frames (F, E), not normalized, one window at a time."""
 
         def states(wave: FloatArray) -> FloatArray:
             with self.computing():
@@ -125,23 +126,22 @@ class PeAudio(FamilyModel):
             vectors: FloatArray = rows.float().cpu().numpy()
             return vectors
 
-        return joined(window_frames(clip, self.audio_input, states, self.hop / self.sample_rate_hz))
+        return window_frames(clip, self.audio_input, states, self.hop / self.sample_rate_hz)
 
     def embed_frames(self, clip: AudioSource) -> tuple[FloatArray, list[tuple[float, float]]]:
         """Embed one clip as unit rows (F, E), one per 40 ms, with the (start, end) of each frame in seconds."""
-        rows, times = self.frames(clip)
+        rows, times = joined(self.frames(clip))
         return unit_rows(rows), times
 
-    def frame_probabilities(
+    def stream_probabilities(
         self, clip: AudioSource, texts: Sequence[str]
-    ) -> tuple[FloatArray, list[tuple[float, float]]]:
-        """Return the model's probability (M, F) that each text describes each frame, and the frames' times."""
-        rows, times = self.frames(clip)
+    ) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield the probability (F, M) that each text describes each frame of a window, and the times (F, 2)."""
         with self.computing():
             words = self.text_rows(list(texts)).float().cpu().numpy()
-        logits = words @ rows.T * self.logit_scale + (self.logit_bias or 0.0)
-        probabilities: FloatArray = (1 / (1 + np.exp(-logits))).astype(np.float32)
-        return probabilities, times
+        for frames in self.frames(clip):
+            logits = frames.vectors @ words.T * self.logit_scale + (self.logit_bias or 0.0)
+            yield (1 / (1 + np.exp(-logits))).astype(np.float32), frames.times_s
 
 
 @FOLDERS.register("pe_audio")

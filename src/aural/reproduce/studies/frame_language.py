@@ -105,6 +105,18 @@ def run(
     sizes: Mapping[str, Any] | None = None,
 ) -> Scores:
     """Return arm -> task -> scores. base, tune: fields of `Training`; weight: of the frame loss."""
+    return scores_of(*trained(context, base, tune, weight, sizes))
+
+
+def trained(
+    context: StudyContext,
+    base: Mapping[str, Any],
+    tune: Mapping[str, Any],
+    weight: float,
+    sizes: Mapping[str, Any] | None,
+    arms: Sequence[str] = ("global", "contrast", "adjusted"),
+) -> tuple[dict[str, FramePair], SceneWorld, Phrases]:
+    """Return "base" and the tuned pairs of towers of some arms, the scenes and the phrases."""
     seed = context.seed
     first, second = (smaller(Training(**values), context) for values in (base, tune))
     world = load_scenes(context, Sizes(**(sizes or {})))
@@ -135,15 +147,12 @@ def run(
 
     start = FramePair(world.train.frames.shape[2], phrases, seed).to(world.train.frames.device)
     fit(start, len(train), plain, first, seed)
+    losses = {"global": plain, "contrast": frame_loss(FrameContrast()), "adjusted": frame_loss(FrameAdjusted())}
     pairs = {"base": start}
-    for arm, loss in (
-        ("global", plain),
-        ("contrast", frame_loss(FrameContrast())),
-        ("adjusted", frame_loss(FrameAdjusted())),
-    ):
+    for arm in arms:
         pairs[arm] = deepcopy(start)
-        fit(pairs[arm], len(train), loss, second, seed + 1000)
-    return scores_of(pairs, world, phrases)
+        fit(pairs[arm], len(train), losses[arm], second, seed + 1000)
+    return pairs, world, phrases
 
 
 def heard(scenes: Scenes) -> list[list[str]]:

@@ -6,7 +6,8 @@ sound named by its family ("a drum sound").
 
 Arms, each a score of candidates; the task `detailed` is 1 where the detailed candidate scores higher, 0.5 for a tie:
 
-    date             `date` of MiniLM's vectors, tokens weighted by their rarity before the first layer (the paper)
+    date             `date` of MiniLM's vectors, tokens weighted by their rarity before the first layer (the paper), or
+                     in the mean over tokens
     similarity       cosine of these vectors with those of the reference
     plain            cosine of MiniLM's vectors, unweighted
     plain-date       `date` of these
@@ -19,7 +20,7 @@ Only plans of scenes are made; no sound is rendered. Legend: N scenes, L tokens,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -43,11 +44,21 @@ from aural.train.draw import ITEM, generator
 BATCH: Final = 64
 
 
-def run(context: StudyContext, *, scenes: int, tolerance: float) -> Scores:
-    """Return arm -> task -> scores. tolerance: similarities this close count as equal."""
-    reference, detailed, generic = captions_of(context, 8 if context.smoke else scenes)
-    weighted = [vectors(texts, weighted=True) for texts in (reference, detailed, generic)]
-    plain = [vectors(texts, weighted=False) for texts in (reference, detailed, generic)]
+def run(
+    context: StudyContext, *, scenes: int, tolerance: float, weights: Literal["input", "pooling"] = "input"
+) -> Scores:
+    """Return arm -> task -> scores.
+
+    tolerance: similarities this close count as equal. weights: scale the vectors of tokens before the first layer, or
+    the states of tokens in the mean after the last layer by their rarity in the references.
+    """
+    texts = captions_of(context, 8 if context.smoke else scenes)
+    reference, detailed, generic = texts
+    if weights == "pooling":
+        weighted = pooled_by_rarity(texts)
+    else:
+        weighted = [vectors(one, weighted=True) for one in texts]
+    plain = [vectors(one, weighted=False) for one in texts]
     similarity = [candidates @ weighted[0].T for candidates in weighted[1:]]
     unweighted = [candidates @ plain[0].T for candidates in plain[1:]]
     other = [np.roll(table, 1, axis=1) for table in similarity]
@@ -114,3 +125,28 @@ def vectors(texts: Sequence[str], *, weighted: bool) -> NDArray[np.float64]:
         states = bert.model(inputs_embeds=embedded, attention_mask=mask[part]).last_hidden_state
         rows.append(pool(states, mask[part], "mean"))
     return unit(torch.cat(rows)).double().numpy()
+
+
+@torch.inference_mode()
+def pooled_by_rarity(texts: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
+    """Return unit vectors of lists of texts by MiniLM: the mean over tokens, weighted by log((N + 1) / (n_t + 1)).
+
+    n_t is the number of the N texts of the first list, the references, that contain token t.
+    """
+    model = LANGUAGE_MODELS["minilm"](None)
+    bert: Any = model.module
+    tokens = [model.tokenize(one) for one in texts]
+    ids, mask = tokens[0]
+    counts = torch.zeros(bert.model.embeddings.word_embeddings.num_embeddings)
+    for row, on in zip(ids, mask, strict=True):
+        counts[row[on > 0].unique()] += 1
+    rarity = torch.log((len(ids) + 1) / (counts + 1))
+    vectors = []
+    for ids, mask in tokens:
+        rows = []
+        for part in torch.arange(len(ids)).split(BATCH):
+            states = bert.model(input_ids=ids[part], attention_mask=mask[part]).last_hidden_state
+            weight = rarity[ids[part]] * mask[part]
+            rows.append((states * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1e-6))
+        vectors.append(unit(torch.cat(rows)).double().numpy())
+    return vectors

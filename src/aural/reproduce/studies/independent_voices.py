@@ -6,6 +6,10 @@ to do with its emotion. Both changes are made on the log-mel: a gain adds decibe
 a change of pitch. Truth, measures and queries follow the changed clips. Arms and tasks are those of `paralinguistics`,
 without "generic" and "real".
 
+Each step draws one query per clip, so measured queries take steps from labels. With `two_queries` a step has two
+queries per clip and the mean of two losses: two from labels in arm "labels", one from labels and one measured in arm
+"measured".
+
 Legend: N clips, F mel bands.
 """
 
@@ -21,12 +25,14 @@ import torch
 from aural.core.seeds import generator
 from aural.data.speech.prosody import EMOTIONS
 from aural.data.speech.queries import Terciles, label_queries
+from aural.nn.functional import unit
 from aural.objectives import InfoNCE
-from aural.reproduce.studies.frozen_text import SMOKE_CHANGES, match
+from aural.reproduce.studies.frozen_text import SMOKE_CHANGES, Clips, Towers, descend, match
 from aural.reproduce.studies.paralinguistics import PROMPTS, UNNAMED, classify, queries_of, recall, truth_of
 from aural.reproduce.studies.voices import FRAMES, Voices, load_voices, new_towers
 from aural.reproduce.study import Scores, StudyContext
 from aural.reproduce.worlds import MEL
+from aural.train.config import Recipe
 from aural.train.mels import steps
 from aural.train.recipes import load_recipe
 
@@ -36,8 +42,8 @@ RATE: Final = 0.4
 TASKS: Final = {"voice": tuple(PROMPTS), "emotion": ("emotion",), "unnamed": UNNAMED, "varied": ("level", "rate")}
 
 
-def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
-    """Return arm -> task -> scores. changes: of the recipe."""
+def run(context: StudyContext, *, changes: Sequence[str] = (), two_queries: bool = False) -> Scores:
+    """Return arm -> task -> scores. changes: of the recipe; two_queries: two queries per clip in a step."""
     recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else changes)
     train, test = (varied(load_voices(context, split), n) for n, split in enumerate(("train", "test")))
     terciles = Terciles.of(train.measures)
@@ -51,10 +57,31 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
     for arm, captions in arms.items():
         clips = train.clips([[place[text] for text in of_clip] for of_clip in captions])
         towers = new_towers(context, recipe, clips, list(place))
-        match(towers, clips, recipe, context.seed, lambda given, _: objective(given)["loss"])
+        if two_queries:
+            match_two(towers, clips, recipe, context.seed, labels)
+        else:
+            match(towers, clips, recipe, context.seed, lambda given, _: objective(given)["loss"])
         correct = classify(towers, test.clips([]), PROMPTS, place, truth)
         scores[arm] = {task: recall(correct, truth, names) for task, names in TASKS.items()}
     return scores
+
+
+def match_two(towers: Towers, train: Clips, recipe: Recipe, seed: int, labels: int) -> None:
+    """Train both towers with two queries per clip in a step: one of the first `labels`, one of the others if any."""
+    objective = InfoNCE()
+
+    def loss_of(chosen: torch.Tensor, mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        audio = unit(towers.audio.embed_mel(mel))
+        scale = towers.logit_scale.clamp(max=float(np.log(100.0))).exp()
+        losses = []
+        for part in (slice(None, labels), slice(labels, None)):
+            choices = [train.captions[i][part] or train.captions[i] for i in chosen.tolist()]
+            drawn = torch.tensor([one[int(rng.integers(len(one)))] for one in choices], device=mel.device)
+            given = {"audio_emb": audio, "text_emb": towers.embed_texts(drawn), "logit_scale": scale}
+            losses.append(objective(given)["loss"])
+        return torch.stack(losses).mean()
+
+    descend(towers, loss_of, train, recipe, seed)
 
 
 def varied(voices: Voices, key: int) -> Voices:

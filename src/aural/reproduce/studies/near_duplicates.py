@@ -11,6 +11,9 @@ Everything but the target and the clips of a batch is as in `graded_targets`. Ar
     info-nce            the matching caption only
     positive            max(0, cosine)^2 of the frozen vectors of two captions
     info-nce-distinct   info-nce on the first clip of each class in a batch
+    info-nce-apart      info-nce on clips whose captions are not similar: none has a cosine of `APART` or more with one
+                        that is kept before it
+    positive-apart      positive on the same clips
     positive-distinct   positive on the same clips
 
 Legend: B clips of a batch, D width of the vectors.
@@ -18,7 +21,7 @@ Legend: B clips of a batch, D width of the vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -39,6 +42,7 @@ from aural.reproduce.studies.graded_targets import WIDTH, classes_of, graded
 from aural.reproduce.study import Scores, StudyContext
 from aural.train.recipes import load_recipe
 
+APART: Final = 0.3
 BATCH_TENSORS: Final = ("audio_emb", "text_emb", "frozen_emb")
 TARGETS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "info-nce": lambda frozen_emb: torch.eye(len(frozen_emb), device=frozen_emb.device),
@@ -46,30 +50,36 @@ TARGETS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
 }
 
 
-def run(context: StudyContext) -> Scores:
-    """Return arm -> task -> scores."""
+def run(
+    context: StudyContext, *, changes: Sequence[str] = (), batches: Sequence[str] = ("complete", "distinct")
+) -> Scores:
+    """Return arm -> task -> scores. changes: of the recipe; batches: which clips of a batch are used."""
     data = load_data(context)
-    recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else ())
+    recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else changes)
     table = text_table(context, data, "minilm", 8 if context.smoke else WIDTH)
     label = classes_of(data.train.rows)[0].to(data.device)
     objective = SoftTargets()
     scores = {}
     for name, targets in TARGETS.items():
-        for distinct in (False, True):
+        for kind in batches:
 
             def loss(
                 given: Mapping[str, Tensor],
                 chosen: Tensor,
                 targets: Callable[[Tensor], Tensor] = targets,
-                distinct: bool = distinct,
+                kind: str = kind,
             ) -> Tensor:
-                kept = first_of_each(label[chosen]) if distinct else torch.arange(len(chosen), device=chosen.device)
+                kept = torch.arange(len(chosen), device=chosen.device)
+                if kind == "distinct":
+                    kept = first_of_each(label[chosen])
+                elif kind == "apart":
+                    kept = not_similar(given["frozen_emb"])
                 rows = {**given, **{tensor: given[tensor][kept] for tensor in BATCH_TENSORS}}
                 return objective({**rows, "targets": targets(rows["frozen_emb"])})["loss"]
 
             towers = Towers(audio_tower(recipe, context.seed), table, context.seed)
             match(towers, data.train, recipe, context.seed, loss)
-            arm = f"{name}-distinct" if distinct else name
+            arm = name if kind == "complete" else f"{name}-{kind}"
             scores[arm] = evaluate(towers, data) | {"graded": graded(towers, data)}
     return scores
 
@@ -84,6 +94,21 @@ def positive_targets(frozen_emb: Tensor) -> Tensor:
     """
     rows = unit(frozen_emb)
     return (rows @ rows.T).clamp(min=0).square()
+
+
+def not_similar(frozen_emb: Tensor) -> Tensor:
+    """Return the places of rows (B, D) without those whose cosine with a row that is kept before is `APART` or more.
+
+    >>> not_similar(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
+    tensor([0, 2])
+    """
+    rows = unit(frozen_emb)
+    near = (rows @ rows.T >= APART).cpu().numpy()
+    kept: list[int] = []
+    for i in range(len(rows)):
+        if not near[i, kept].any():
+            kept.append(i)
+    return torch.tensor(kept, device=rows.device)
 
 
 def first_of_each(label: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ five levels of valence and one of five of arousal. Arms differ in the loss alone
     clap       info_nce
     labels     multi_positive: clips of the same cell of the plane are positives
     ranks      rank_n_contrast over clips and descriptions
+    both       the sum of the losses of "clap" and "ranks"
     shuffled   control: "ranks", with valence, arousal and descriptions of other clips
 
 Test voices, sentences and the frame of the test descriptions are in no training clip. Tasks:
@@ -51,9 +52,10 @@ FRAMES: Final = (
 )
 """Of the training descriptions."""
 TEST_FRAME: Final = "someone talks in a {arousal} manner and a {valence} mood"
+ARMS: Final = ("clap", "labels", "ranks", "shuffled")
 
 
-def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
+def run(context: StudyContext, *, changes: Sequence[str] = (), arms: Sequence[str] = ARMS) -> Scores:
     """Return arm -> task -> scores. changes: of the recipe."""
     recipe = load_recipe("small_pair", SMOKE_CHANGES if context.smoke else changes)
     train, test = load_voices(context, "train"), load_voices(context, "test")
@@ -62,7 +64,7 @@ def run(context: StudyContext, *, changes: Sequence[str] = ()) -> Scores:
     place = {text: i for i, text in enumerate(texts)}
     order = np.random.default_rng(context.seed).permutation(len(train.plans))
     scores = {}
-    for arm in ("clap", "labels", "ranks", "shuffled"):
+    for arm in arms:
         plane = train.plane[order] if arm == "shuffled" else train.plane
         captions = [[place[text] for text in descriptions(cell)] for cell in cells_of(plane)]
         clips = train.clips(captions)
@@ -83,6 +85,8 @@ def loss_of(arm: str, plane: Array, device: torch.device) -> Loss:
         return lambda given, chosen: labels(
             {**given, "audio_group": group[chosen], "text_group": group[chosen]},
         )["loss"]
+    if arm == "both":
+        return lambda given, chosen: info_nce(given)["loss"] + ranks({**given, "values": values[chosen]})["loss"]
     return lambda given, chosen: ranks({**given, "values": values[chosen]})["loss"]
 
 

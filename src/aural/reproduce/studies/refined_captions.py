@@ -39,9 +39,18 @@ KIND: Final = "planted"
 
 
 def run(
-    context: StudyContext, *, train: Mapping[str, Any], planted: float = 0.2, sizes: Mapping[str, Any] | None = None
+    context: StudyContext,
+    *,
+    train: Mapping[str, Any],
+    planted: float = 0.2,
+    sizes: Mapping[str, Any] | None = None,
+    same_count: bool = False,
 ) -> Scores:
-    """Return arm -> task -> scores. train: fields of `Training`; planted: share of false captions."""
+    """Return arm -> task -> scores.
+
+    train: fields of `Training`; planted: share of false captions; same_count: a planted caption names as many classes
+    as the true one, see `donors`.
+    """
     seed, training = context.seed, towers.smaller(towers.Training(**train), context)
     world = load_scenes(context, Sizes(**(sizes or {})))
     texts = towers.Texts(towers.texts_of(world), world.train.frames.device)
@@ -49,7 +58,7 @@ def run(
     order = generator(seed, ITEM, 0, 2).permutation(len(data))
     half = len(data) // 2
     first, second = towers.subset(data, order[:half]), towers.subset(data, order[half:])
-    noisy, false = plant(second, planted, generator(seed, ITEM, 1, 2))
+    noisy, false = plant(second, planted, generator(seed, ITEM, 1, 2), same_count)
 
     def trained(on: towers.Captioned) -> towers.ScenePair:
         pair = towers.ScenePair(world.train.frames.shape[2], texts, seed).to(world.train.frames.device)
@@ -70,19 +79,21 @@ def run(
     for arm in ("refined", "random"):
         rejected = np.setdiff1d(np.arange(len(noisy)), kept[arm])
         result[arm]["precision"] = false[rejected].mean()
-    pairs = with_planted(first, generator(seed, ITEM, 3, 2))
+    pairs = with_planted(first, generator(seed, ITEM, 3, 2), same_count)
     scorer = train_scorer(pairs, texts, [KIND], replace(training, steps=training.steps // 2), seed)
     result["refined"]["auroc"] = area(scores, false)
     result["text-only"] = {"auroc": area(scorer.score([one[0] for one in noisy.captions]), false)}
     return result
 
 
-def plant(data: towers.Captioned, share: float, rng: np.random.Generator) -> tuple[towers.Captioned, NDArray[np.bool_]]:
+def plant(
+    data: towers.Captioned, share: float, rng: np.random.Generator, same_count: bool = False
+) -> tuple[towers.Captioned, NDArray[np.bool_]]:
     """Replace the captions of a share of the scenes by a false one; every scene keeps one caption.
 
     Return the scenes and which of them have a false caption.
     """
-    donor = donors(data, rng)
+    donor = donors(data, rng, same_count)
     can = np.flatnonzero(donor >= 0)
     false = np.zeros(len(data), bool)
     false[rng.permutation(can)[: round(share * len(data))]] = True
@@ -90,11 +101,12 @@ def plant(data: towers.Captioned, share: float, rng: np.random.Generator) -> tup
     return replace(data, captions=captions), false
 
 
-def donors(data: towers.Captioned, rng: np.random.Generator) -> NDArray[np.int64]:
+def donors(data: towers.Captioned, rng: np.random.Generator, same_count: bool = False) -> NDArray[np.int64]:
     """Return for each scene another one that shares a class with it and has one that it lacks; -1 where there is none.
 
     The caption of the other scene names a sound that is heard and one that is not. As it is true elsewhere, its wording
-    is that of true captions.
+    is that of true captions. But it names two sounds at least, which a reader of the text alone can notice. same_count:
+    the other scene has as many classes; where that is one, they have none in common.
     """
     classes = [frozenset(record["truth"]["classes"]) for record in data.scenes.records]
     order = rng.permutation(len(data))
@@ -102,13 +114,17 @@ def donors(data: towers.Captioned, rng: np.random.Generator) -> NDArray[np.int64
     for n, here in enumerate(classes):
         start = int(rng.integers(len(data)))
         candidates = (int(order[(start + k) % len(data)]) for k in range(len(data)))
-        donor[n] = next((m for m in candidates if classes[m] & here and classes[m] - here), -1)
+        if same_count:
+            fits = (m for m in candidates if len(classes[m]) == len(here) and classes[m] != here)
+            donor[n] = next((m for m in fits if len(here) == 1 or classes[m] & here), -1)
+        else:
+            donor[n] = next((m for m in candidates if classes[m] & here and classes[m] - here), -1)
     return donor
 
 
-def with_planted(data: towers.Captioned, rng: np.random.Generator) -> towers.Captioned:
+def with_planted(data: towers.Captioned, rng: np.random.Generator, same_count: bool = False) -> towers.Captioned:
     """Return the scenes with one caption each and a planted one as its false caption."""
-    donor = donors(data, rng)
+    donor = donors(data, rng, same_count)
     false = [[{KIND: data.captions[m][0]} if m >= 0 else {}] for m in donor]
     return replace(data, captions=[one[:1] for one in data.captions], false=false)
 

@@ -57,8 +57,12 @@ def run(
     stage_a: Mapping[str, Any],
     stage_b: Mapping[str, Any],
     sizes: Mapping[str, Any] | None = None,
+    few: int | None = None,
 ) -> Scores:
-    """Return arm -> task -> scores. base, stage_a, stage_b: fields of `Training`."""
+    """Return arm -> task -> scores.
+
+    base, stage_a, stage_b: fields of `Training`; few: number of scenes of stage B, default all.
+    """
     seed = context.seed
     first, a, b = (smaller(Training(**values), context) for values in (base, stage_a, stage_b))
     world = load_scenes(context, Sizes(**(sizes or {})))
@@ -77,7 +81,8 @@ def run(
     )
     objective = HardNegatives(HardNegativesConfig(masked=True))
     loss_a = with_false(listed_train, [ABSENT], a.frame_dropout, lambda given: objective(given)["loss"])
-    loss_b = with_false(train, [KIND], b.frame_dropout, lambda given: objective(given)["loss"])
+    ordered = train if few is None else subset(train, range(min(few, len(train))))
+    loss_b = with_false(ordered, [KIND], b.frame_dropout, lambda given: objective(given)["loss"])
 
     start = ScenePair(world.train.frames.shape[2], texts, seed, moment=True).to(world.train.frames.device)
     single = subset(train, [i for i, of_scene in enumerate(events_of(scenes["train"])) if len(of_scene) == 1])
@@ -86,9 +91,9 @@ def run(
     pairs = {
         "base": start,
         "a": several,
-        "b": tuned(start, train, loss_b, b, seed + 2000),
-        "b-long": tuned(start, train, loss_b, replace(b, steps=a.steps + b.steps), seed + 2000),
-        "ab": tuned(several, train, loss_b, b, seed + 2000),
+        "b": tuned(start, ordered, loss_b, b, seed + 2000),
+        "b-long": tuned(start, ordered, loss_b, replace(b, steps=a.steps + b.steps), seed + 2000),
+        "ab": tuned(several, ordered, loss_b, b, seed + 2000),
     }
     scores: dict[str, dict[str, Any]] = {}
     for arm, pair in pairs.items():
