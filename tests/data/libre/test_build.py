@@ -144,6 +144,21 @@ def test_build_reads_cleans_and_splits(tmp_path: Path, debs: Path) -> None:
     assert skipped == {"cannot be decoded": 1, "fantasy": 1, "no rule matches its name": 1}
 
 
+def test_a_source_of_a_later_edition_changes_no_earlier_clip(tmp_path: Path, debs: Path) -> None:
+    """The later source holds bark2 with another label, and a sound that is new."""
+    rules = {"cat/meow": "cat", "dog/bark": "dog", "bell*": "bell"}
+    deb(debs, "three-data", {"usr/share/x/bell1.wav": sound(2), "usr/share/x/bell2.wav": sound(50)})
+    first, later = card("one", rules=rules), card("three", edition=2)
+    build([first], tmp_path / "alone", debs=debs)
+    build([first, later], tmp_path / "both", debs=debs)
+    alone = {row.path: row for row in read_manifest(tmp_path / "alone")}
+    both = {row.path: row for row in read_manifest(tmp_path / "both")}
+    assert {path: both[path] for path in alone} == alone
+    assert set(both) - set(alone) == {"clips/three/bell2.flac"}
+    build([first, card("three")], tmp_path / "same", debs=debs)  # of one edition, both labels of bark2 are dropped
+    assert "clips/one/dog/bark2.flac" not in set(read_manifest(tmp_path / "same").column("path"))
+
+
 def test_stored_sound_has_the_stated_hash(tmp_path: Path, debs: Path) -> None:
     from aural.audio.io import read
     from aural.data.manifest import pcm_sha256
@@ -306,6 +321,7 @@ def test_copyright_last_stanza_wins() -> None:
     assert other.license("usr/share/games/game/Data/Sounds/a.wav") == "GFDL-1.3-only"
     assert other.license("usr/share/games/other/a.ogg") == "CC-BY-SA-3.0"
     assert other.license("usr/share/games/elsewhere/a.wav") == ""
+    assert Copyright("Files: *\nLicense:\n\nFiles: a.wav\nLicense: CC0-1.0\n").license("usr/share/b.wav") == ""
 
 
 @pytest.mark.parametrize(

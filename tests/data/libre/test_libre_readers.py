@@ -66,6 +66,37 @@ def test_files_and_zip_containers(tmp_path: Path) -> None:
         read("files", tmp_path, root="gone")
 
 
+def c4_archive(files: dict[str, bytes], *, groups: frozenset[str] = frozenset()) -> bytes:
+    """Return a C4Group without compression: the header, of which every third byte changes place, and the entries."""
+    header = bytearray(204)
+    header[:24] = b"RedWolf Design GrpFolder"
+    struct.pack_into("<i", header, 36, len(files))
+    for at in range(0, len(header) - 2, 3):
+        header[at], header[at + 2] = header[at + 2], header[at]
+    table, body = b"", b""
+    for name, content in files.items():
+        entry = bytearray(316)
+        entry[: len(name)] = name.encode()
+        struct.pack_into("<5i", entry, 260, 0, name in groups, len(content), 0, len(body))
+        table, body = table + entry, body + content
+    return bytes(byte ^ 237 for byte in header) + table + body
+
+
+def test_c4group_archives(tmp_path: Path) -> None:
+    inner = c4_archive({"Chirp.ogg": b"bat", "Names.txt": b"no"})
+    outer = c4_archive({"Animals.ocg": inner, "Bell.wav": b"bell"}, groups=frozenset({"Animals.ocg"}))
+    packed = gzip.compress(outer)
+    archive = put(tmp_path / "r/Sound.ocg", b"\x1e\x8c" + packed[2:])
+    put(tmp_path / "r/Objects.ocd/Door.ogg")
+    clips = {clip.name: clip.sound for clip in read("c4group", tmp_path, root="r")}
+    door = tmp_path / "r/Objects.ocd/Door.ogg"
+    assert clips == {"Objects/Door.ogg": door, "Sound/Animals/Chirp.ogg": b"bat", "Sound/Bell.wav": b"bell"}
+    for damaged in (outer[:-2], b"text", b"\x1e\x8c" + packed[2:40]):
+        archive.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"Sound.ocg is damaged .*fetch the package again"):
+            read("c4group", tmp_path, root="r")
+
+
 def test_tuxpaint_stamps_and_their_speech(tmp_path: Path) -> None:
     put(tmp_path / "birds/hen.ogg")
     put(tmp_path / "birds/hen.txt", "A brown hen.\nes.utf8=Una gallina marrón.\nfr.utf8=\n")
