@@ -161,6 +161,24 @@ def test_a_truncated_list_of_deleted_rows_is_taken_back(tmp_path: Path, monkeypa
     assert (again.version, again.count()) == (before, rows)
 
 
+def test_refused_rows_leave_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = random_store(tmp_path / "one", 3).rows(schema(DIM).names)
+    store = LanceStore(tmp_path / "two", DIM, create=True)
+    data = store.folder / TABLE_FOLDER / "data"
+
+    def refused(_: object) -> None:
+        data.mkdir()
+        raise OSError("No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._table, "add", refused)
+        with pytest.raises(DataError, match="the disk is full|No space left"):
+            store.append(rows)
+    assert not data.exists()
+    store.append(rows)
+    assert store.count() == len(rows)
+
+
 def test_one_optimization_merges_new_rows_with_indexed_ones(tmp_path: Path) -> None:
     store = random_store(tmp_path, 300)
     assert store.optimize(build_from=300)

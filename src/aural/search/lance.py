@@ -93,6 +93,10 @@ def _commits(method: Callable[P, R]) -> Callable[P, R]:
         with lance_errors(folder):
             try:
                 result = method(*arguments, **options)
+            except BaseException:
+                with contextlib.suppress(OSError):  # LanceDB created it for rows that the disk refused
+                    (table / "data").rmdir()
+                raise
             finally:  # LanceDB may fail when it reads what it has committed
                 if (file := incomplete_file(folder)) is not None:
                     _take_back(table, before)
