@@ -172,7 +172,7 @@ def test_refused_rows_leave_no_empty_folder(tmp_path: Path, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(store._table, "add", refused)
-        with pytest.raises(DataError, match="the disk is full|No space left"):
+        with pytest.raises(DataError, match=r"the disk is full|No space left"):
             store.append(rows)
     assert not data.exists()
     store.append(rows)
