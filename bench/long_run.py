@@ -141,10 +141,15 @@ def follow(args: argparse.Namespace, *, resume: bool, kill_at: int, limit_s: flo
         time.sleep(args.every_s)
         done = last_step(metrics)
         try:
-            own, total, workers = memory(root)
+            process_gib, total, workers = memory(root)
         except (psutil.Error, IndexError):
             break
-        now = {"s": round(time.perf_counter() - began, 1), "step": done, "gib": round(own, 3), "all": round(total, 2)}
+        now = {
+            "s": round(time.perf_counter() - began, 1),
+            "step": done,
+            "gib": round(process_gib, 3),
+            "all": round(total, 2),
+        }
         records.append(now | {"workers": workers})
         print(json.dumps(now | {"worker_least_most": [min(workers, default=0), max(workers, default=0)]}), flush=True)
         if (kill_at and done >= kill_at) or time.perf_counter() - began > limit_s:

@@ -252,13 +252,13 @@ def losses_of_scales(cosines: np.ndarray, truth: np.ndarray, alike: np.ndarray, 
     numbers = np.random.default_rng(0)
     scales = [5 + s / 2 for s in range(111)]
     total = np.zeros(len(scales))
-    for row, own in zip(cosines, truth, strict=True):
-        others = np.delete(np.arange(len(row)), own)
+    for row, correct in zip(cosines, truth, strict=True):
+        others = np.delete(np.arange(len(row)), correct)
         for _ in range(draws):
-            share = np.exp(numbers.choice(CLOSENESS) * alike[own, others])
+            share = np.exp(numbers.choice(CLOSENESS) * alike[correct, others])
             count = min(int(np.exp(numbers.uniform(math.log(3), math.log(60)))), len(others))
             drawn = row[numbers.choice(others, count, replace=False, p=share / share.sum())]
-            total += np.log1p(np.exp(np.outer(scales, drawn - row[own])).sum(1))
+            total += np.log1p(np.exp(np.outer(scales, drawn - row[correct])).sum(1))
     return dict(zip(scales, total / (len(cosines) * draws), strict=True))
 
 
@@ -269,11 +269,11 @@ def least_cosine(cosines: np.ndarray, truth: np.ndarray, labels: int = 10, draws
     once without, which is none. The least cosine accepts `RECALL` of the matches.
     """
     numbers, present, absent = np.random.default_rng(0), [], []
-    for row, own in zip(cosines, truth, strict=True):
-        others = np.delete(row, own)
+    for row, correct in zip(cosines, truth, strict=True):
+        others = np.delete(row, correct)
         drawn = np.stack([numbers.choice(others, labels, replace=False) for _ in range(draws)])
         absent.append(drawn.max(1))
-        present.append(np.maximum(drawn[:, 1:].max(1), row[own]))
+        present.append(np.maximum(drawn[:, 1:].max(1), row[correct]))
     least = float(np.quantile(np.concatenate(present), 1 - RECALL))
     return {"least_cosine": least, "false_matches": float((np.concatenate(absent) >= least).mean())}
 

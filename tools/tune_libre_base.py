@@ -140,10 +140,10 @@ class Trainer:
         self.captions, self.drawn = {}, {}
         for i in self.used:
             row = self.rows[i]
-            own = captions_of(row) or [row.class_name]
+            captions = captions_of(row) or [row.class_name]
             label = [row.caption_label or row.class_name]
-            self.captions[i] = label if run.grains == "label" else own
-            self.drawn[i] = label if run.grains == "label" else [*own, *row.captions]
+            self.captions[i] = label if run.grains == "label" else captions
+            self.drawn[i] = label if run.grains == "label" else [*captions, *row.captions]
 
     def fit(self, run: Run) -> tuple[Clap, Clap]:
         """Train one run and return the model before it and the model with averaged weights."""
