@@ -6,7 +6,7 @@
 Hard vectors are made from real ones: a real vector, moved up to a third of the way to another one, plus noise with the
 covariance of the real vectors. One in twenty is a near copy of another (a near tie). They are turned into 512 numbers
 by a fixed random rotation, so their geometry is that of the model. Queries are further draws ("sounds") and the model's
-vectors of real sentences ("texts"), which lie far from all sounds. Recall@10 is relative to a float32 comparison with
+vectors of real sentences ("texts"), which are far from all sounds. Recall@10 is relative to a float32 comparison with
 every row. Every query is timed separately, one after the other, on one thread; rows are added on `--threads`.
 The graph index returns complete hits with metadata; faiss and USearch return row numbers.
 """
