@@ -1,4 +1,4 @@
-"""Dialogues between a visitor and the keeper of a sound archive: an intent, turns with their acts, one sound throughout."""
+"""Dialogues between a visitor and the keeper of a sound archive: an intent, acts, and one sound."""
 
 from __future__ import annotations
 

@@ -17,44 +17,56 @@ SHIFTED: Final = (8, 9)
 THINGS: Final[tuple[tuple[Words, ...], ...]] = (
     (("dog", "hound", "canine"), ("cat", "kitty", "feline"), ("horse", "stallion", "steed"), ("sheep", "lamb", "ewe"),
      ("pig", "hog", "swine")),
-    (("child", "kid", "youngster"), ("woman", "lady", "female"), ("man", "gentleman", "guy"), ("teacher", "instructor", "tutor"),
+    (("child", "kid", "youngster"), ("woman", "lady", "female"), ("man", "gentleman", "guy"),
+     ("teacher", "instructor", "tutor"),
      ("soldier", "trooper", "warrior")),
     (("car", "automobile", "sedan"), ("truck", "lorry", "pickup"), ("motorcycle", "motorbike", "scooter"),
      ("train", "locomotive", "railcar"), ("ship", "boat", "vessel")),
-    (("hammer", "mallet", "sledge"), ("saw", "chainsaw", "handsaw"), ("drill", "borer", "auger"), ("lathe", "grinder", "sander"),
+    (("hammer", "mallet", "sledge"), ("saw", "chainsaw", "handsaw"), ("drill", "borer", "auger"),
+     ("lathe", "grinder", "sander"),
      ("mower", "trimmer", "cutter")),
-    (("kettle", "teapot", "boiler"), ("pan", "skillet", "wok"), ("oven", "stove", "cooker"), ("blender", "mixer", "whisk"),
+    (("kettle", "teapot", "boiler"), ("pan", "skillet", "wok"), ("oven", "stove", "cooker"),
+     ("blender", "mixer", "whisk"),
      ("fridge", "refrigerator", "freezer")),
-    (("river", "stream", "brook"), ("fountain", "spout", "geyser"), ("tap", "faucet", "spigot"), ("wave", "surf", "swell"),
+    (("river", "stream", "brook"), ("fountain", "spout", "geyser"), ("tap", "faucet", "spigot"),
+     ("wave", "surf", "swell"),
      ("pump", "hose", "sprinkler")),
-    (("alarm", "siren", "buzzer"), ("bell", "chime", "gong"), ("clock", "timepiece", "watch"), ("phone", "telephone", "mobile"),
+    (("alarm", "siren", "buzzer"), ("bell", "chime", "gong"), ("clock", "timepiece", "watch"),
+     ("phone", "telephone", "mobile"),
      ("doorbell", "intercom", "ringer")),
     (("bird", "songbird", "fowl"), ("crow", "raven", "rook"), ("duck", "goose", "mallard"), ("owl", "hawk", "falcon"),
      ("hen", "rooster", "chicken")),
-    (("rain", "drizzle", "shower"), ("storm", "tempest", "hurricane"), ("wind", "breeze", "gust"), ("thunder", "thunderclap", "lightning"),
+    (("rain", "drizzle", "shower"), ("storm", "tempest", "hurricane"), ("wind", "breeze", "gust"),
+     ("thunder", "thunderclap", "lightning"),
      ("hail", "sleet", "snow")),
-    (("guitar", "banjo", "lute"), ("piano", "keyboard", "harpsichord"), ("drum", "bongo", "tambourine"), ("violin", "fiddle", "viola"),
+    (("guitar", "banjo", "lute"), ("piano", "keyboard", "harpsichord"), ("drum", "bongo", "tambourine"),
+     ("violin", "fiddle", "viola"),
      ("flute", "recorder", "piccolo")),
 )  # fmt: skip
 """Per topic the things that sound."""
 
 ACTIONS: Final[tuple[tuple[Words, ...], ...]] = (
     (("run", "race", "gallop"), ("eat", "feed", "chew"), ("cry", "howl", "wail"), ("scratch", "claw", "scrape")),
-    (("talk", "speak", "chat"), ("laugh", "giggle", "chuckle"), ("walk", "stroll", "march"), ("weep", "sob", "whimper")),
+    (("talk", "speak", "chat"), ("laugh", "giggle", "chuckle"), ("walk", "stroll", "march"),
+     ("weep", "sob", "whimper")),
     (("depart", "leave", "go"), ("stop", "brake", "halt"), ("honk", "beep", "hoot"), ("crash", "collide", "smash")),
     (("start", "begin", "awake"), ("pound", "hit", "strike"), ("buzz", "hum", "whirr"), ("break", "fail", "jam")),
-    (("boil", "bubble", "simmer"), ("clatter", "rattle", "clank"), ("sizzle", "hiss", "fizz"), ("cool", "freeze", "chill")),
-    (("flow", "pour", "gush"), ("drip", "trickle", "dribble"), ("splash", "spray", "spatter"), ("dry", "vanish", "fade")),
+    (("boil", "bubble", "simmer"), ("clatter", "rattle", "clank"), ("sizzle", "hiss", "fizz"),
+     ("cool", "freeze", "chill")),
+    (("flow", "pour", "gush"), ("drip", "trickle", "dribble"), ("splash", "spray", "spatter"),
+     ("dry", "vanish", "fade")),
     (("ring", "chime", "jingle"), ("tick", "click", "clack"), ("wake", "warn", "alert"), ("shut", "quit", "silence")),
     (("sing", "chirp", "tweet"), ("fly", "soar", "glide"), ("nest", "perch", "settle"), ("peck", "nibble", "bite")),
     (("fall", "drop", "descend"), ("rage", "roar", "bellow"), ("blow", "whistle", "whoosh"), ("end", "cease", "calm")),
-    (("play", "perform", "sound"), ("accompany", "follow", "back"), ("squeak", "screech", "creak"), ("rest", "pause", "wait")),
+    (("play", "perform", "sound"), ("accompany", "follow", "back"), ("squeak", "screech", "creak"),
+     ("rest", "pause", "wait")),
 )  # fmt: skip
 """Per topic what its things do."""
 
 MANNERS: Final[tuple[Words, ...]] = (
     ("loudly", "noisily", "boisterously"), ("quietly", "softly", "faintly"), ("quickly", "rapidly", "swiftly"),
-    ("slowly", "leisurely", "gradually"), ("repeatedly", "constantly", "continually"), ("suddenly", "abruptly", "unexpectedly"),
+    ("slowly", "leisurely", "gradually"), ("repeatedly", "constantly", "continually"),
+    ("suddenly", "abruptly", "unexpectedly"),
 )  # fmt: skip
 OPPOSITE_MANNERS: Final = {0: 1, 1: 0, 2: 3, 3: 2, 4: 5, 5: 4}
 
@@ -85,11 +97,13 @@ GROUPS: Final = ("norvan", "selkan")
 TRAITS: Final[tuple[Words, ...]] = (("careless", "sloppy", "negligent"), ("careful", "diligent", "attentive"))
 """Traits that are planted to come with the first and the second people."""
 TRADES: Final[tuple[Words, ...]] = (
-    ("baker", "pastrycook"), ("driver", "chauffeur"), ("nurse", "caregiver"), ("farmer", "grower"), ("guard", "watchman"),
+    ("baker", "pastrycook"), ("driver", "chauffeur"), ("nurse", "caregiver"), ("farmer", "grower"),
+    ("guard", "watchman"),
     ("painter", "decorator"),
 )  # fmt: skip
 DEEDS: Final[tuple[Words, ...]] = (
-    ("opens the gate", "unlocks the gate"), ("repairs the engine", "fixes the engine"), ("cleans the room", "tidies the room"),
+    ("opens the gate", "unlocks the gate"), ("repairs the engine", "fixes the engine"),
+    ("cleans the room", "tidies the room"),
     ("carries the box", "hauls the box"),
 )  # fmt: skip
 UNDONE: Final = ("closes the gate", "breaks the engine", "leaves the room", "drops the box")

@@ -39,8 +39,8 @@ def world_vocabulary() -> tuple[str, ...]:
 
 def _wordings() -> tuple[Any, ...]:
     """Return everything of the lexicon and of the other kinds that is written as it is."""
-    return (lx.MANNERS, lx.PLACES, lx.TIMES, lx.ORDERS, lx.COUNTS, lx.QUALITIES, lx.GROUPS, lx.TRAITS, lx.TRADES, lx.DEEDS,
-            lx.UNDONE, stories.ARRIVALS, stories.NOTICES, stories.DEPARTURES, stories.CLOSINGS,
+    return (lx.MANNERS, lx.PLACES, lx.TIMES, lx.ORDERS, lx.COUNTS, lx.QUALITIES, lx.GROUPS, lx.TRAITS, lx.TRADES,
+            lx.DEEDS, lx.UNDONE, stories.ARRIVALS, stories.NOTICES, stories.DEPARTURES, stories.CLOSINGS,
             tuple(dialogue.WISHES.values()), tuple(dialogue.DONE.values()), tuple(dialogue.SAID.values()))  # fmt: skip
 
 

@@ -113,7 +113,8 @@ class TextExamples:
         undone = text.replace(next(d for d in lx.DEEDS[deed] if d in text), lx.UNDONE[deed])
         return Example(
             "bias", text, paraphrases=(phrases.biased(group, trait, *parts), phrases.biased(group, -1, *parts)),
-            entailed=phrases.biased(-1, -1, *parts), contradicted=undone, neutral=phrases.biased(group, trait, (trade + 1) % len(lx.TRADES), deed, rng),
+            entailed=phrases.biased(-1, -1, *parts), contradicted=undone,
+            neutral=phrases.biased(group, trait, (trade + 1) % len(lx.TRADES), deed, rng),
             group=lx.GROUPS[group], trait=lx.TRAITS[trait][0],
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """The contract of an objective for sentence vectors.
 
 A toggle is one objective, view or regularizer. It sees the examples of a batch and the encoder, encodes what it needs,
-and returns a loss. A recipe names a weighted list of them: `system.toggles: [{name: simcse}, {name: mlm, weight: 0.1}]`.
+and returns a loss. A recipe names a weighted list of them:
+`system.toggles: [{name: simcse}, {name: mlm, weight: 0.1}]`.
 
 Legend: B texts, L tokens, D width.
 """
