@@ -119,7 +119,7 @@ class Stepper:
     def _forward(self, part: Batch, step: int, micro: int) -> dict[str, Tensor]:
         """Run the system and its teachers on a micro-batch; dropout depends on seed, step, process and micro-batch."""
         torch.manual_seed(number(self.recipe.seed, STEP, step, self.rank, micro))
-        tensors = {k: v for k, v in part.items() if isinstance(v, Tensor)}
+        tensors = {k: v for k, v in part.items() if isinstance(v, Tensor) or k in self.plan.lists}
         bf16 = self.recipe.loop.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             out: dict[str, Tensor] = self.model(tensors)
