@@ -1,7 +1,7 @@
 """Estimate the tempo and the key of a sound.
 
-Sources: tempo by librosa's beat tracker (Ellis 2007) and a line through the times of the beats; key by the correlation of
-the mean chroma with the profiles of Krumhansl and Kessler (1982). Legend: T samples.
+Sources: tempo by librosa's beat tracker (Ellis 2007) and a line through the times of the beats; key by the correlation
+of the mean chroma with the profiles of Krumhansl and Kessler (1982). Legend: T samples.
 """
 
 from __future__ import annotations

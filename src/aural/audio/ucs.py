@@ -1,8 +1,8 @@
 """Read file names of the Universal Category System (UCS): `CatID_FXName_CreatorID_SourceID_UserData`.
 
 Source: the file-name convention and the category list 8.2.1 published at universalcategorysystem.com. The CatID is one
-of 752 names such as `RAINMetl`, and may be followed by a user category after a dash. `ucs.tsv` holds CatID, category and
-subcategory, from the edition of ucs-community, which is dedicated to the public domain (CC0-1.0).
+of 752 names such as `RAINMetl`, and may be followed by a user category after a dash. `ucs.tsv` holds CatID, category
+and subcategory, from the edition of ucs-community, which is dedicated to the public domain (CC0-1.0).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Store facts about the contents of a library: metadata of the files and measures of the sounds.
 
 An SQLite database in the library's folder, keyed by content hash and written by `analyze`. It is derived from the sound
-files and can be deleted. Filters use its columns (`aural.search.filters.FACT_COLUMNS`), and `aural.search.facets` counts values.
+files and can be deleted. Filters use its columns (`aural.search.filters.FACT_COLUMNS`), and `aural.search.facets`
+counts values.
 """
 
 from __future__ import annotations
