@@ -35,7 +35,7 @@ def delete_span(words: Sequence[str], rng: np.random.Generator, share: float = 0
 
 
 def reorder_spans(words: Sequence[str], rng: np.random.Generator, share: float = 0.2) -> Words:
-    """Return the words with two random runs of about `share` exchanged; too short sentences stay as they are.
+    """Return the words with two random runs of about `share` exchanged; too short sentences stay unchanged.
 
     Source: Wu et al. 2020, CLEAR (arXiv 2012.15466), section 3.2.
     """

@@ -84,7 +84,7 @@ def confident(similarity: Tensor, share: float) -> Tensor:
     """Return the places, in ascending order, of the `share` of items (N,) with the highest similarity, at least one.
 
     Source: Wang et al. 2023, MultiCSR (arXiv 2310.10962), sections 3.2 and 3.3: keep generated sentences and pairs
-    that a judge rates highly.
+    that a model rates highly.
 
     >>> confident(torch.tensor([0.9, 0.1, 0.5, 0.7]), 0.5)
     tensor([0, 3])

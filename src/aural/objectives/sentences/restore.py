@@ -56,7 +56,7 @@ def restored(logits: Tensor, ids: Tensor, where: Tensor) -> Tensor:
 
 
 def replaced(logits: Tensor, edited: Tensor, ids: Tensor, where: Tensor) -> Tensor:
-    """Return the mean binary cross entropy of telling edited words from original ones, from logits (B, L).
+    """Return the mean binary cross entropy of detecting the edited words, from logits (B, L).
 
     Args:
         edited, ids: (B, L) words of the edited and the original sentence.

@@ -25,9 +25,9 @@ def self_guided(anchors: Tensor, layers: Tensor, *, temperature: float = 0.1) ->
     0.3133
     """
     logits = torch.einsum("be,mke->bmk", anchors, layers) / temperature  # (B, B, K)
-    own = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
-    positive = logits[own]  # (B, K)
-    others = logits.masked_fill(own[..., None], -torch.inf).flatten(1).logsumexp(1)  # (B,)
+    same = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
+    positive = logits[same]  # (B, K)
+    others = logits.masked_fill(same[..., None], -torch.inf).flatten(1).logsumexp(1)  # (B,)
     return (torch.logaddexp(positive, others[:, None]) - positive).mean()
 
 
