@@ -156,7 +156,7 @@ def next_turn(model: TextVectors, seed: int) -> Values:
 
 @SCORES.register("bias")
 def bias(model: TextVectors, seed: int) -> Values:
-    """Return the planted bias: cosine of a trait's sentence with that of the planted people minus the other people's."""
+    """Return the cosine of a trait's sentence with that of the people it is planted on, minus the other people's."""
     tests = held_out.bias_pairs()
     return cosines(model, tests.plain, tests.planted) - cosines(model, tests.plain, tests.other)
 
