@@ -49,7 +49,7 @@ class ContrastConfig(Config):
     """Weight of the agreement of the attention maps of both views (miCSE)."""
 
 
-@TOGGLES.register("contrast")
+@TOGGLES.register("simcse")
 class Contrast(Toggle):
     """Find the positive of each sentence among those of the batch.
 
@@ -202,7 +202,9 @@ class Propensity(Contrast):
     def pairs(self, step: Step) -> tuple[list[str], list[str], Sequence[Example]]:
         anchors = [example.text for example in step.examples]
         candidates = [[view_of(text, view, step.rng) for view in CANDIDATES] for text in anchors]
-        surface = torch.tensor([[alike(text, one) for one in row] for text, row in zip(anchors, candidates, strict=True)])
+        surface = torch.tensor(
+            [[alike(text, one) for one in row] for text, row in zip(anchors, candidates, strict=True)]
+        )
         semantic = torch.ones_like(surface)
         if step.number >= self.config.after:
             with torch.no_grad():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ class Ranked(Toggle):
         scores = torch.einsum("be,bke->bk", a, variants)
         options = {"temperature": self.config.temperature}
         if self.config.loss == "triplet":
-            places = a.new_tensor([step.rng.choice(count, 2, replace=False) for _ in lists], dtype=torch.long)
+            places = torch.from_numpy(np.stack([step.rng.choice(count, 2, replace=False) for _ in lists])).to(a.device)
             of_two, pair = gold.gather(1, places), places
             order = of_two.argsort(1, descending=True)
             nearer, farther = (variants[torch.arange(len(lists)), pair.gather(1, order)[:, i]] for i in range(2))

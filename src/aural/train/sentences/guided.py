@@ -15,6 +15,7 @@ from torch import Tensor
 from aural.core.config import Config
 from aural.encoders.bert import mean_over
 from aural.nn.functional import unit
+from aural.objectives.sentences.contrast import sentence_contrast
 from aural.objectives.sentences.views import cross_view, layers_distance, self_guided
 from aural.train.sentences.base import TOGGLES, Shape, Step, Toggle
 from aural.train.sentences.wording import View, view_of
@@ -116,9 +117,7 @@ class Future(Toggle):
         assert step.second is not None
         with torch.no_grad():
             teacher = step.second(tokens.ids, tokens.mask)
-        pairs = [
-            [mean_over(layer, features.mask) for layer in features.layers[1:]] for features in (student, teacher)
-        ]
+        pairs = [[mean_over(layer, features.mask) for layer in features.layers[1:]] for features in (student, teacher)]
         return {"loss": layers_distance(*pairs)}
 
 
@@ -130,8 +129,6 @@ class Past(Toggle):
     """
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        from aural.objectives.sentences.contrast import sentence_contrast
-
         texts = []
         for example in step.examples:
             turns = example.turns
