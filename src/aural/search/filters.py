@@ -51,6 +51,8 @@ FACT_COLUMNS: Final[Mapping[str, Kind]] = {
     "peak_db": "number",
     "brightness_hz": "number",
     "loop": "truth",
+    "bpm": "number",
+    "key": "text",
 }
 """Columns of `aural.search.facts`; a filter holds the hashes of the contents that meet a comparison with them."""
 INTEGER_BITS: Final[Mapping[str, int]] = {"window": 32, "sample_rate": 32, "channels": 32, "size": 64}

@@ -1,4 +1,4 @@
-"""Lay out the files of a library's graph index, and tell complete ones from damaged or outdated ones.
+"""Lay out the files of a library's graph index, and distinguish complete ones from damaged or outdated ones.
 
 The folder `graph` of a library holds what searches map into memory:
 
@@ -40,7 +40,7 @@ class FileRecord(Config):
 
 
 class GraphManifest(Config):
-    """What an index holds.
+    """The files of an index and what they hold.
 
     version: of the table. rows: number of rows. slots: number of stored vectors, those of deleted rows included.
     graph_slots: number of slots in the graph; the vectors of later slots are compared one by one. scale: factor from
@@ -93,12 +93,12 @@ def remove_unused(folder: Path, manifest: GraphManifest) -> None:
                 delete(path)
 
 
-def record(path: Path, size: int | None = None, known: FileRecord | None = None) -> FileRecord:
+def record(path: Path, size: int | None = None, earlier: FileRecord | None = None) -> FileRecord:
     """Return the size and checksum of the first `size` bytes of a file (default: all).
 
-    known: a record of the first bytes, which are then not read again.
+    earlier: a record of the first bytes, which are then not read again.
     """
-    crc32, start = (known.crc32, known.size) if known is not None else (0, 0)
+    crc32, start = (earlier.crc32, earlier.size) if earlier is not None else (0, 0)
     left = (path.stat().st_size if size is None else size) - start
     with path.open("rb") as file:
         file.seek(start)

@@ -22,7 +22,7 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.analyze import facets
+from aural.search.facets import facets
 from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import DEFAULT, fused, value
@@ -230,7 +230,7 @@ class InferenceService:
         return None if calibration.least is None else calibration.matches(np.asarray(cosines))
 
     async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
-        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        """Return the number of files per value of each fact; see `aural.search.facets.facets`."""
         condition = await self.on_store(self.library.filter, where)
         return await self.on_store(facets, self.library, condition)
 
