@@ -100,7 +100,7 @@ class CrossView(Toggle):
 
 @TOGGLES.register("future")
 class Future(Toggle):
-    """Match the layers of a teacher that reads a whole dialogue with those of a student that reads its beginning.
+    """Match the layers of a teacher that reads a complete dialogue with those of a student that reads its beginning.
 
     The teacher is the exponential average of the encoder.
 
@@ -110,10 +110,10 @@ class Future(Toggle):
     second = "ema"
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        whole = [example.turns for example in step.examples]
-        past = [turns[: int(step.rng.integers(1, len(turns)))] for turns in whole]
+        complete = [example.turns for example in step.examples]
+        past = [turns[: int(step.rng.integers(1, len(turns)))] for turns in complete]
         student = step.encode([" ".join(turns) for turns in past])
-        tokens = step.tokens([" ".join(turns) for turns in whole])
+        tokens = step.tokens([" ".join(turns) for turns in complete])
         assert step.second is not None
         with torch.no_grad():
             teacher = step.second(tokens.ids, tokens.mask)

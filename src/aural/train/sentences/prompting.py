@@ -52,7 +52,7 @@ class Prompt(Toggle):
     """Classify a sentence by the class words that fit the mask of a prompt, as few-shot prompt tuning does.
 
     The class words are the first words of the things of a topic ("dog", "cat"). The head of the masked language model
-    is learned anew.
+    is learned again.
 
     Source: LM-BFF (arXiv 2012.15723); `views: templates` as in LM-SupCon (arXiv 2205.01308), `views: paraphrase` as in
     LM-CPPF (arXiv 2305.18169), `demonstrations` as in Demo-tuning (arXiv 2204.04392).

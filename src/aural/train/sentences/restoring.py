@@ -137,7 +137,7 @@ class EditsConfig(Config):
     """Options of the detection of edits."""
 
     share: Rate = 0.3
-    """Share of the words that the generator proposes anew."""
+    """Share of the words that the generator replaces."""
     depth: Annotated[int, Field(ge=1)] = 1
 
 
