@@ -21,6 +21,7 @@ from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.data.speech.simulator import RATE_HZ, SpeechConfig, caption_of, facts_of, plan, render
+from aural.data.text.world import TextConfig, examples_of
 
 
 @dataclass(frozen=True)
@@ -192,3 +193,32 @@ def real_speech(manifest: Manifest, row: Row, key: str) -> WorldItem:
         wave=clip.samples[0],
         sample_rate_hz=RATE_HZ,
     )
+
+
+@WORLDS.register("text")
+class TextWorld(World):
+    """Texts with known meaning, without sounds: sentences, stories, dialogues, phrases and planted bias.
+
+    The facts of an item are an `aural.data.text.Example`.
+    """
+
+    config_type = TextConfig
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__(config)
+        self.examples = examples_of(config.model_dump_json())
+
+    def __len__(self) -> int:
+        return int(self.config.size)
+
+    def item(self, index: int) -> WorldItem:
+        place = self.examples.place(index)
+        example = self.examples.example(place)
+        negatives = tuple(text for text in (example.contradicted,) if text)
+        return WorldItem(
+            key=f"text {self.config.kind} {place}",
+            captions=(example.text, *example.paraphrases),
+            facts=example.to_facts(),
+            negatives=negatives,
+            negative_kinds=("contradiction",) * len(negatives),
+        )

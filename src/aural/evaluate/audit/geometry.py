@@ -65,6 +65,20 @@ def alignment(sounds: FloatArray, texts: FloatArray) -> float:
     return float(np.mean(np.sum(difference**2, axis=1)))
 
 
+def isotropy(rows: FloatArray) -> float:
+    """Return min Z(c) / max Z(c) over the principal directions c of rows (N, E), with Z(c) the sum of exp(c x).
+
+    1 for a space without a preferred direction. Source: Mu and Viswanath (arXiv 1702.01417).
+
+    >>> isotropy(np.concatenate([np.eye(3), -np.eye(3)]))
+    1.0
+    """
+    values = np.asarray(rows, np.float64)
+    _, directions = np.linalg.eigh(values.T @ values)
+    sums = np.exp(values @ np.concatenate([directions, -directions], axis=1)).sum(axis=0)
+    return float(sums.min() / sums.max())
+
+
 def modality_gap(sounds: FloatArray, texts: FloatArray) -> float:
     """Return the distance between the mean sound and the mean text, from 0 to 2.
 
