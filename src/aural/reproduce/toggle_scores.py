@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aural.data.text import held_out
 from aural.data.text.grammar import words_of
 from aural.data.text.world import examples_of
-from aural.reproduce.sentence_scores import SCORES, Values, probed_rows, rows
+from aural.reproduce.sentence_scores import SCORES, Score, Values, probed_rows, rows
 from aural.train.sentences.documents import AFTER, Neighbors, Turns
 from aural.train.sentences.prompting import Prompt
 from aural.train.systems.sentences import Sentences
@@ -120,8 +120,12 @@ def discourse(model: Sentences, name: str) -> Values:
     return halves(pairs_of(vectors[first], vectors[second]), changed)
 
 
+def _discourse(name: str) -> Score:
+    return lambda model, seed: discourse(model, name)
+
+
 for _name in DISCOURSE:
-    SCORES.add(f"discourse-{_name}", lambda model, seed, name=_name: discourse(model, name))
+    SCORES.add(f"discourse-{_name}", _discourse(_name))
 SCORES.add("discourse", lambda model, seed: np.concatenate([discourse(model, name) for name in DISCOURSE]))
 
 
