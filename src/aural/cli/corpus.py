@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from aural.cli import corpus_words
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.printable import safe_print as print
 
 app = typer.Typer(
     no_args_is_help=True, help="Build, show and check the free corpus of labeled sounds from distribution packages."
 )
+app.command()(corpus_words.paraphrase)
+app.command()(corpus_words.captions)
 CORPORA = ("libre", "libre-mini")
 
 
