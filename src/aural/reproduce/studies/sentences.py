@@ -36,7 +36,10 @@ RECIPE: Final = "sentences"
 START: Final = ("system.toggles=[{name: mlm}]", "loop.steps=3000")
 ARM: Final = ("loop.steps=300", "optimizer.lr=5e-4")
 """Changes of every arm before its own."""
-SMOKE: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
+SMOKE: Final = (
+    "loop.steps=2", "loop.batch=8", "schedule.warmup=0", "system.text.dim=16", "system.text.depth=1",
+    "system.text.hidden_dim=16",
+)  # fmt: skip
 SMOKE_SIZE: Final = 32
 
 Arms = Mapping[str, Sequence[str]]
