@@ -121,7 +121,8 @@ PROBES: Final = ("topic", "count", "manner", "order", "length")
 def probe(name: str, count: int = 600) -> Classes:
     """Return sentences with a class: the topic, the count, the manner, whether the first of two events comes first, or
     the length in words (three classes)."""
-    texts, labels = [], []
+    texts: list[str] = []
+    labels: list[int] = []
     number = 0
     while len(texts) < 2 * count:
         dice = dice_of(3 + PROBES.index(name), number)
@@ -173,7 +174,8 @@ def phrase_pairs(errors: int = 0, count: int = 400) -> Passages:
 
     With `errors`, so many words of each query are misspelled.
     """
-    queries, answers = [], []
+    queries: list[str] = []
+    answers: list[str] = []
     seen: set[tuple[object, ...]] = set()
     number = 0
     while len(queries) < count:
@@ -206,7 +208,7 @@ def next_turns(candidates: int = 20, count: int = 300) -> Choices:
         dice = dice_of(30, number)
         one = dialogue(dice)
         at = max(i for i, act in enumerate(one.acts) if ACTS[act] == "offer" and one.turns[i].startswith("i have"))
-        others = []
+        others: list[str] = []
         while len(others) < candidates - 1:
             rest = dialogue(dice)
             others += [turn for turn in rest.turns if turn.startswith("i have")][-1:]

@@ -25,8 +25,9 @@ def similarity(context: Context, task: LoadedTask) -> Outcome:
     pairs = held_out.sts(options.domain)
     pairs = pairs.shuffled() if options.control else pairs
     first, second = context.cache.texts(pairs.first), context.cache.texts(pairs.second)
-    predicted = np.sum(first * second, axis=1, dtype=np.float64)
-    arrays = {"predicted": predicted, "gold": pairs.gold, "units": np.arange(len(predicted))}
+    predicted = (first * second).sum(axis=1).astype(np.float64)
+    units = np.arange(len(pairs.gold))
+    arrays = {"predicted": predicted, "gold": pairs.gold, "units": units}
     outcome = Outcome(arrays, pairs.first, chance=0.0)
     outcome.details = {"uniformity": uniformity(first), "isotropy": isotropy(first)}
     return outcome

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from aural.models.sentence_folder import write_sentence_folder
+from aural.reproduce import toggle_scores  # noqa: F401 (registers its scores)
 from aural.reproduce.sentence_scores import SCORES
 from aural.reproduce.shared import shared_arrays
 from aural.reproduce.study import Scores, StudyContext
