@@ -91,7 +91,7 @@ def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str]
             shutil.rmtree(folder, ignore_errors=True)
             return {name: tensor.detach().cpu().numpy() for name, tensor in training.plain.state_dict().items()}
 
-        name = repr((VERSION, key, own, context.seed, recipe.loop.steps, recipe.loop.batch))
+        name = repr((VERSION, key, ARM, own, context.seed, recipe.loop.steps, recipe.loop.batch))
         stored = shared_arrays(context, "sentences", name, compute)
         system.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in stored.items()})
     return system.eval()
