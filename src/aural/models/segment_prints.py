@@ -81,18 +81,18 @@ class SegmentPrints(nn.Module):
 
 
 @cache
-def bundled() -> SegmentPrints:
-    """Return the network with the weights of the package.
+def bundled(weights: Path = WEIGHTS) -> SegmentPrints:
+    """Return the network with the weights of the package, or of another file; do not train it.
 
     Raises CheckpointError when they are missing.
     """
     from safetensors.torch import load_file
 
-    if not WEIGHTS.is_file():
-        raise CheckpointError(f"{WEIGHTS} is missing; install aural again")
+    if not weights.is_file():
+        raise CheckpointError(f"{weights} is missing; install aural again")
     network = SegmentPrints()
     exact = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("front_end.")}
-    network.load_state_dict(exact | load_file(WEIGHTS))
+    network.load_state_dict(exact | load_file(weights))
     return network.eval()
 
 
