@@ -36,7 +36,10 @@ RECIPE: Final = "sentences"
 START: Final = ("system.toggles=[{name: mlm}]", "loop.steps=3000")
 ARM: Final = ("loop.steps=300", "optimizer.lr=5e-4")
 """Changes of every arm before its own."""
-SMOKE: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
+SMOKE: Final = (
+    "loop.steps=2", "loop.batch=8", "schedule.warmup=0", "system.text.dim=16", "system.text.depth=1",
+    "system.text.hidden_dim=16",
+)  # fmt: skip
 SMOKE_SIZE: Final = 32
 
 Arms = Mapping[str, Sequence[str]]
@@ -88,7 +91,7 @@ def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str]
             shutil.rmtree(folder, ignore_errors=True)
             return {name: tensor.detach().cpu().numpy() for name, tensor in training.plain.state_dict().items()}
 
-        name = repr((VERSION, key, own, context.seed, recipe.loop.steps, recipe.loop.batch))
+        name = repr((VERSION, key, ARM, own, context.seed, recipe.loop.steps, recipe.loop.batch))
         stored = shared_arrays(context, "sentences", name, compute)
         system.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in stored.items()})
     return system.eval()
