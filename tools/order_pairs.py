@@ -35,12 +35,14 @@ from aural.train.draw import ITEM, generator
 
 FORMS: Final = 4
 """Captions of each quadruple: one in the words of the simulator, the others short, "a, then b"."""
-PARTS: Final[dict[str, tuple[tuple[str, ...], int | None, dict[str, int], int, int]]] = {
-    "train": (("train",), 8, {"order": 700, "attribute": 300}, 900, 7),
-    "valid": (VALIDATION, None, {"order": 150, "attribute": 100}, 1000, 0),
-    "test": (HELD_OUT, 6, {"order": 250, "attribute": 150}, 500, 0),
+PARTS: Final[dict[str, tuple[tuple[str, ...], int | None, dict[str, int], int]]] = {
+    "train": (("train",), 8, {"order": 700, "attribute": 300}, 7),
+    "valid": (VALIDATION, None, {"order": 150, "attribute": 100}, 0),
+    "test": (HELD_OUT, 6, {"order": 250, "attribute": 150}, 0),
 }
-"""Splits, clips per class for scenes, quadruples of each kind, clips with captions, seed."""
+"""Splits, clips per class for scenes, quadruples of each kind, seed."""
+TRAINING, SPARE, TEST = 2400, 800, 500
+"""Clips with captions: those whose similarities are held, training clips that are kept for validation, test clips."""
 LONGEST_S: Final = 4.0
 BATCH: Final = 8
 
@@ -76,7 +78,7 @@ def load_part(model: Model, tower: AudioTower, manifest: Manifest, file: Path, n
 
 
 def _build(model: Model, tower: AudioTower, manifest: Manifest, name: str) -> dict[str, FloatArray]:
-    splits, per_class, counts, clip_count, seed = PARTS[name]
+    splits, per_class, counts, seed = PARTS[name]
     rate, window_s, shorter = model.sample_rate_hz, model.window_s, model.config.audio.shorter
     config = SceneConfig(
         sample_rate_hz=rate, duration_s=(3.0, window_s), events=(2, 2), event_s=(0.1, 2.0), overlap_chance=0.0,
@@ -95,8 +97,7 @@ def _build(model: Model, tower: AudioTower, manifest: Manifest, name: str) -> di
             waves += [fit_shorter(sound, round(window_s * rate), shorter) for sound in sounds]
         result[f"{kind}_sounds"], result[f"{kind}_moments"] = _embedded(tower, waves)
         result[f"{kind}_texts"] = model.embed_text(texts)
-    rows = [row for row in manifest.filter(split=list(splits)) if row.caption_label and not row.language]
-    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:clip_count]]
+    rows = _clips(manifest, name)
     firsts = (
         next(iter(windows(manifest.file(row), rate, window_s, shorter=shorter, longer="first"))).samples for row in rows
     )
@@ -114,6 +115,20 @@ def _quadruples(simulator: SceneSimulator, kind: str) -> Iterator[tuple[Quadrupl
         number += len(KINDS)
         if one is not None and (kind == "order" or loudness_words(in_order(one.truths[0]))):
             yield one, rng
+
+
+def _clips(manifest: Manifest, name: str) -> list[Row]:
+    """Return clips without speech in random order. Validation adds training clips, of which its split has few."""
+
+    def drawn(splits: tuple[str, ...]) -> list[Row]:
+        rows = [row for row in manifest.filter(split=list(splits)) if row.caption_label and not row.language]
+        return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+
+    if name == "train":
+        return drawn(("train",))[:TRAINING]
+    if name == "valid":
+        return drawn(VALIDATION) + drawn(("train",))[TRAINING:][-SPARE:]
+    return drawn(HELD_OUT)[:TEST]
 
 
 def _caption(row: Row) -> str:

@@ -68,9 +68,9 @@ def export_optimum(
 ) -> Path:
     """Write the folder and return it; `aural.load` opens it too.
 
-    Raises ConfigError for a model with two front ends or a residual on the moment, which optimum's layout cannot express. The graph of a fused
-    model is its path for clips that are not longer than the window; it also accepts the four pieces of transformers'
-    feature extractor, of which it reads the first.
+    Raises ConfigError for a model with two front ends or a residual on the moment, which optimum's layout cannot
+    express. The graph of a fused model is its path for clips that are not longer than the window; it also accepts the
+    four pieces of transformers' feature extractor, of which it reads the first.
     """
     model = source
     if not isinstance(model, Model):
