@@ -7,9 +7,7 @@ index is scanned exactly; one with an index is searched by inverted lists and re
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -19,12 +17,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError, one_line
+from aural.core.errors import ConfigError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.search.checksums import incomplete_file, record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
-from aural.search.folder import TABLE_FOLDER, DamagedLibraryError, UnusableLibraryError
+from aural.search.folder import TABLE_FOLDER, DamagedLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
+from aural.search.lance_errors import lance_errors
 from aural.search.lance_files import version_names
 from aural.search.row_digests import DIGEST, digests
 
@@ -49,10 +48,6 @@ FILTER_INDEXES = {"duration": "BTree", "tags": "LabelList"} | dict.fromkeys(
     ("format", "sample_rate", "channels", "silent"), "Bitmap"
 )
 """Columns with an index for filters and its kind; built together with the approximate index."""
-
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
-_NOT_DAMAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
-"""Errors of the system after which the library is as it was."""
 
 KEEP_VERSIONS = timedelta(hours=1)
 """Age up to which old versions are kept, for readers that still use them and for adds that were interrupted."""
@@ -115,33 +110,6 @@ def _take_back(table: Path, names: set[str]) -> None:
         for name in present:
             if name not in names:
                 (table / name).unlink()
-
-
-@contextlib.contextmanager
-def lance_errors(folder: Path) -> Iterator[None]:
-    """Turn the errors of LanceDB, which come as several types, into a DataError that names the library and the fix."""
-    try:
-        yield
-    except AuralError:
-        raise
-    except (ValueError, RuntimeError, OSError) as error:
-        raise _sentence(folder, error) from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
-            raise
-        raise _sentence(folder, error) from None
-
-
-def _sentence(folder: Path, error: BaseException) -> DataError:
-    code = getattr(error, "errno", None)
-    if code is None and (named := _OS_ERROR.search(str(error))):
-        code = int(named.group(1))
-    if code in _NOT_DAMAGE:
-        reason = os.strerror(code)
-        return UnusableLibraryError(
-            f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space"
-        )
-    return DamagedLibraryError(folder, one_line(error, 160))
 
 
 class LanceStore:
@@ -221,6 +189,14 @@ class LanceStore:
         """Return the rows that meet `where` as a table with these columns, in no particular order."""
         search = self._table.search().select(list(columns)).limit(None)
         return (search if where is None else search.where(where.sql)).to_arrow()
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """Yield all rows in tables of at most `rows`, in the order in which they are stored."""
+        import pyarrow as pa
+
+        with lance_errors(self.folder):
+            for batch in self._table.search().select(list(columns)).limit(None).to_batches(batch_size=rows):
+                yield pa.Table.from_batches([batch])
 
     def exact(self) -> ExactIndex:
         """Return an `ExactIndex` of all rows, in memory."""

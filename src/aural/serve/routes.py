@@ -134,11 +134,15 @@ async def library(request: Request) -> LibraryResponse:
     )
 
 
-@router.get("/facets", summary="Count the files per category, creator, artist, genre and loop", tags=["library"])
+@router.get(
+    "/facets",
+    summary="Count the files per tag, format, length, category, key, loudness and other facts",
+    tags=["library"],
+)
 async def library_facets(
     request: Request, where: Annotated[str | None, QueryParameter(max_length=2000)] = None
 ) -> FacetsResponse:
-    """Return counts of the values that `aural library analyze` stored, for the files that meet a filter."""
+    """Return the number of files per value, for the files that meet a filter; see `aural.search.facets`."""
     return FacetsResponse(facets=await service_of(request).facets(where))
 
 

@@ -193,7 +193,7 @@ class LibraryResponse(BaseModel):
 
 
 class FacetsResponse(BaseModel):
-    """The number of files per value of each fact, most frequent first."""
+    """The number of files per value of each column; `low..high` is a range from `low` up to, but without, `high`."""
 
     facets: dict[str, dict[str, int]]
 

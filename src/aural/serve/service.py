@@ -22,7 +22,7 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.analyze import facets
+from aural.search.facets import facets
 from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import DEFAULT, fused, value
@@ -189,7 +189,7 @@ class InferenceService:
 
     def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
         """Search in memory while the library is small enough for it, otherwise in the table."""
-        index: Index = self._index() or self.library.store
+        index: Index = self._index() or self.library.index()
         if not (query.words and query.names):
             return best_per_file(lambda rows: index.search(vector, rows, condition), count)
         config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page
@@ -230,7 +230,7 @@ class InferenceService:
         return None if calibration.least is None else calibration.matches(np.asarray(cosines))
 
     async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
-        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        """Return the number of files per value of each fact; see `aural.search.facets.facets`."""
         condition = await self.on_store(self.library.filter, where)
         return await self.on_store(facets, self.library, condition)
 
