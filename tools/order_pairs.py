@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 from aural.audio.length import fit_shorter, windows
+from aural.core.errors import ConfigError
+from aural.core.files import atomic_write
+from aural.core.scoring import label_prompts
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row
 from aural.data.simulate import SceneConfig, SceneSimulator
@@ -54,13 +57,13 @@ class Part:
     quadruples: dict[str, tuple[Tensor, Tensor, Tensor]]
     """Of each kind: (Q, 2, E), (Q, 2, D), (Q, F, 2, E); caption i of a form is true of sound i alone."""
     clips: tuple[Tensor, Tensor, Tensor]
-    """(N, E), (N, D), (N, E)."""
+    """(N, E), (N, D), (N, 2, E): the caption of each, and the prompt of `aural classify` with its label."""
 
 
 def load_part(model: Model, tower: AudioTower, manifest: Manifest, file: Path, name: str) -> Part:
     """Return the vectors of a part, from `file` if they are there."""
     if not file.is_file():
-        with file.open("wb") as out:
+        with atomic_write(file, ConfigError) as unfinished, unfinished.open("wb") as out:
             np.savez(out, **_build(model, tower, manifest, name))
     with np.load(file) as stored:
         data = {key: torch.from_numpy(values).float() for key, values in stored.items()}
@@ -102,7 +105,9 @@ def _build(model: Model, tower: AudioTower, manifest: Manifest, name: str) -> di
         next(iter(windows(manifest.file(row), rate, window_s, shorter=shorter, longer="first"))).samples for row in rows
     )
     result["clip_sounds"], result["clip_moments"] = _embedded(tower, firsts)
-    result["clip_texts"] = model.embed_text([_caption(row) for row in rows])
+    captions = [row.caption_short or row.caption_label for row in rows]
+    prompts = label_prompts([row.caption_label for row in rows])
+    result["clip_texts"] = np.stack([model.embed_text(captions), model.embed_text(prompts)], axis=1)
     return result
 
 
@@ -129,10 +134,6 @@ def _clips(manifest: Manifest, name: str) -> list[Row]:
     if name == "valid":
         return drawn(VALIDATION) + drawn(("train",))[TRAINING:][-SPARE:]
     return drawn(HELD_OUT)[:TEST]
-
-
-def _caption(row: Row) -> str:
-    return row.caption_short or row.caption_label
 
 
 @torch.inference_mode()

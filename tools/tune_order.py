@@ -4,10 +4,10 @@
     python tools/tune_order.py libre FOLDER --model libre-base --hold 100 --out base
 
 Loss: two sounds of the same events in both orders against their captions, text by sound and sound by text, plus `hold`
-times the squared change of all other similarities, those of clips and their captions included, plus the distance by
-which captions of clips move. Nothing else of the model changes. Seeds 0, 1, ... are trained and reported on validation
-sounds (with --test also on test sounds); seed 0 is written to --out: the model with both residuals, in 8 bits, and its
-ONNX graphs. FOLDER keeps the vectors of sounds.
+times the squared change of all other similarities, those of clips with their captions and prompts included, plus the
+distance by which clips and these texts move. Nothing else of the model changes. Seeds 0, 1, ... are trained and
+reported on validation sounds (with --test also on test sounds); seed 0 is written to --out: the model with both
+residuals, in 8 bits, and its ONNX graphs. FOLDER keeps the vectors of sounds.
 --kinds order,attribute also trains on sounds whose levels are exchanged, with "loud" and "quiet" in the captions.
 
 The report has the accuracy of order (chance 0.50) of a caption in the simulator's words and of short ones, the same
@@ -48,8 +48,8 @@ from aural.nn.projection import LowRank
 from order_pairs import PARTS, Part, load_part
 
 BATCH, STEPS, WARMUP, RATE, DECAY, RANK, FOCUS = 64, 400, 20, 3e-3, 0.05, 64, 2.0
-STILL = 3.0
-"""Weight of the squared distance by which captions of clips move."""
+STILL, SOUND_STILL = 3.0, 3.0
+"""Weights of the squared distances by which captions and prompts of clips, and clips themselves, move."""
 FLOOR = 0.3
 """Share of the mean size of all moments that is added to that of each feature before it is divided by it."""
 RESIDUALS = ("audio.moment.", "text.projection.")
@@ -100,9 +100,11 @@ def train(part: Part, kinds: list[str], seed: int, hold: float) -> OrderHeads:
     )
     for _ in range(STEPS):
         drawn = torch.from_numpy(rng.choice(len(vectors), BATCH, replace=False))
-        audio, text = heads.audio(vectors[drawn], moments[drawn]), heads.text(captions[drawn])
-        loss = hold * (audio @ text.T - vectors[drawn] @ captions[drawn].T).square().mean()
-        loss = loss + STILL * (text - captions[drawn]).square().sum(1).mean()
+        plain = captions[drawn].flatten(0, 1)  # captions and prompts
+        audio, text = heads.audio(vectors[drawn], moments[drawn]), heads.text(plain)
+        loss = hold * (audio @ text.T - vectors[drawn] @ plain.T).square().mean()
+        moved = (text - plain).square().sum(1).mean(), (audio - vectors[drawn]).square().sum(1).mean()
+        loss = loss + STILL * moved[0] + SOUND_STILL * moved[1]
         for kind in kinds:
             loss = loss + quadruple_loss(heads, part.quadruples[kind], rng, hold)
         optimizer.zero_grad()
@@ -152,7 +154,7 @@ def accuracies(heads: OrderHeads | None, quadruples: tuple[Tensor, Tensor, Tenso
 @torch.no_grad()
 def recalls(heads: OrderHeads | None, clips: tuple[Tensor, Tensor, Tensor]) -> list[float]:
     """Return R@10 of clips by captions and of captions by clips, and the mean reciprocal ranks."""
-    vectors, moments, texts = clips
+    vectors, moments, texts = clips[0], clips[1], clips[2][:, 0]
     audio, text = (vectors, texts) if heads is None else (heads.audio(vectors, moments), heads.text(texts))
     similarity = text @ audio.T
     ranks = [(s > s.diagonal()[:, None]).sum(1) + 1.0 for s in (similarity, similarity.T)]

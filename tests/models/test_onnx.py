@@ -14,6 +14,7 @@ from golden_tokenizers import write_tokenizer
 from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
+from aural.core.types import Clip
 from aural.core.weights import weight_card
 from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.tokenize import load_backend
@@ -247,4 +248,6 @@ def test_a_residual_on_the_moment_is_part_of_the_graph(tmp_path: Path, second: b
     export_onnx(folder, folder, bare=True)
     graph = OnnxModel(folder)
     assert np.abs(graph.embed_waves(wave) - rows).max() < 1e-5
+    frames = graph.embed_frames(Clip(wave[:1], audio.sample_rate_hz))[0]
+    assert np.abs(frames - torch_model.embed_frames(Clip(wave[:1], audio.sample_rate_hz))[0]).max() < 1e-5
     assert np.abs(graph.embed_text(["rain", "a dog"]) - torch_model.embed_text(["rain", "a dog"])).max() < 1e-5

@@ -11,15 +11,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+HEARD = 0.9
+"""Least share of samples that are not 0 in a part that is heard. Features of a part in which a sound stops, at the end
+of padding, differ from those of its other parts, and would count as a change."""
+
 
 def heard_parts(wave: Tensor, parts: int) -> Tensor:
-    """Return (B, N): 1 for each of N equal parts of waveforms (B, T) that is not digital silence, else 0.
+    """Return (B, N): 1 for each of N equal parts of waveforms (B, T) without digital silence, else 0.
 
-    >>> heard_parts(torch.tensor([[0.0, 0.5, 0.0, 0.0]]), 2).tolist()
-    [[1.0, 0.0]]
+    >>> heard_parts(torch.tensor([[0.1, 0.5, -0.2, 0.3, 0.0, 0.0]]), 3).tolist()
+    [[1.0, 1.0, 0.0]]
     """
     size = wave.shape[1] // parts
-    return (wave[:, : size * parts].unflatten(1, (parts, size)).abs().amax(2) > 0).to(wave.dtype)
+    sounding = wave[:, : size * parts].unflatten(1, (parts, size)) != 0
+    return (sounding.to(wave.dtype).mean(2) > HEARD).to(wave.dtype)
 
 
 def first_moment(tokens: Tensor, heard: Tensor) -> Tensor:
