@@ -1,7 +1,7 @@
 """Teach the order of events to a model: residuals of low rank on the moment of its features and on its texts.
 
     aural corpus build libre --out libre
-    python tools/tune_order.py libre FOLDER --model libre-base --hold 100 --out base
+    python tools/tune_order.py libre FOLDER --model libre-base --hold 60 --out base
 
 Loss: two sounds of the same events in both orders against their captions, text by sound and sound by text, plus `hold`
 times the squared change of all other similarities, those of clips with their captions and prompts included, plus the
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="Keeps the vectors of sounds.")
     parser.add_argument("--model", default="libre-base")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hold", type=float, default=100.0)
+    parser.add_argument("--hold", type=float, default=60.0)
     parser.add_argument("--kinds", default="order", help="order, or order,attribute")
     parser.add_argument("--test", action="store_true", help="Also report on test sounds.")
     parser.add_argument("--out", type=Path, help="Folder of the new model.")
