@@ -3,8 +3,8 @@
     aural serve --library ~/.sounds --port 8765 &
     python tools/walk_page.py http://127.0.0.1:8765 --out out/page
 
-Each state is shown in light and dark, on a wide screen and a phone, checked with axe-core, and printed with its time and
-its violations. The exit code is 1 if a state fails or axe reports something. Needs `pip install playwright
+Each state is shown in light and dark, on a wide screen and a phone, checked with axe-core, and printed with its time
+and its violations. The exit code is 1 if a state fails or axe reports something. Needs `pip install playwright
 axe-playwright-python` and Chromium. Marks that the walk sets (a favorite, a rating, a collection) are removed again.
 """
 
@@ -204,9 +204,10 @@ def walk(step: Walk, address: str) -> None:
         page.wait_for_selector("#map-status strong")
 
     states: dict[str, Callable[[], None]] = {
-        "start": start, "search": search, "audition": audition, "region": region, "details": details, "endless": endless,
-        "spectrogram": spectrogram, "facets": facets, "browse": browse, "similar": similar, "nothing": nothing,
-        "wrong": wrong, "loading": loading, "offline": offline, "recording": recording, "recorded": recorded,
+        "start": start, "search": search, "audition": audition, "region": region, "details": details,
+        "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse, "similar": similar,
+        "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
+        "recording": recording, "recorded": recorded,
         "map": the_map, "map-group": map_group,
     }  # fmt: skip
     for name, work in states.items():

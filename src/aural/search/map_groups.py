@@ -1,8 +1,8 @@
 """Group the sounds of a map by place, and name each group with everyday words.
 
-Groups are k-means clusters of positions (scikit-learn). A group's words are those whose vectors are nearer to its sounds
-than to the sounds of the whole map, because a model is near to some words wherever it is asked. Legend: F files, E joint
-dimensions, G groups, L words.
+Groups are k-means clusters of positions (scikit-learn). A group's words are those whose vectors are nearer to its
+sounds than to all sounds of the map, because a model is near to some words wherever it is asked. Legend: F files, E
+joint dimensions, G groups, L words.
 """
 
 from __future__ import annotations

@@ -298,7 +298,8 @@ async def audio(request: Request, id: FileParameter) -> Response:
     summary="Get a part of a sound as wav",
     tags=["library"],
     response_class=Response,
-    responses=UNKNOWN_FILE | {200: {"description": "16-bit mono wav, or 24-bit wav with all channels.", "content": {"audio/wav": {}}}},
+    responses=UNKNOWN_FILE
+    | {200: {"description": "16-bit mono wav, or 24-bit wav with all channels.", "content": {"audio/wav": {}}}},
 )
 async def excerpt(
     request: Request,

@@ -308,9 +308,7 @@ class InferenceService:
         except SwappedError:
             raise ChangedError(f"{public}: the file changed since it was added; run `aural library update`") from None
 
-    async def excerpt(
-        self, public: str, start_s: float, end_s: float, client: str, *, mono: bool = True
-    ) -> Clip:
+    async def excerpt(self, public: str, start_s: float, end_s: float, client: str, *, mono: bool = True) -> Clip:
         """Return a part of a file of the library at its sample rate, decoded in a separate process."""
         held = await self.open(public)
         with contextlib.closing(held):

@@ -79,7 +79,7 @@ def _page(
 ) -> tuple[list[Hit], Position | None]:
     """Return the sounds after a position, and the end of this page if there are more."""
     column, descending = ORDERS[body.order]
-    table = library.store.rows(["file", "path", column], where or FIRST_WINDOWS)
+    table = library.store.rows(list(dict.fromkeys(["file", "path", column])), where or FIRST_WINDOWS)
     files, at = np.unique(np.array(table["file"].to_pylist(), object), return_index=True)
     values, paths = (np.array(table[name].to_pylist(), object)[at] for name in (column, "path"))
     ranked = sorted(range(len(files)), key=lambda i: str(paths[i]))
@@ -135,4 +135,3 @@ def _described(library: Library, file: str) -> tuple[dict[str, Any] | None, dict
     values = {name: columns[name][at[0]] for name in FACT_COLUMNS}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
     return rows[0], {name: value for name, value in plain.items() if value != "" and value == value}
-

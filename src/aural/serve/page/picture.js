@@ -1,6 +1,6 @@
 // Pictures of sounds: waveform or spectrogram, from the sound as the browser decodes it. Pictures are kept, sounds are not.
 
-const COLUMNS = 480, BANDS = 48, SIZE = 1024, AT_ONCE = 3, KEPT = 400, FLOOR_DB = -72;
+const COLUMNS = 480, BANDS = 48, SIZE = 1024, AT_ONCE = 3, KEPT = 400, FLOOR_DB = -60;
 const kept = new Map(); // key to {low, high, power, seconds}, the oldest first
 const waiting = [];
 let busy = 0;
@@ -121,7 +121,7 @@ function paintSpectrum(pen, picture, width, height) {
     for (let row = 0; row < BANDS; row += 1) {
       const level = picture.power[column * BANDS + row];
       if (level < 0.04) continue;
-      pen.globalAlpha = level ** 1.5;
+      pen.globalAlpha = level ** 2;
       pen.fillRect(column * step, height - (row + 1) * band, step + 0.5, band + 0.5);
     }
   }

@@ -57,7 +57,7 @@ function rowOf(found) {
   const where = row.querySelector(".where");
   const place = document.createElement("span");
   place.className = "folder";
-  place.textContent = folder;
+  place.textContent = folder.split("/").filter(Boolean).slice(-3).join("/");
   where.title = hit.shown;
   where.append(place);
   if (hit.word_score > 0) where.append(label("name matches", "badge"));
@@ -135,6 +135,7 @@ function connectWave(wave, item) {
 
 async function draw(item) {
   const wave = item.row.querySelector(".wave"), canvas = wave.querySelector("canvas");
+  wave.classList.remove("failed");
   if (item.picture) return paint(canvas, item.picture, kind);
   if (item.drawing) return;
   item.drawing = true;
@@ -143,7 +144,7 @@ async function draw(item) {
     item.picture = await pictureOf(item.sound.url, () => item.visible && items.has(item.row));
     if (item.picture) paint(canvas, item.picture, kind);
   } catch (error) {
-    fail(item, error.message);
+    fail(item, error instanceof TypeError ? "The picture was not loaded." : error.message);
   } finally {
     item.drawing = false;
     wave.classList.remove("loading");
