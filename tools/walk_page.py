@@ -76,8 +76,8 @@ def axe(page: Any) -> list[str]:
     return [f"axe {one['id']}: {one['nodes'][0]['target']}" for one in response["violations"]]
 
 
-def walk(step: Walk, address: str) -> None:
-    """Go through all states."""
+def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
+    """Go through all states, or some of them (a state may need the one before)."""
     page = step.page
 
     def start() -> None:
@@ -211,7 +211,8 @@ def walk(step: Walk, address: str) -> None:
         "map": the_map, "map-group": map_group,
     }  # fmt: skip
     for name, work in states.items():
-        step.state(name, work)
+        if not only or name in only:
+            step.state(name, work)
     forget(page, address)
 
 
@@ -229,6 +230,7 @@ def main() -> int:
     parser.add_argument("address")
     parser.add_argument("--out", type=Path, default=Path("out/page"))
     parser.add_argument("--only", nargs="*", help="such as wide-light phone-dark")
+    parser.add_argument("--states", nargs="*", help="such as search audition; all if left out")
     chosen = parser.parse_args()
 
     from playwright.sync_api import sync_playwright
@@ -249,7 +251,7 @@ def main() -> int:
                 page = context.new_page()
                 step = Walk(page, chosen.address, label, chosen.out)
                 page.on("pageerror", lambda error, step=step: step.failures.append(f"script: {error}"))
-                walk(step, chosen.address)
+                walk(step, chosen.address, chosen.states)
                 failures += [f"{label}: {one}" for one in step.failures]
                 context.close()
         browser.close()
