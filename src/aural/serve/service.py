@@ -191,7 +191,7 @@ class InferenceService:
 
     def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
         """Search in memory while the library is small enough for it, otherwise in the table."""
-        index: Index = self._index() or self.library.store
+        index: Index = self._index() or self.library.index()
         if not (query.words and query.names):
             return best_per_file(lambda rows: index.search(vector, rows, condition), count)
         config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page

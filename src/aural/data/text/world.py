@@ -36,7 +36,7 @@ class TextConfig(Config):
     domain: Literal["street", "shifted"] = "street"
     """The domains have different topics."""
     seed: int = 0
-    size: Annotated[int, Field(ge=1)] = 8000
+    size: Annotated[int, Field(ge=1)] = 4000
     """Examples per epoch; each epoch has another order."""
     duplicates: Share = 0.0
     """Share of items whose meaning repeats that of another item, in other words."""
@@ -58,7 +58,7 @@ class TextExamples:
     def place(self, number: int) -> int:
         """Return which example item `number` is: every epoch has another order."""
         epoch, at = divmod(number, self.config.size)
-        return int(_order(self.config.size, self.config.seed, epoch)[at])
+        return int(epoch_order(self.config.size, self.config.seed, epoch)[at])
 
     def example(self, place: int) -> Example:
         """Return example `place`, below `size`. It is kept in memory."""
@@ -122,7 +122,6 @@ class TextExamples:
 def sentence(meaning: Meaning, rng: Dice, noise: float = 0.0, of: int = -1) -> Example:
     """Return a sentence with everything that is related to it. With probability `noise` a related text is wrong."""
     text = write(meaning, rng)
-    used = words_of(text)
 
     def truly(one: Meaning) -> Meaning:
         return varied(one, 3, rng) if noise and rng.random() < noise else one
@@ -130,11 +129,11 @@ def sentence(meaning: Meaning, rng: Dice, noise: float = 0.0, of: int = -1) -> E
     ranked = []
     for changes in CHANGES:
         variant = varied(meaning, changes, rng)
-        ranked.append((write(variant, rng, avoid(used, rng)), round(similarity(meaning, variant), 4)))
+        ranked.append((write(variant, rng), round(similarity(meaning, variant), 4)))
     return Example(
         "sentence",
         text,
-        paraphrases=tuple(write(truly(meaning), rng, avoid(used, rng)) for _ in range(3)),
+        paraphrases=tuple(write(truly(meaning), rng) for _ in range(3)),
         entailed=write(truly(less(meaning, rng)), rng),
         contradicted=write(truly(opposite(meaning, rng)), rng),
         neutral=write(varied(meaning, 2, rng), rng),
@@ -145,16 +144,9 @@ def sentence(meaning: Meaning, rng: Dice, noise: float = 0.0, of: int = -1) -> E
     )
 
 
-AVOIDED: Final = 0.85
-
-
-def avoid(used: frozenset[str], rng: Dice) -> frozenset[str]:
-    """Return the words of a sentence that a second one of similar meaning replaces by synonyms: most of them."""
-    return frozenset(word for word in sorted(used) if rng.random() < AVOIDED)
-
-
 @lru_cache(maxsize=64)
-def _order(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def epoch_order(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order of the examples of an epoch."""
     return generator(seed, ORDER, epoch).permutation(size)
 
 

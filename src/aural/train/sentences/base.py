@@ -54,7 +54,7 @@ class Shape:
     def special(self) -> Special:
         """Ids of the special tokens of the tokenizer."""
         names = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
-        return Special(*(int(self.tokenizer.backend.token_to_id(name)) for name in names))
+        return Special(*(self.tokenizer.backend.token_to_id(name) or 0 for name in names))
 
 
 @dataclass(frozen=True)

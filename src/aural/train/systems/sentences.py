@@ -89,6 +89,7 @@ class Sentences(System):
         self.shape = Shape(config.text, self.tokenizer, self.encoder)
         self.special = self.shape.special
         self.toggles = nn.ModuleList(_built(toggle, self.shape) for toggle in config.toggles)
+        self.number: Tensor
         self.register_buffer("number", torch.zeros((), dtype=torch.int64))
         self.steps_seen = -1
         """Copy of `number` on the host; -1: not read yet."""
