@@ -22,6 +22,8 @@ from typing import Final
 from aural.core.config import Config
 from aural.core.errors import ConfigError, WriteError
 from aural.core.files import delete, write_text
+from aural.search.folder import TABLE_FOLDER
+from aural.search.lance_files import newest_number
 
 FOLDER: Final = "graph"
 INDEX: Final = "index.json"
@@ -75,6 +77,15 @@ def read_manifest(folder: Path) -> GraphManifest | None:
     except (ConfigError, OSError):
         return None
     return manifest if manifest.format == FORMAT and manifest.crc32 == manifest.checksum() else None
+
+
+def holds_newest(library: Path) -> bool:
+    """Return whether the index of a library's folder holds the newest version of its table."""
+    manifest = read_manifest(library / FOLDER)
+    try:
+        return manifest is not None and manifest.version == newest_number(library / TABLE_FOLDER)
+    except OSError:
+        return False
 
 
 def write_manifest(folder: Path, manifest: GraphManifest) -> None:
