@@ -146,11 +146,9 @@ class Bench:
         p50, p99 = np.percentile(times, (50, 99))
         busy50, busy99 = np.percentile(processor, (50, 99))
         shares = (np.mean(recall[: self.sounds]), np.mean(recall[self.sounds :]), np.mean(ties))
-        measured = " | ".join(f"{share:.4f}" for share in shares)
-        print(
-            f"| {name} | {p50:.2f} | {p99:.2f} | {busy50:.2f} | {busy99:.2f} | {measured} | {os.getloadavg()[0]:.1f} | {note} |",
-            flush=True,
-        )
+        numbers_shown = [f"{number:.2f}" for number in (p50, p99, busy50, busy99)]
+        numbers_shown += [f"{share:.4f}" for share in shares]
+        print(f"| {name} | {' | '.join(numbers_shown)} | {os.getloadavg()[0]:.1f} | {note} |", flush=True)
 
 
 def bench_graph(bench: Bench, folder: Path, threads: int) -> None:
