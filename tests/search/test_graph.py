@@ -188,6 +188,26 @@ def test_a_library_builds_uses_and_repairs_its_index(editable: Library, monkeypa
     same(editable.search(query, 3), Library(editable.root).search(query, 3))
 
 
+def test_a_search_needs_no_lancedb(editable: Library) -> None:
+    with editable.writing():
+        editable.graph.update(create=True)
+    editable.words.update()
+    query = SketchEmbedder().embed_text(["rain"])[0].tolist()
+    program = f"""
+import sys, numpy
+from aural.search.library import Library
+library = Library({str(editable.root)!r})
+hits = library.search(numpy.float32({query}), 3, library.filter("duration < 20"), words=["03"])
+print("lancedb" in sys.modules, [hit.path for hit in hits])
+print(len(library.files()), "lancedb" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    hits = editable.search(np.float32(query), 3, parse_filter("duration < 20"), words=["03"], exact=True)
+    assert run.stdout.splitlines() == [f"False {[hit.path for hit in hits]}", f"{len(editable.files())} True"], (
+        run.stderr
+    )
+
+
 @pytest.mark.parametrize("turns", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_while_it_is_written(tmp_path: Path, turns: int) -> None:
     """A process that appends rows and writes the index is killed; every answer is that of the exact index."""

@@ -81,6 +81,23 @@ def _say(line: str) -> None:
 
 
 @app.command()
+def texts(
+    out: Annotated[Path, typer.Option("--out", help="Folder for texts.jsonl and the packages.")],
+    debs: Annotated[
+        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of fetching.")
+    ] = None,
+) -> None:
+    """Write descriptions of pictures in many languages and the glosses of WordNet, from two distribution packages.
+
+    The packages take 167 MB. Their versions and checksums are fixed.
+    """
+    from aural.data.text.real import TEXTS_FILE, build_texts
+
+    counts = build_texts(out, debs)
+    print(f"{out / TEXTS_FILE}: " + ", ".join(f"{count:,} of {name}" for name, count in counts.items()))
+
+
+@app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or its manifest.")],
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html next to the manifest.")] = True,

@@ -21,7 +21,8 @@ from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.data.speech.simulator import RATE_HZ, SpeechConfig, caption_of, facts_of, plan, render
-from aural.data.text.world import TextConfig, examples_of
+from aural.data.text.real import RealTextsConfig, example_of, read_texts
+from aural.data.text.world import TextConfig, epoch_order, examples_of
 
 
 @dataclass(frozen=True)
@@ -222,3 +223,23 @@ class TextWorld(World):
             negatives=negatives,
             negative_kinds=("contradiction",) * len(negatives),
         )
+
+
+@WORLDS.register("real-texts")
+class RealTextsWorld(World):
+    """Real texts of distribution packages: descriptions of pictures in many languages, or glosses with their words."""
+
+    config_type = RealTextsConfig
+
+    def __init__(self, config: RealTextsConfig) -> None:
+        super().__init__(config)
+        self.texts = read_texts(config)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def item(self, index: int) -> WorldItem:
+        epoch, at = divmod(index, len(self.texts))
+        record = self.texts[int(epoch_order(len(self.texts), 0, epoch)[at])]
+        example = example_of(record, self.config.languages)
+        return WorldItem(record.key, (example.text, *example.paraphrases), example.to_facts())

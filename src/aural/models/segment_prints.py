@@ -23,8 +23,9 @@ from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 
 RATE_HZ: Final = 8000
+SEGMENT_S: Final = 1.0
 SEGMENT: Final = 8000
-"""Samples of a segment: 1 s."""
+"""Samples of a segment."""
 HOP_S: Final = 0.5
 DIMENSIONS: Final = 64
 MEL: Final = MelConfig(sample_rate_hz=RATE_HZ, n_fft=1024, hop=256, n_mels=128, fmin_hz=300, fmax_hz=4000)
@@ -81,18 +82,18 @@ class SegmentPrints(nn.Module):
 
 
 @cache
-def bundled() -> SegmentPrints:
-    """Return the network with the weights of the package.
+def bundled(weights: Path = WEIGHTS) -> SegmentPrints:
+    """Return the network with the weights of the package, or of another file; do not train it.
 
     Raises CheckpointError when they are missing.
     """
     from safetensors.torch import load_file
 
-    if not WEIGHTS.is_file():
-        raise CheckpointError(f"{WEIGHTS} is missing; install aural again")
+    if not weights.is_file():
+        raise CheckpointError(f"{weights} is missing; install aural again")
     network = SegmentPrints()
     exact = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("front_end.")}
-    network.load_state_dict(exact | load_file(WEIGHTS))
+    network.load_state_dict(exact | load_file(weights))
     return network.eval()
 
 

@@ -24,7 +24,7 @@ from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
 from aural.search.folder import TABLE_FOLDER, DamagedLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
 from aural.search.lance_errors import lance_errors
-from aural.search.lance_files import version_names
+from aural.search.lance_files import newest_number, version_names
 from aural.search.row_digests import DIGEST, digests
 
 if TYPE_CHECKING:
@@ -115,7 +115,15 @@ def _take_back(table: Path, names: set[str]) -> None:
 class LanceStore:
     """An `Index` on disk. Reading needs no lock; a writer holds the library's lock."""
 
-    def __init__(self, folder: Path, embed_dim: int, *, create: bool = False) -> None:
+    def __init__(self, folder: Path, embed_dim: int, *, create: bool = False, defer: bool = False) -> None:
+        """Open the table in `folder`. defer: when it is first used, because importing LanceDB takes a second."""
+        self.folder = Path(folder)
+        self.embed_dim = embed_dim
+        self._opened: Any = None
+        if not defer:
+            self._open(create=create)
+
+    def _open(self, *, create: bool = False) -> None:
         # Without these variables, lancedb prints notes about future versions to stderr.
         os.environ.setdefault("LANCEDB_LOG", "error")
         os.environ.setdefault("LANCE_LOG", "error")
@@ -125,21 +133,26 @@ class LanceStore:
             raise MissingDependencyError(
                 'the sound library needs the package lancedb; pip install "aural[search]"'
             ) from None
-        self.folder = Path(folder)
-        self.embed_dim = embed_dim
         options = {"new_table_data_storage_version": FILE_VERSION}
         with lance_errors(self.folder):
-            self._database = lancedb.connect(folder, read_consistency_interval=timedelta(0), storage_options=options)
+            database = lancedb.connect(self.folder, read_consistency_interval=timedelta(0), storage_options=options)
             if create:
-                self._table = self._database.create_table(TABLE, schema=schema(embed_dim), exist_ok=True)
+                table = database.create_table(TABLE, schema=schema(self.embed_dim), exist_ok=True)
                 record_files(self.folder)
             else:
-                self._table = self._database.open_table(TABLE)
-            width = self._table.schema.field("vector").type.list_size
-        if width != embed_dim:
+                table = database.open_table(TABLE)
+            width = table.schema.field("vector").type.list_size
+        if width != self.embed_dim:
             raise DamagedLibraryError(
-                self.folder, f"its card states vectors of {embed_dim} numbers, the table of {width}"
+                self.folder, f"its card states vectors of {self.embed_dim} numbers, the table of {width}"
             )
+        self._database, self._opened = database, table
+
+    @property
+    def _table(self) -> Any:
+        if self._opened is None:
+            self._open()
+        return self._opened
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -207,7 +220,7 @@ class LanceStore:
     @_guarded
     def version(self) -> int:
         """The number of the newest commit."""
-        return int(self._table.version)
+        return newest_number(self.folder / TABLE_FOLDER) if self._opened is None else int(self._opened.version)
 
     @_guarded
     def stats(self) -> dict[str, Any]:
@@ -326,7 +339,7 @@ class LanceStore:
     @_commits
     def overwrite(self, rows: pa.Table) -> None:
         """Replace all rows, in one commit; indexes are dropped. Earlier versions are not read."""
-        self._table = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
+        self._opened = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
 
     @property
     def columns(self) -> list[str]:

@@ -37,6 +37,7 @@ from aural.search.folder import (
 )
 from aural.search.fuse import fused
 from aural.search.graph import GraphIndex
+from aural.search.graph_files import holds_newest
 from aural.search.index import Hit, Index, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash, is_storable
@@ -99,7 +100,7 @@ class Library:
         self._follows = space is None
         self.card = read_card(self.folder)
         check_opened(self.folder)
-        self.store = LanceStore(self.folder, self.card.embed_dim)
+        self.store = LanceStore(self.folder, self.card.embed_dim, defer=holds_newest(self.folder))
         self.graph = GraphIndex(self.folder, self.store)
         self.words = WordIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)

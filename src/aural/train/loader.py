@@ -44,7 +44,7 @@ class Batches(Dataset[Batch]):
         fixed = self.data.batching.name == "windows"
         if fixed and recipe.loop.batch % world:
             raise DataError(f"loop.batch is {recipe.loop.batch}, which {world} processes cannot share equally")
-        self.captioned = "text" in self.plan.fields or "text" in self.data.fields
+        self.captioned = bool({"text", "examples"} & {*self.plan.fields, *self.data.fields})
         self.sources: list[Source] = [
             open_source(s, self.data, self.plan.audio, recipe.seed, captioned=self.captioned) for s in self.data.sources
         ]

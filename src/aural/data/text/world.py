@@ -58,7 +58,7 @@ class TextExamples:
     def place(self, number: int) -> int:
         """Return which example item `number` is: every epoch has another order."""
         epoch, at = divmod(number, self.config.size)
-        return int(_order(self.config.size, self.config.seed, epoch)[at])
+        return int(epoch_order(self.config.size, self.config.seed, epoch)[at])
 
     def example(self, place: int) -> Example:
         """Return example `place`, below `size`. It is kept in memory."""
@@ -145,7 +145,8 @@ def sentence(meaning: Meaning, rng: Dice, noise: float = 0.0, of: int = -1) -> E
 
 
 @lru_cache(maxsize=64)
-def _order(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def epoch_order(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order of the examples of an epoch."""
     return generator(seed, ORDER, epoch).permutation(size)
 
 
