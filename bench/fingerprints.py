@@ -2,7 +2,8 @@
 
     python bench/fingerprints.py SOUNDS [--weights FILE] [--out FILE]
 
-SOUNDS is a folder with `test_lengths.npy` (samples at 8 kHz per clip) and `test*.opus`, the clips one after the other.
+SOUNDS is a folder with `test_lengths.npy` (samples at 8 kHz per clip) and `test*.opus`, the clips one after the other;
+with --distractors the clips of `lengths.npy` and `train*.opus` are indexed too, but not asked for.
 A query is 1 s of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble of other clips
 or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Right: the best clip is the
 right one; placed: and the place is within 0.5 s. The peak hashes are those of Wang (2003), "An industrial strength
@@ -39,10 +40,11 @@ FAN_OUT, SOONEST, LATEST, WIDEST = 8, 1, 48, 96
 """Pairs per peak; least and greatest distance in frames, and greatest distance in bins."""
 
 
-def clips_of(folder: Path) -> list[FloatArray]:
-    lengths = np.load(folder / "test_lengths.npy").astype(np.int64)
-    wave = np.concatenate([soundfile.read(file, dtype="float32")[0] for file in sorted(folder.glob("test*.opus"))])
-    return np.split(wave, np.cumsum(lengths)[:-1])
+def clips_of(folder: Path, lengths: str, files: str) -> list[FloatArray]:
+    """Return clips that are stored one after the other."""
+    ends = np.cumsum(np.load(folder / lengths).astype(np.int64))
+    wave = np.concatenate([soundfile.read(file, dtype="float32")[0] for file in sorted(folder.glob(files))])
+    return np.split(wave, ends[:-1])
 
 
 class Queries:
@@ -189,7 +191,7 @@ def rows_of(what: str) -> list[dict[str, Any]]:
     """Ask every method of `SHARED` the same queries with one change; return a row per method."""
     clips, args = SHARED["clips"], SHARED["args"]
     queries = Queries(clips, 7, args.rooms)
-    order = queries.random.permutation(len(clips))[: args.queries]
+    order = queries.random.permutation(SHARED["asked"])[: args.queries]
     cases = [(int(i), queries.place(clips[int(i)])) for i in order]
     waves = [queries.query(clips[i], at, CHANGES[what]) for i, at in cases]
     rows = []
@@ -217,6 +219,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of tools/train_segment_prints.py; default: the package's")
     parser.add_argument("--queries", type=int, default=1000, help="per row")
     parser.add_argument("--rooms", type=int, default=60)
+    parser.add_argument("--distractors", action="store_true", help="also index the clips that the network learned from")
     parser.add_argument("--clips", type=int, default=0, help="take so many clips only")
     parser.add_argument("--only", type=lambda text: text.split(";"), default=list(CHANGES), help="changes, by ;")
     parser.add_argument("--jobs", type=int, default=1)
@@ -224,11 +227,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     network = bundled(args.weights) if args.weights else bundled()
-    clips = [clip for clip in clips_of(args.sounds) if len(clip) >= SEGMENT * 1.15][: args.clips or None]
+    clips = [clip for clip in clips_of(args.sounds, "test_lengths.npy", "test*.opus") if len(clip) >= SEGMENT * 1.15]
+    clips = clips[: args.clips or None]
+    asked = len(clips)
+    if args.distractors:
+        clips += clips_of(args.sounds, "lengths.npy", "train*.opus")
     minutes = sum(map(len, clips)) / RATE_HZ / 60
-    print(json.dumps({"clips": len(clips), "minutes": round(minutes, 1), "hop_s": HOP_S}), flush=True)
+    print(json.dumps({"clips": len(clips), "queried": asked, "minutes": round(minutes, 1), "hop_s": HOP_S}), flush=True)
     report: list[dict[str, Any]] = []
-    SHARED.update(clips=clips, args=args, methods={})
+    SHARED.update(clips=clips, asked=asked, args=args, methods={})
     for name, build in (("neural", lambda: Neural(clips, network)), ("peaks", lambda: Peaks(clips))):
         began = time.process_time()
         method = SHARED["methods"][name] = build()

@@ -23,8 +23,9 @@ from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
 
 RATE_HZ: Final = 8000
+SEGMENT_S: Final = 1.0
 SEGMENT: Final = 8000
-"""Samples of a segment: 1 s."""
+"""Samples of a segment."""
 HOP_S: Final = 0.5
 DIMENSIONS: Final = 64
 MEL: Final = MelConfig(sample_rate_hz=RATE_HZ, n_fft=1024, hop=256, n_mels=128, fmin_hz=300, fmax_hz=4000)

@@ -70,7 +70,7 @@ def occurrences(sounds: Sequence[Prints], *, segment_s: float, hop_s: float) -> 
     table = np.concatenate(hits)
     pairs = table[:, :2].astype(np.int64)
     codes = owner[pairs[:, 0]] * len(sounds) + owner[pairs[:, 1]]
-    found = list[Occurrence]()
+    parts = list[Occurrence]()
     order = np.argsort(codes, kind="stable")
     for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
         if len(part):
@@ -78,8 +78,8 @@ def occurrences(sounds: Sequence[Prints], *, segment_s: float, hop_s: float) -> 
             run = longest_run(ticks[left], ticks[right], table[part, 2])
             if run is not None:
                 lengths = [len(sounds[int(owner[i])].rows) for i in (left[0], right[0])]
-                found.append(_occurrence(run, int(owner[left[0]]), int(owner[right[0]]), lengths, segment_s, hop_s))
-    return sorted(found, key=lambda one: (-one.duration_s, -one.cosine, one.sound, one.inside))
+                parts.append(_occurrence(run, int(owner[left[0]]), int(owner[right[0]]), lengths, segment_s, hop_s))
+    return sorted(parts, key=lambda one: (-one.duration_s, -one.cosine, one.sound, one.inside))
 
 
 class Run(NamedTuple):

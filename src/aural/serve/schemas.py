@@ -179,6 +179,8 @@ class MapResponse(BaseModel):
     x: list[float]
     y: list[float]
     tags: list[list[str]]
+    group: list[int] = Field(description="Index into groups, per file.")
+    groups: list[str] = Field(description="Words that describe each group of similar sounds, largest group first.")
 
 
 class LibraryResponse(BaseModel):

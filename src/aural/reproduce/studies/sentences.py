@@ -33,8 +33,11 @@ VERSION: Final = 1
 """Counts up when stored encoders no longer fit this code."""
 UNTRAINED: Final = "untrained"
 RECIPE: Final = "sentences"
-START: Final = ("system.toggles=[{name: mlm}]", "loop.steps=3000")
-ARM: Final = ("loop.steps=300", "optimizer.lr=5e-4")
+START: Final = (
+    "system.toggles=[{name: mlm, options: {share: 0.3}}]", "loop.steps=1500", "loop.batch=256",
+    "data.sources.0.world_options.size=8000",
+)  # fmt: skip
+ARM: Final = ("loop.steps=60", "optimizer.lr=1e-4")
 """Changes of every arm before its own."""
 SMOKE: Final = (
     "loop.steps=2", "loop.batch=8", "schedule.warmup=0", "system.text.dim=16", "system.text.depth=1",
@@ -91,7 +94,8 @@ def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str]
             shutil.rmtree(folder, ignore_errors=True)
             return {name: tensor.detach().cpu().numpy() for name, tensor in training.plain.state_dict().items()}
 
-        name = repr((VERSION, key, ARM, own, context.seed, recipe.loop.steps, recipe.loop.batch))
+        settings = [change for change in before if not change.startswith("system.init=")]
+        name = repr((VERSION, key, settings, own, context.seed, recipe.loop.steps, recipe.loop.batch))
         stored = shared_arrays(context, "sentences", name, compute)
         system.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in stored.items()})
     return system.eval()
