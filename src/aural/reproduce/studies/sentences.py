@@ -93,7 +93,7 @@ def write_words(context: StudyContext) -> Path:
 
     stored = shared_arrays(context, "word-vectors", key, compute)
     with atomic_write(context.out / "words.safetensors") as part:
-        save_file({NAME: torch.from_numpy(stored[NAME])}, part)
+        save_file({NAME: torch.from_numpy(stored[NAME]).contiguous()}, part)
     return context.out / "words.safetensors"
 
 
