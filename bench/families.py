@@ -6,10 +6,10 @@ clip). On the CPU one clip at a time on one thread, each family in a separate pr
     python bench/families.py --device cpu [NAME ...]
     python bench/families.py --device cuda --batch 32 [--precision bf16] [NAME ...]
 
-Prints one JSON line per family, with clips per second and per second of processor time: on a shared machine only the
-second compares families. A family that the installed transformers lacks is reported and skipped. Weights are
-drawn here, so nothing is downloaded; the sizes are those of the published networks, or, where the family states none,
-of transformers' configuration classes.
+Prints one JSON line per family, with clips per second and per second of processor time, and the load of the machine
+(its average over a minute): on a shared machine only processor time compares families. A family that the installed
+transformers lacks is reported and skipped. Weights are drawn here, so nothing is downloaded; the sizes are those of the
+published networks, or, where the family states none, of transformers' configuration classes.
 """
 
 from __future__ import annotations
@@ -264,6 +264,7 @@ def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "clips_per_s": round(options.batch / float(np.median(times)), 2),
         "clips_per_processor_s": round(options.batch / float(np.median(processor)), 2), "runs": len(times),
         "parameters_m": round(parameters(model), 1), "window_s": model.window_s, "dimensions": model.embed_dim,
+        "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 
 

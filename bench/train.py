@@ -157,12 +157,13 @@ class Bench:
         mel = -30 + 15 * torch.randn(shape, generator=draw, device=self.device)
         return batch | {"mel": (mel * 256).clamp(-32768, 32767).to(torch.int16)}
 
-    def ours(self, recipe: Recipe) -> tuple[System, Stepper, torch.optim.Optimizer]:
+    def ours(self, recipe: Recipe, *, compiled: bool = True) -> tuple[System, Stepper, torch.optim.Optimizer]:
         torch.manual_seed(0)
         kind, config = system_of(recipe)
         model = kind(config, None).to(self.device).train()
         if self.cuda:
             use_kernels(model)
+        if self.cuda and compiled:
             compile_parts(model, graphs=self.args.graphs)
         losses = Losses(objectives_of(recipe))
         optimizer = build_optimizer(model, recipe.optimizer, self.device)

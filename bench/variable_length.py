@@ -10,6 +10,7 @@ that many seconds.
 
 * windows: today's way, every clip filled to 30 s by repeating it.
 * lengths: `data.batching: lengths`; "packed" adds `data.pack_text: 128`.
+* causes: single steps on new shapes and on shapes seen before, with one thing changed per row.
 * open_clip: its NaFlexVit, CLAPTask and AdamW on the patches of the same batches, as its own collation pads them; and
   with every clip in a window of 30 s. Its text is padded to 77 tokens, as its tokenizer does.
 
@@ -22,6 +23,8 @@ from __future__ import annotations
 import argparse
 import tarfile
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ import torch
 
 from aural.train.batching import Lengths
 from aural.train.config import BatchingConfig, Recipe
+from aural.train.loader import to_device
 from aural.train.loop import prepare, train
 from aural.train.mels import add_mel
 from aural.train.parallel import Place
@@ -88,8 +92,8 @@ def write(folder: Path, clips: int) -> float:
 class Lengthy(Bench):
     """The arms of the comparison."""
 
-    def run_of(self, name: str, *changes: str) -> None:
-        """Train for some steps and report the second half of them."""
+    def recipe_of(self, *changes: str) -> Recipe:
+        """Return the recipe of an arm."""
         args = self.args
         base = "tiny_laion_htsat_roberta" if args.tiny else "laion_htsat_roberta"
         size = {"dim": 32, "depth": 1, "heads": 2, "max_frames": 3008, "drop_path": 0.0} if args.tiny else VIT
@@ -106,7 +110,12 @@ class Lengthy(Bench):
             f"loop.precision={args.precision}", "loop.save_every=100000", "loop.compile=false", "track.curves=false",
         ]  # fmt: skip
         values += [f"model.clap.text.depth={args.layers}"] if args.layers else []
-        recipe = load_recipe(base, [*values, *changes])
+        return load_recipe(base, [*values, *changes])
+
+    def run_of(self, name: str, *changes: str) -> None:
+        """Train for some steps and report the second half of them."""
+        args = self.args
+        recipe = self.recipe_of(*changes)
         if self.cuda:
             lines = self.trained(recipe, name)
         else:
@@ -135,7 +144,7 @@ class Lengthy(Bench):
 
     def stepped(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Time steps by processor time, without the loader; return lines like those of the loop."""
-        _, stepper, optimizer = self.ours(recipe)
+        _, stepper, optimizer = self.ours(recipe, compiled=False)
         batches = prepare(recipe, Place(0, 1, self.device)).batches
         lines = list[dict[str, Any]]()
         for step in range(self.args.steps):
@@ -157,6 +166,79 @@ class Lengthy(Bench):
         by_length = f"data.batching={{name: lengths, pool: {args.pool}, multiple: {args.multiple}}}"
         self.run_of("aural, by length", by_length)
         self.run_of("aural, by length, packed captions", by_length, "data.pack_text=128")
+
+    def causes(self) -> None:
+        """Time steps on batches with new shapes and on batches with shapes seen before, with one change per arm.
+
+        A cost per shape (a plan, a compilation) is in the first only; the cost of kernels and launches is in both.
+        """
+        args = self.args
+        by_length = f"data.batching={{name: lengths, pool: {args.pool}, multiple: {args.multiple}}}"
+        arms: dict[str, tuple[tuple[str, ...], bool]] = {
+            "windows of 30 s": ((), True),
+            "by length": ((by_length,), True),
+            "by length, no cuDNN attention": ((by_length,), False),
+            "by length, text padded to full": ((by_length, "data.pad_text=full"), True),
+            "by length, text padded to full, no cuDNN attention": ((by_length, "data.pad_text=full"), False),
+            "by length, packed captions": ((by_length, "data.pack_text=128"), True),
+            "by length, packed captions, no cuDNN attention": ((by_length, "data.pack_text=128"), False),
+        }
+        for number, (name, (changes, cudnn)) in enumerate(arms.items()):
+            torch.backends.cuda.enable_cudnn_sdp(cudnn)
+            self.shapes(name, self.recipe_of(*changes), number * (args.cause_steps + 2))
+        torch.backends.cuda.enable_cudnn_sdp(True)
+
+    def shapes(self, name: str, recipe: Recipe, first: int) -> None:
+        """Time steps on batches with new shapes, and on batches that all arms share after two passes over them.
+
+        The new batches are those from number `first` on, which no other arm has.
+        """
+        count = self.args.cause_steps
+        _, stepper, optimizer = self.ours(recipe, compiled=False)
+        stepper.attention.varying = False  # the arm alone chooses the kernels
+        batches = prepare(recipe, Place(0, 1, self.device)).batches
+        warm, *new, last = (to_device(batches[first + step], self.device) for step in range(count + 2))
+        shared = [to_device(batches[step], self.device) for step in range(100, 100 + count)]
+
+        def go(batch: dict[str, Any]) -> None:
+            stepper.gradients(batch, 0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        def seconds(group: list[dict[str, Any]]) -> tuple[float, float]:
+            """Return the seconds per step, and the clips per second."""
+            total = sum(self.timed(partial(go, batch)) for batch in group)
+            return total / len(group), round(sum(len(batch["keys"]) for batch in group) / total, 1)
+
+        go(warm)
+        (new_s, new_rate), *_, (seen_s, seen_rate) = (seconds(group) for group in (new, shared, shared, shared))
+        rates = {"clips_per_s": new_rate, "seen_ms": round(1e3 * seen_s, 2), "seen_clips_per_s": seen_rate}
+        texts = {"text_shapes": len({tuple(b["ids"].shape) for b in new}), "widest": new[0]["ids"].shape[1]}
+        self.row(f"{name}: new shapes", new_s, **rates, **texts)
+        if self.args.profile and name == "by length":
+            self.host(partial(go, last))
+            self.profile(partial(go, shared[0]))
+
+    def timed(self, call: Callable[[], None]) -> float:
+        """Return the seconds of one call, with the work that it queued."""
+        self.wait()
+        began = self.timer()
+        call()
+        self.wait()
+        return self.timer() - began
+
+    def host(self, call: Callable[[], None]) -> None:
+        """Print where the host's time of one call goes."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CPU]) as run:
+            call()
+            self.wait()
+        events = sorted(run.key_averages(), key=lambda event: -event.self_cpu_time_total)
+        total_ms = sum(event.self_cpu_time_total for event in events) / 1e3
+        print(f"host time of a step with new shapes {total_ms:.1f} ms")
+        for event in events[: self.args.profile]:
+            print(f"{event.self_cpu_time_total / 1e3:8.2f} ms {event.count:5d} x {event.key[:100]}")
 
     def open_clip(self) -> None:
         """Time open_clip's steps on the groups that batches by length have, and on windows."""
@@ -206,7 +288,7 @@ class Lengthy(Bench):
         return {"audio": audio, "text": ids}
 
 
-SECTIONS = ("windows", "lengths", "open_clip")
+SECTIONS = ("windows", "lengths", "causes", "open_clip")
 
 
 def main() -> None:
@@ -220,6 +302,8 @@ def main() -> None:
     parser.add_argument("--multiple", type=int, default=8, help="clips per step are a multiple of this")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=12)
+    parser.add_argument("--cause-steps", type=int, default=8, help="batches of the section causes")
+    parser.add_argument("--profile", type=int, default=0, help="print so many operations and kernels in causes")
     parser.add_argument("--open-clip", type=Path, help="the folder `src` of a checkout of open_clip")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)

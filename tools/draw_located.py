@@ -17,7 +17,6 @@ from PIL import Image
 
 import aural
 from aural.audio.io import read
-from aural.models.frames import stream_frames
 from aural.models.locate import Locator
 
 
@@ -33,11 +32,9 @@ def draw(figure: Figure, rows: list[tuple[Path, Locator]]) -> None:
         for span in result.spans:
             height = 7600 - 450 * locator.texts.index(span.text)
             top.hlines(height, span.onset_s, span.offset_s, colors[span.text], linewidth=5)
-        for frames in stream_frames(locator.model, path):
-            scores = locator.probabilities(frames.vectors)
-            scores[frames.silent] = 0.0
+        for scores, times_s in locator.scored(path):
             for n, text in enumerate(locator.texts):
-                below.plot(frames.times_s.mean(1), scores[:, n], color=colors[text])
+                below.plot(times_s.mean(1), scores[:, n], color=colors[text])
         for text, color in colors.items():
             below.plot([], [], color=color, label=f"{text} ({100 * result.best[text][0]:.0f}%)")
         below.axhline(locator.threshold, color="gray", linestyle="--", linewidth=0.8)

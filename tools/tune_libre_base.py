@@ -10,9 +10,10 @@ to 1 / sqrt(size of their class), with a version of each, masks spans of the log
     contrast * InfoNCE against captions + classes * cross-entropy against prompts of class names
     + tags * cross-entropy of the frozen tagger's classes against their names + keep * distance to the tagger's scores
 
-A run with a teacher trains libre-small's tower alone, with the teacher's text tower and `distill` times the distance
-to its embeddings. Only validation clips, and with --dev the clips of another manifest, are scored. The folder gets one
-safetensors file per run with the tensors that changed, as float16; `tools/make_libre_base.py --tuned FILE` continues.
+A run with a teacher trains one tower alone, libre-small's or YAMNet with the linear map, with the teacher's text tower
+and `distill` times the distance to its embeddings. Only validation clips, and with --dev the clips of another manifest,
+are scored. The folder gets one safetensors file per run with the tensors that changed, as float16;
+`tools/make_libre_base.py --tuned FILE` and `tools/make_libre_fast.py` continue.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
+from aural.core.weights import WEIGHTS
+from aural.data.libre.cards import SOURCES
 from aural.data.manifest import TRAINING_SPLITS, Manifest, Row, read_manifest
 from aural.models.clap import Clap
 from aural.models.load import load
 from aural.models.tagger import Tagger
 from aural.nn.functional import unit
-from make_libre_base import captions_of, ridge
-from tune_model import Run, Texts, assemble, between, branch_of, changed, put, trainable
+from make_libre_base import UNFAMILIAR, captions_of, ridge
+from tune_model import Run, Texts, assemble, between, branch_of, bundled, changed, put, trainable
 from tune_sounds import first_windows, masked
 from tune_views import Views
 
@@ -58,6 +61,7 @@ class Trainer:
 
     def __init__(self, clap: Clap, tagger: Tagger, rows: list[Row], views: Views, folder: Path) -> None:
         self.start, self.rows, self.views, self.folder = clap, rows, views, folder
+        self.extra: dict[str, dict[str, list[str]]] = {}  # captions by name of their file and by path
         self.device = views.small.device
         self.texts, self.names = Texts(clap, self.device), tagger.classes
         self.train = np.array(self.places("train"))
@@ -84,8 +88,8 @@ class Trainer:
         return clap.audio.projection(pooled).float(), heard
 
     def joint(self, clap: Clap, run: Run, small: Tensor, heard: Tensor) -> Tensor:
-        """Return unit embeddings (B, E): the mixture, or in a run with a teacher libre-small's tower alone."""
-        if run.teacher:
+        """Return unit embeddings (B, E): the mixture, or those of the student's tower alone."""
+        if run.student == "small":
             return unit(small)
         dropped = heard
         if self.generator is not None:
@@ -93,6 +97,8 @@ class Trainer:
             dropped = heard * kept / (1 - run.dropout)
             present = torch.rand((len(small), 1), generator=self.generator, device=self.device) >= run.small_dropout
             small = small * present
+        if run.student == "tagger":
+            return unit(branch_of(clap).linear(dropped))
         return unit(branch_of(clap).mixed(small, heard, dropped))
 
     @torch.inference_mode()
@@ -124,15 +130,18 @@ class Trainer:
         return clap
 
     def finished(self, name: str, patience_s: float = 300) -> dict[str, Tensor]:
-        """Return the tensors of a run, which another process may still be training."""
+        """Return the tensors of a bundled model or of a run, which another process may still be training."""
         file, begin = self.folder / f"{name}.safetensors", time.monotonic()
+        if name in WEIGHTS and not file.is_file():
+            return bundled(name)
         while not file.is_file() and time.monotonic() - begin < patience_s:
             time.sleep(1)
         return load_file(file)
 
     def prepare(self, run: Run) -> None:
         """Choose the clips, weights and captions of a run."""
-        draw = np.random.default_rng(1).permutation(self.train)[: round(run.share * len(self.train))]
+        train = [i for i in self.train if SOURCES[self.rows[i].source].edition <= run.edition]
+        draw = np.random.default_rng(1).permutation(train)[: round(run.share * len(train))]
         self.used = np.sort(draw)
         counts = Counter(self.class_names[self.used])
         weight = 1 / np.sqrt([counts[self.class_names[i]] for i in self.used])
@@ -143,7 +152,8 @@ class Trainer:
             captions = captions_of(row) or [row.class_name]
             label = [row.caption_label or row.class_name]
             self.captions[i] = label if run.grains == "label" else captions
-            self.drawn[i] = label if run.grains == "label" else [*captions, *row.captions]
+            more = [text for kind in run.extra for text in self.extra[kind].get(row.path, [])]
+            self.drawn[i] = label if run.grains == "label" else [*captions, *row.captions, *more]
 
     def fit(self, run: Run) -> tuple[Clap, Clap]:
         """Train one run and return the model before it and the model with averaged weights."""
@@ -190,10 +200,27 @@ class Trainer:
 
     def loss(self, clap: Clap, run: Run, batch: Places, numbers: np.random.Generator, taught: Tensor | None) -> Tensor:
         """Return the loss of a batch of clips (B,)."""
+        places = torch.as_tensor(batch, device=self.device)
+        versions = len(self.views.small) if run.augment else 1
+        version = torch.as_tensor(numbers.integers(versions, size=len(batch)), device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            small, heard = self.parts(clap, run, version, places)
+        rows = self.joint(clap, run, small, heard)
+        loss = torch.zeros((), device=self.device)
+        if run.contrast or run.classes or run.tags:
+            loss = self.loss_of_words(clap, run, batch, rows, numbers)
+        if run.keep and run.branch_rate:
+            loss = loss + run.keep * binary_cross_entropy_with_logits(
+                branch_of(clap).classes(heard), self.views.scores[places]
+            )
+        if taught is not None:
+            loss = loss + run.distill * (1 - (rows * taught[version, places]).sum(1)).mean()
+        return loss
+
+    def loss_of_words(self, clap: Clap, run: Run, batch: Places, rows: Tensor, numbers: np.random.Generator) -> Tensor:
+        """Return the loss of embeddings (B, E) against captions, class names and the names of the tagger's classes."""
         device, size = self.device, len(batch)
         places = torch.as_tensor(batch, device=device)
-        versions = len(self.views.small) if run.augment else 1
-        version = torch.as_tensor(numbers.integers(versions, size=size), device=device)
         template = PROMPTS[numbers.integers(len(PROMPTS))]
         named, spoken = self.class_names[batch], self.spoken[batch]
         others = numbers.choice(self.classes, min(NEGATIVES, len(self.classes)), replace=False)
@@ -204,14 +231,14 @@ class Trainer:
         captions = [numbers.choice(self.drawn[i]) for i in batch]
         prompts = [template.format(name) for name in classes]
         prompts += [template.format(self.names[i].lower()) for i in tags]
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            small, heard = self.parts(clap, run, version, places)
-            with torch.set_grad_enabled(run.text_rate > 0):
-                texts = self.texts(clap, [*captions, *prompts])
-        rows = self.joint(clap, run, small, heard)
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+        with autocast, torch.set_grad_enabled(run.text_rate > 0):
+            texts = self.texts(clap, [*captions, *prompts])
         scale = clap.logit_scale.exp().clamp(max=60)
         cosines = scale * rows @ texts[:size].T
-        same = (named[:, None] == named[None]) & (named != "")[:, None] & (spoken[:, None] == spoken[None])
+        same = (named[:, None] == named[None]) & (named != "")[:, None]
+        if run.languages:
+            same &= spoken[:, None] == spoken[None]
         same |= batch[:, None] == batch[None]
         same &= ~np.eye(size, dtype=bool)
         cosines = cosines.masked_fill(torch.as_tensor(same, device=device), -1e4)
@@ -224,12 +251,7 @@ class Trainer:
         loss = loss + run.classes * cross_entropy(logits, target)
         share = score[:, torch.as_tensor(tags, device=device)]
         logits = log_softmax(scale * rows @ texts[size + len(classes) :].T, 1)
-        loss = loss - run.tags * (share * logits).sum() / share.sum()
-        if run.keep and run.branch_rate:
-            loss = loss + run.keep * binary_cross_entropy_with_logits(branch_of(clap).classes(heard), score)
-        if taught is not None:
-            loss = loss + run.distill * (1 - (rows * taught[version, places]).sum(1)).mean()
-        return loss
+        return loss - run.tags * (share * logits).sum() / share.sum()
 
     @torch.inference_mode()
     def validate(self, clap: Clap, run: Run) -> dict[str, float]:
@@ -274,8 +296,18 @@ class Trainer:
 def chosen_rows(manifest: Manifest, training: bool) -> list[Row]:
     """Return the rows with a caption or a class of the training splits, or of all other splits."""
     return [
-        row for row in manifest if (row.split in TRAINING_SPLITS) == training and (row.class_name or captions_of(row))
+        row
+        for row in manifest
+        if (row.split in TRAINING_SPLITS) == training
+        and (row.class_name or captions_of(row))
+        and (row.source not in UNFAMILIAR or not training)
     ]
+
+
+def read_captions(file: Path) -> dict[str, list[str]]:
+    """Return the captions of all levels of detail by path."""
+    clips = json.loads(file.read_text(encoding="utf-8"))["clips"]
+    return {path: [text for texts in levels.values() for text in texts] for path, levels in clips.items()}
 
 
 def main() -> None:
@@ -285,6 +317,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, help="manifest of further sounds that are scored among their classes")
     parser.add_argument("--plan", type=Path, help="JSON list of runs; default: one run with the default settings")
     parser.add_argument("--views", type=Path, help="file of the versions of all clips, written if missing")
+    parser.add_argument("--captions", type=Path, action="append", default=[], help="file of `aural corpus captions`")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     begin, device = time.monotonic(), torch.device(options.device)
@@ -293,8 +326,9 @@ def main() -> None:
     clap = assemble(tagger).to(device)
     files = [read_manifest(file) for file in (options.manifest, options.dev) if file]
     chosen = [chosen_rows(content, training=place == 0) for place, content in enumerate(files)]
+    plan = [Run()] if options.plan is None else [Run(**run) for run in json.loads(options.plan.read_text())]
     if options.views is not None and options.views.is_file():
-        views = Views.read(options.views, device)
+        views = Views.read(options.views, device, mels=any(run.branch_rate or run.tower_rate for run in plan))
     else:
         audio = clap.config.audio
         sounds = [
@@ -306,8 +340,9 @@ def main() -> None:
             views.save(options.views)
     options.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(clap, tagger, [row for part in chosen for row in part], views, options.out)
+    trainer.extra = {file.stem: read_captions(file) for file in options.captions}
     print(f"{len(trainer.train)} training clips, {time.monotonic() - begin:.0f} s", flush=True)
-    for run in [Run()] if options.plan is None else [Run(**run) for run in json.loads(options.plan.read_text())]:
+    for run in plan:
         trainer.go(run)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models.clap import Clap, TaggedBranch
 from aural.models.format import Header
 from aural.models.packaged import MINILM
+from aural.models.rounding import with_steps
 from aural.models.tagger import Tagger
 from aural.models.weight_files import read_safetensors
 from aural.nn.functional import unit
@@ -43,7 +44,7 @@ class Run:
     small_rate: float = 1e-4
     """Of libre-small's projection."""
     tower_rate: float = 0.0
-    """Of libre-small's encoder, for one small tower."""
+    """Of libre-small's encoder."""
     contrast: float = 1.0
     classes: float = 0.5
     tags: float = 0.5
@@ -52,7 +53,9 @@ class Run:
     distill: float = 4.0
     """Weight of the distance to the embedding of the teacher."""
     teacher: str = ""
-    """Name of a finished run; this one then trains libre-small's tower alone, with the teacher's text tower."""
+    """Name of a bundled model or of a finished run, with whose text tower the student starts."""
+    student: Literal["", "small", "tagger"] = ""
+    """With a teacher: the tower that is trained alone, libre-small's or YAMNet with the linear map."""
     average: tuple[str, ...] = ()
     """Names of finished runs; no training, but the mean of their weights."""
     part: float = 1.0
@@ -65,6 +68,12 @@ class Run:
     """Share of the training clips that is used."""
     grains: str = "all"
     """Which captions: all, or the label alone."""
+    extra: tuple[str, ...] = ()
+    """Names, without the ending, of files of --captions that are used too."""
+    edition: int = 2
+    """Clips of sources of later editions of the corpus are not used."""
+    languages: bool = True
+    """Whether captions of speech in another language count as false, as those of another class do."""
     mix: tuple[float, float, float] = (0.75, 1.0, 0.15)
     decay: float = 0.99
     """Of the averaged weights, which are scored and saved."""
@@ -123,6 +132,12 @@ def changed(clap: Clap, run: Run) -> dict[str, Tensor]:
         for name, tensor in clap.state_dict().items()
         if name.startswith(tuple(parts)) or name.endswith(UPDATES)
     }
+
+
+def bundled(name: str) -> dict[str, Tensor]:
+    """Return the stored tensors of a bundled model that has the layout of `assemble`."""
+    folder = weight_card(name).bundled()
+    return {k: t.float() for k, t in with_steps(read_safetensors(folder / "model.safetensors")).items()}
 
 
 def put(clap: Clap, tensors: dict[str, Tensor]) -> Clap:

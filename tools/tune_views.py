@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from aural.models.clap import Clap
@@ -60,5 +61,9 @@ class Views:
         save_file({f.name: getattr(self, f.name).contiguous() for f in fields(self)}, file)
 
     @staticmethod
-    def read(file: Path, device: torch.device) -> Views:
-        return Views(**load_file(file, device=str(device)))
+    def read(file: Path, device: torch.device, *, mels: bool = True) -> Views:
+        """Read the views of a file; without `mels`, which only towers that are trained need, the log-mels are empty."""
+        with safe_open(file, "pt", device=str(device)) as stored:
+            empty = torch.empty(0, device=device)
+            left_out = () if mels else ("narrow", "mel")
+            return Views(**{f.name: empty if f.name in left_out else stored.get_tensor(f.name) for f in fields(Views)})

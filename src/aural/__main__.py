@@ -1,5 +1,5 @@
 """`python -m aural` is the `aural` command."""
 
-from aural.cli.main import main
+from aural.cli.entry import main
 
 main()

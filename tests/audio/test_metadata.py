@@ -13,7 +13,7 @@ import soundfile
 from aural.audio.io import read
 from aural.audio.metadata import Metadata, read_metadata, write_tags
 from aural.audio.riff import describing_chunks, parse_ixml
-from aural.audio.ucs import parse_ucs
+from aural.audio.ucs import categories, parse_ucs
 from aural.core.errors import AudioError, ConfigError
 
 pytest.importorskip("mutagen")
@@ -51,9 +51,25 @@ def test_chunks_of_a_wav(tmp_path: Path) -> None:
     add_chunk(path, b"bext", b"Rain on tin".ljust(256, b"\0") + b"me".ljust(32, b"\0") + bytes(314))
     add_chunk(path, b"smpl", struct.pack("<9I", *[0] * 7, 1, 0) + bytes(24))
     assert read_metadata(path) == Metadata(description="Rain on tin", category="RAIN", has_loops=True)
-    path.rename(tmp_path / "AMBFrst-NIGHT_Rain_ABC_Lib.wav")
-    metadata = read_metadata(tmp_path / "AMBFrst-NIGHT_Rain_ABC_Lib.wav")
-    assert (metadata.category, metadata.subcategory, metadata.creator) == ("AMB", "Frst", "ABC")
+    path.rename(tmp_path / "AMBForst-NIGHT_Rain_ABC_Lib.wav")
+    metadata = read_metadata(tmp_path / "AMBForst-NIGHT_Rain_ABC_Lib.wav")
+    assert (metadata.category, metadata.subcategory, metadata.creator) == ("AMBIENCE", "FOREST", "ABC")
+
+
+def test_ixml_names_a_category_by_its_id(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav")
+    user = "<USER><CATID>DOORWood</CATID><CATEGORY>x</CATEGORY><DESIGNER>me</DESIGNER></USER>"
+    add_chunk(path, b"iXML", f"<BWFXML>{user}</BWFXML>".encode())
+    metadata = read_metadata(path)
+    assert (metadata.category, metadata.subcategory, metadata.creator) == ("DOORS", "WOOD", "me")
+
+
+def test_the_list_of_categories() -> None:
+    table = categories()
+    assert len(table) == 752
+    assert len({category for category, _ in table.values()}) == 82
+    assert table["AMBForst"] == ("AMBIENCE", "FOREST")
+    assert len(set(table.values())) == len(table)
 
 
 def test_an_rf64_wav(tmp_path: Path) -> None:
@@ -80,12 +96,17 @@ def test_files_that_are_no_wav(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "want"),
     [
-        ("UIClick_Button_XY_Pack.wav", ("UI", "Click")),
-        ("DOORWood_Creak Slow_JD_House_01_extra.wav", ("DOOR", "Wood")),
-        ("RAIN_Tin_X_Y.wav", None),
-        ("RAINMetl_Tin_X.wav", None),
+        ("UIClick_Button_XY_Pack.wav", ("USER INTERFACE", "CLICK")),
+        ("DOORWood_Creak Slow_JD_House_01_extra.wav", ("DOORS", "WOOD")),
+        ("CHAINBrk-BIG_Snap_X_Y.wav", ("CHAINS", "BREAK")),
+        ("RAIN_Tin_X_Y.wav", ("RAIN", "GENERAL")),
+        ("RAINMetl_Tin.wav", ("RAIN", "METAL")),
+        ("RAIN_Tin.wav", None),
+        ("MIX_final.wav", None),
+        ("RAINXyzz_Tin_X_Y.wav", None),
         ("rainMetl_Tin_X_Y.wav", None),
         ("RAINMetl__X_Y.wav", None),
+        ("RAINMetl.wav", None),
     ],
 )
 def test_ucs_names(name: str, want: tuple[str, str] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_leaks(tmp_path: Path) -> None:
     result = run(app, ["leaks", str(corpus(tmp_path, second_group="a"))])
     assert isinstance(result.exception, AuralError)
     assert "1 leaks" in str(result.exception)
+
+
+def test_captions_at_three_levels(tmp_path: Path) -> None:
+    folder = corpus(tmp_path)
+    result = run(app, ["captions", str(folder), "--out", str(tmp_path / "captions.json"), "--no-model"])
+    assert result.exit_code == 0, result.output
+    clips = json.loads((tmp_path / "captions.json").read_text())["clips"]
+    assert list(clips) == ["a.wav"]  # the other clip is a test clip
+    assert "barking dog" in clips["a.wav"]["label"]
+    assert all(len(set(texts)) >= 3 for texts in clips["a.wav"].values())
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_commands(
     assert run_aural("library", "analyze")[::2] == (0, "")
     assert "      2  category = RAIN\n" in run_aural("library", "facets")[1]
     first = json.loads(run_aural("library", "facets", "--json", "--where", "lufs > -15")[1].splitlines()[0])
-    assert first == {"facet": "category", "counts": {}}
+    assert first == {"facet": "tags", "counts": {}}
     assert len(run_aural("library", "list", "--where", "category = 'RAIN'")[1].splitlines()) == 2
     path = next(path for path in library.files() if path.endswith("click.flac"))
     library.notebook.write_note([library.files()[path].hash], "too loud")

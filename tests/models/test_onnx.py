@@ -14,10 +14,11 @@ from golden_tokenizers import write_tokenizer
 from aural.audio.mel import PRESETS
 from aural.cli.demo import bundled_sounds
 from aural.core.errors import CheckpointError, ConfigError, DataError
+from aural.core.types import Clip
 from aural.core.weights import weight_card
 from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.tokenize import load_backend
-from aural.models.clap import TaggedBranchConfig
+from aural.models.clap import ClapConfig, TaggedBranchConfig
 from aural.models.format import save_own
 from aural.models.load import load
 from aural.models.onnx_export import export_onnx
@@ -183,16 +184,20 @@ def test_the_graphs_of_libre_base_equal_torch() -> None:
     assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
 
 
-def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
-    """A CNN and YAMNet's network read the same 24 kHz waveform; the graph equals torch."""
+def two_branches() -> ClapConfig:
+    """A CNN and YAMNet's network that read the same 24 kHz waveform."""
     config = tiny_config()
     mel = PRESETS["msclap-2022"].model_copy(update={"sample_rate_hz": 24000, "hop": 480, "fmax_hz": 12000})
     options = {"hop_frames": 100, "floor": -6.9078}
     branch = TaggedBranchConfig(mel=PRESETS["yamnet-24k"], encoder="mobilenet", encoder_options=options, classes=5)
     update = {"sample_rate_hz": 24000, "window_s": 1.0, "mel": mel, "branch": branch}
     audio = config.audio.model_copy(update=update | {"encoder_options": {"n_mels": 64, "width": 4}})
-    config = config.model_copy(update={"audio": audio})
-    folder = save_tiny(tmp_path / "two", config)
+    return config.model_copy(update={"audio": audio})
+
+
+def test_a_second_branch_is_part_of_the_graph(tmp_path: Path) -> None:
+    """The graph equals torch."""
+    folder = save_tiny(tmp_path / "two", two_branches())
     wave = np.stack([tone(1.0, 24000, hz) for hz in (200, 900)])
     torch_rows = load(folder, device="cpu", engine="torch").embed_waves(wave)
     assert np.abs(torch_rows[0] - torch_rows[1]).max() > 1e-3
@@ -226,3 +231,23 @@ def test_a_causal_text_tower_takes_any_batch(tmp_path: Path) -> None:
     onnx = OnnxModel(export_onnx(ours, tmp_path / "onnx"), threads=1)
     for count in (1, 2, 4):
         assert np.abs(onnx.embed_text(TEXTS[:count]) - ours.embed_text(TEXTS[:count])).max() < 1e-5
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_residual_on_the_moment_is_part_of_the_graph(tmp_path: Path, second: bool) -> None:
+    """Sounds reversed in time differ; the graph equals torch, for sounds that stop in the middle of the window too."""
+    config = two_branches() if second else tiny_config()
+    audio = config.audio.model_copy(update={"moment": 3})
+    update = {"audio": audio, "text_projection": "low-rank", "embed_dim": config.text.dim}
+    folder = save_tiny(tmp_path / "moment", config.model_copy(update=update))
+    rise = tone(1.0, audio.sample_rate_hz)
+    wave = np.stack([rise, rise[::-1], np.where(np.arange(rise.size) < rise.size // 2, rise, 0), 0 * rise])
+    torch_model = load(folder, device="cpu", engine="torch")
+    rows = torch_model.embed_waves(wave)
+    assert np.abs(rows[0] - rows[1]).max() > 1e-4
+    export_onnx(folder, folder, bare=True)
+    graph = OnnxModel(folder)
+    assert np.abs(graph.embed_waves(wave) - rows).max() < 1e-5
+    frames = graph.embed_frames(Clip(wave[:1], audio.sample_rate_hz))[0]
+    assert np.abs(frames - torch_model.embed_frames(Clip(wave[:1], audio.sample_rate_hz))[0]).max() < 1e-5
+    assert np.abs(graph.embed_text(["rain", "a dog"]) - torch_model.embed_text(["rain", "a dog"])).max() < 1e-5

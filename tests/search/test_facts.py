@@ -14,8 +14,9 @@ pytest.importorskip("pyloudnorm")
 from aural.audio.metadata import read_metadata, write_tags
 from aural.core.errors import AudioError, ConfigError
 from aural.search import analyze as module
-from aural.search.analyze import analyze, facets, write_file_tags
+from aural.search.analyze import analyze, write_file_tags
 from aural.search.check import check
+from aural.search.facets import facets
 from aural.search.facts import Facts
 from aural.search.filters import FACT_COLUMNS, parse_filter
 from aural.search.folder import UnusableLibraryError
@@ -53,8 +54,15 @@ def test_filters_and_facets(library: Library) -> None:
     assert names(library, "artist like 'm%' and lufs in (1, 2)") == []
     assert names(library, "lufs != 3") == ["DOORWood", "RAINGlas", "RAINMetl", "plain"]  # the click is too short
     counts = facets(library)
-    assert counts["category"] == {"RAIN": 2, "DOOR": 1}
+    assert counts["category"] == {"RAIN": 2, "DOORS": 1}
     assert (counts["genre"], counts["loop"]) == ({"field": 1}, {"true": 4, "false": 1})
+    assert counts["subcategory"] == {"METAL": 1, "GLASS": 1, "WOOD": 1}
+    assert counts["duration"] == {"..1": 1, "1..5": 4}
+    assert sum(counts["brightness_hz"].values()) == 5
+    for low_high, count in counts["brightness_hz"].items():
+        low, high = (edge or other for edge, other in zip(low_high.split(".."), ("0", "1e9"), strict=True))
+        assert len(names(library, f"brightness_hz >= {low} and brightness_hz < {high}")) == count
+    assert sum(counts["lufs"].values()) == 4  # the click is too short
     assert facets(library, library.filter("lufs > -15"))["category"] == {}
     assert check(library).problems == []
 

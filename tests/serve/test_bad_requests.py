@@ -29,6 +29,7 @@ BODIES = {
         *("words", "like", "minus", "where", "locate", "top", "cursor", "names", "collections", "favorites"),
         *("min_stars", "remember", "words_weight", "like_weight", "minus_weight"),
     ],
+    ("POST", "/v1/browse"): ["where", "order", "collections", "favorites", "min_stars", "top", "cursor"],
     ("POST", "/v1/embed"): ["texts"],
     ("POST", "/v1/embeddings"): ["input", "model", "encoding_format", "dimensions", "user"],
     ("POST", "/v1/marks"): ["ids"],
@@ -37,7 +38,10 @@ BODIES = {
     ("POST", "/v1/session"): ["token"],
 }
 FORMS = {
-    ("POST", "/v1/similar"): ["words", "like", "minus", "where", "top", "words_weight", "like_weight", "minus_weight"],
+    ("POST", "/v1/similar"): [
+        *("words", "like", "minus", "where", "top", "words_weight", "like_weight", "minus_weight"),
+        *("collections", "favorites", "min_stars"),
+    ],
     ("POST", "/v1/classify"): ["labels", "template", "multi_label", "top"],
     ("POST", "/v1/locate"): ["texts", "threshold", "min_duration_s", "max_gap_s"],
     ("POST", "/v1/embed/sound"): ["sound"],
@@ -47,7 +51,8 @@ QUERIES: dict[tuple[str, str], list[str]] = {
     ("GET", "/v1/facets"): ["where"],
     ("GET", "/v1/map"): [],
     ("GET", "/v1/audio/{id}"): [],
-    ("GET", "/v1/audio/{id}/excerpt"): ["start_s", "end_s"],
+    ("GET", "/v1/audio/{id}/excerpt"): ["start_s", "end_s", "original"],
+    ("GET", "/v1/sounds/{id}"): [],
     ("GET", "/v1/collections"): [],
     ("GET", "/v1/history"): ["top"],
     ("DELETE", "/v1/history"): [],

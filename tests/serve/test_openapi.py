@@ -27,6 +27,8 @@ ROUTES = {
     ("post", "/v1/embed/sound"),
     ("post", "/v1/embeddings"),
     ("post", "/v1/session"),
+    ("post", "/v1/browse"),
+    ("get", "/v1/sounds/{id}"),
     ("get", "/v1/map"),
     ("get", "/v1/facets"),
     ("post", "/v1/marks"),

@@ -96,4 +96,4 @@ def test_a_short_log_mel_is_repeated() -> None:
     mel = np.arange(6, dtype=np.int16).reshape(3, 2)
     for frames in (4, 6, 7):
         expected = np.tile(mel, (3, 1))[:frames]
-        assert np.array_equal(fit_mel(mel, frames, "random", np.random.default_rng(0)), expected)
+        assert np.array_equal(fit_mel(mel, frames, "random", lambda: np.random.default_rng(0)), expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from sounds import MakeRecipe
 from aural.core.errors import AuralError, ConfigError
 from aural.data.manifest import read_manifest
 from aural.data.shards import ShardConfig, write_shards
+from aural.train import loader
 from aural.train.config import Recipe
+from aural.train.fields import choose
 from aural.train.inputs import log_mel
-from aural.train.loader import Batches
+from aural.train.loader import Batches, uncollected
 from aural.train.mels import unpack
 from aural.train.recipes import load_recipe
 from aural.train.render import render
@@ -70,6 +74,45 @@ def test_stored_log_mels_equal_those_of_the_sounds(make_recipe: MakeRecipe, tone
             gaps = [(unpack(stored, mel) - whole[at : at + 201]).abs().max() for at in range(len(whole) - 200)]
             assert min(float(gap) for gap in gaps) <= 1 / 512 + 1e-4
     assert torch.equal(log_mel(LogMel(mel), {"mel": batch["mel"]}), unpack(batch["mel"], mel))
+
+
+def test_a_clip_without_a_choice_makes_no_generator(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(make_recipe("tiny_clap_2023", "loop.batch=8"), tmp_path / "m")
+    source = f"data.sources=[{{shards: [{tmp_path}/m/clips]}}]"
+    made: list[int] = []
+
+    def generator(seed: int, *key: int) -> np.random.Generator:
+        made.append(key[1])
+        return np.random.default_rng(seed)
+
+    monkeypatch.setattr(loader, "generator", generator)
+    monkeypatch.setattr("aural.train.shards.captions_of", lambda row, _: row["captions"][:1])
+    plain = ("data.crop=first", "loop.batch=8", "data.captions_per_clip=1", source)
+    Batches(load_recipe("tiny_clap_2023", plain))[0]
+    assert not made
+    Batches(load_recipe("tiny_clap_2023", [*plain, "data.augment.time_masks=1"]))[0]
+    assert len(made) == len(set(made)) == 8
+
+
+def test_the_choice_of_one_text_uses_up_no_numbers() -> None:
+    drawn, untouched = np.random.default_rng(3), np.random.default_rng(3)
+    assert choose(["rain"], 2, lambda: drawn) == ["rain", "rain"]
+    drawn.permutation(1)  # what the choice would draw
+    assert drawn.random() == untouched.random()
+    assert sorted(choose(["a", "b", "c"], 3, lambda: drawn)) == ["a", "b", "c"]
+
+
+def test_garbage_is_collected_after_a_batch_and_not_within_it() -> None:
+    assert gc.isenabled()
+    with contextlib.suppress(KeyError), uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()  # an inner block restores what was there before it
+        raise KeyError
+    assert gc.isenabled()
 
 
 def test_workers_never_share_the_place_in_a_shard(make_recipe: MakeRecipe, tones: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measure a sound: loudness, peak, brightness, and whether it can be played as a loop.
+"""Measure a sound: loudness, peak, brightness, tempo, key, and whether it can be played as a loop.
 
 Legend: C channels, T samples. Source: ITU-R BS.1770-4 for loudness (package pyloudnorm).
 """
@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from aural.audio.music import tempo_and_key
 from aural.core.errors import MissingDependencyError
 from aural.core.types import Clip, FloatArray
 
@@ -29,13 +30,15 @@ class Measures:
 
     lufs: integrated loudness (sounds of at least 0.4 s). peak_db: largest sample in dB of full scale. brightness_hz:
     center of the power spectrum. seamless: first and last 50 ms differ by at most 6 dB and are within 40 dB of the
-    loudest 50 ms.
+    loudest 50 ms. bpm, key: see `aural.audio.music`; an empty key is unknown.
     """
 
     lufs: float
     peak_db: float
     brightness_hz: float
     seamless: bool
+    bpm: float = np.nan
+    key: str = ""
 
 
 def measure(clip: Clip) -> Measures:
@@ -43,7 +46,8 @@ def measure(clip: Clip) -> Measures:
     peak = float(np.abs(clip.samples).max())
     if peak == 0:
         return Measures(np.nan, -np.inf, np.nan, False)
-    return Measures(_loudness(clip), 20 * np.log10(peak), _brightness(clip), _is_seamless(clip))
+    level_db = 20 * np.log10(peak)
+    return Measures(_loudness(clip), level_db, _brightness(clip), _is_seamless(clip), *tempo_and_key(clip))
 
 
 def _loudness(clip: Clip) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from aural.audio.io import read
 from aural.audio.riff import describing_chunks, has_loops, parse_bext, parse_ixml
-from aural.audio.ucs import parse_ucs
+from aural.audio.ucs import categories, parse_ucs
 from aural.core.errors import AudioError, ConfigError, MissingDependencyError, one_line
 from aural.core.files import atomic_write
 
@@ -28,7 +28,9 @@ _IXML: Final = {
     "description": ("USER/DESCRIPTION", "BEXT/BWF_DESCRIPTION", "NOTE"),
     "category": ("USER/CATEGORY", "ASWG/category"),
     "subcategory": ("USER/SUBCATEGORY", "ASWG/subCategory"),
+    "creator": ("USER/DESIGNER", "ASWG/creatorId"),
 }
+_IXML_CAT_ID: Final = ("USER/CATID", "ASWG/catId")
 _MP4: Final = {"title": "\xa9nam", "artist": "\xa9ART", "genre": "\xa9gen", "description": "desc"}
 
 
@@ -36,7 +38,8 @@ _MP4: Final = {"title": "\xa9nam", "artist": "\xa9ART", "genre": "\xa9gen", "des
 class Metadata:
     """The metadata of a sound file; missing texts are empty.
 
-    category, subcategory, creator: from the UCS file name, else from iXML. has_loops: of the smpl chunk.
+    category, subcategory, creator: from the UCS file name, else from iXML, whose CatID comes before its names.
+    has_loops: of the smpl chunk.
     """
 
     title: str = ""
@@ -62,10 +65,14 @@ def read_metadata(path: str | Path) -> Metadata:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
     ixml = parse_ixml(chunks.get(b"iXML", b""))
     values = {name: next((ixml[key] for key in keys if key in ixml), "") for name, keys in _IXML.items()}
+    for key in _IXML_CAT_ID:
+        if ixml.get(key) in categories():
+            values["category"], values["subcategory"] = categories()[ixml[key]]
     values |= {"description": parse_bext(chunks.get(b"bext", b"")).get("description", "") or values["description"]}
     values |= {name: text for name, text in _read_tags(path).items() if text}
     if (name := parse_ucs(path.name)) is not None:
-        values |= {"category": name.category, "subcategory": name.subcategory, "creator": name.creator}
+        values |= {"category": name.category, "subcategory": name.subcategory}
+        values |= {"creator": name.creator or values["creator"]}
     return Metadata(**values, has_loops=has_loops(chunks))
 
 

@@ -9,12 +9,17 @@ from typing import Annotated
 
 import typer
 
+from aural.cli import corpus_tagged, corpus_words
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.printable import safe_print as print
 
 app = typer.Typer(
     no_args_is_help=True, help="Build, show and check the free corpus of labeled sounds from distribution packages."
 )
+app.command()(corpus_words.paraphrase)
+app.command()(corpus_words.captions)
+app.command()(corpus_tagged.contradictions)
+app.command()(corpus_tagged.pseudo_labels)
 CORPORA = ("libre", "libre-mini")
 
 
@@ -73,6 +78,23 @@ def _build_mini(out: Path | None, jobs: int, debs: Path | None) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
+def texts(
+    out: Annotated[Path, typer.Option("--out", help="Folder for texts.jsonl and the packages.")],
+    debs: Annotated[
+        Path | None, typer.Option("--debs", help="Folder of .deb files to use instead of fetching.")
+    ] = None,
+) -> None:
+    """Write descriptions of pictures in many languages and the glosses of WordNet, from two distribution packages.
+
+    The packages take 167 MB. Their versions and checksums are fixed.
+    """
+    from aural.data.text.real import TEXTS_FILE, build_texts
+
+    counts = build_texts(out, debs)
+    print(f"{out / TEXTS_FILE}: " + ", ".join(f"{count:,} of {name}" for name, count in counts.items()))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aural.cli.files import check_page
-from aural.cli.options import AUTO_DEVICE, DeviceOption, OfflineOption, PrecisionOption, TokenizerOption, open_model
+from aural.cli.options import AUTO_DEVICE, DeviceOption, ModelOptions, OfflineOption, PrecisionOption, TokenizerOption
 from aural.core.errors import ConfigError
 from aural.core.names import DEFAULT_MODEL
 from aural.core.printable import safe_print as print
@@ -80,7 +80,9 @@ def evaluate(
     sys.path.insert(0, "")  # "module:attribute" may be a module in the working folder
     if any(card.dataset == SCENES for card in chosen):
         _build_scenes(root, cache or out)
-    embedder: Any = open_embedder(model, lambda name: open_model(name, device, precision, tokenizer, offline))
+    embedder: Any = open_embedder(
+        model, lambda name: ModelOptions(device, precision, "torch", tokenizer, offline).open(name)
+    )
     result = run(
         embedder,
         chosen,

@@ -38,13 +38,14 @@ def analyze(
 
 
 def facets(library: LibraryOption, where: WhereOption = None, as_json: JsonOption = False) -> None:
-    """Count the files per category, creator, artist, genre and loop."""
-    from aural.search.analyze import facets as run
+    """Count the files per tag, format, length, category, key, loudness and other facts."""
+    from aural.search.facets import FACTS
+    from aural.search.facets import facets as run
     from aural.search.library import Library
 
     target = Library(library)
     counted = run(target, target.filter(where))
-    if not counted:
+    if not any(counted[name] for name in FACTS):
         print("no facts are stored for these sounds; run `aural library analyze`", file=sys.stderr)
     for name, counts in counted.items():
         if as_json:

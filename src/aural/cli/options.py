@@ -95,7 +95,16 @@ class ModelOptions:
     offline: OfflineOption = False
 
     def open(self, name: str) -> EmbeddingModel:
-        """Load a model; torch is imported only if the engine needs it."""
+        """Load a model, or return one of the kept ones; torch is imported only if the engine needs it."""
+        if _kept is None:
+            return self._load(name)
+        key = self, name, _changed_ns(name)
+        if key not in _kept:
+            _kept.clear()  # one model in memory
+            _kept[key] = self._load(name)
+        return _kept[key]
+
+    def _load(self, name: str) -> EmbeddingModel:
         from aural.models.load import load
 
         model = load(
@@ -109,6 +118,22 @@ class ModelOptions:
         if model.computes != model.precision:
             print(f"note: this device has no {self.precision} arithmetic; computing in fp32", file=sys.stderr)
         return model
+
+
+_kept: dict[tuple[ModelOptions, str, int], EmbeddingModel] | None = None
+
+
+def keep_models() -> None:
+    """Keep the model that a command opened for the next command of this process; see `aural.cli.warm`."""
+    global _kept
+    _kept = {}
+
+
+def _changed_ns(name: str) -> int:
+    """Return when the files of a model on this machine changed last, 0 for another name."""
+    path = Path(name)
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:

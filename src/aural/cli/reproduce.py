@@ -22,7 +22,9 @@ def reproduce(
     names: Annotated[
         Names, typer.Argument(help="Names of claim cards, or paths of .toml files.", metavar="[CLAIM]...")
     ] = None,
-    package: Annotated[str, typer.Option("--package", help="Run all cards of a package.", metavar="NAME")] = "",
+    package: Annotated[
+        str, typer.Option("--package", help="Run or --list the cards of a package.", metavar="NAME")
+    ] = "",
     all_cards: Annotated[bool, typer.Option("--all", help="Run all cards.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Print all claims with their last effect; run nothing.")] = (
         False
@@ -67,7 +69,7 @@ def reproduce(
     if listing:
         from aural.reproduce.effects import listing as lines
 
-        print("\n".join(lines()))
+        print("\n".join(lines(package)))
         return
     if calibrate:
         from aural.reproduce.calibration import report

@@ -21,6 +21,8 @@ from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
 from aural.data.speech.simulator import RATE_HZ, SpeechConfig, caption_of, facts_of, plan, render
+from aural.data.text.real import RealTextsConfig, example_of, read_texts
+from aural.data.text.world import TextConfig, epoch_order, examples_of
 
 
 @dataclass(frozen=True)
@@ -192,3 +194,52 @@ def real_speech(manifest: Manifest, row: Row, key: str) -> WorldItem:
         wave=clip.samples[0],
         sample_rate_hz=RATE_HZ,
     )
+
+
+@WORLDS.register("text")
+class TextWorld(World):
+    """Texts with known meaning, without sounds: sentences, stories, dialogues, phrases and planted bias.
+
+    The facts of an item are an `aural.data.text.Example`.
+    """
+
+    config_type = TextConfig
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__(config)
+        self.examples = examples_of(config.model_dump_json())
+
+    def __len__(self) -> int:
+        return int(self.config.size)
+
+    def item(self, index: int) -> WorldItem:
+        place = self.examples.place(index)
+        example = self.examples.example(place)
+        negatives = tuple(text for text in (example.contradicted,) if text)
+        return WorldItem(
+            key=f"text {self.config.kind} {place}",
+            captions=(example.text, *example.paraphrases),
+            facts=example.to_facts(),
+            negatives=negatives,
+            negative_kinds=("contradiction",) * len(negatives),
+        )
+
+
+@WORLDS.register("real-texts")
+class RealTextsWorld(World):
+    """Real texts of distribution packages: descriptions of pictures in many languages, or glosses with their words."""
+
+    config_type = RealTextsConfig
+
+    def __init__(self, config: RealTextsConfig) -> None:
+        super().__init__(config)
+        self.texts = read_texts(config)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def item(self, index: int) -> WorldItem:
+        epoch, at = divmod(index, len(self.texts))
+        record = self.texts[int(epoch_order(len(self.texts), 0, epoch)[at])]
+        example = example_of(record, self.config.languages)
+        return WorldItem(record.key, (example.text, *example.paraphrases), example.to_facts())

@@ -96,6 +96,8 @@ def examples(card: TaskCard, root: DataRoot, splits: Sequence[str] = ()) -> Exam
     Raises DataError if the data set is missing or has no clip that the task can use.
     """
     kind = KINDS[card.kind]
+    if not kind.sounds:
+        return Examples(Corpus(card.dataset, card.version, Path(), (), 0), np.empty(0, np.int64))
     corpus = root.corpus(card.dataset, tuple(splits) or card.split)
     filters = {name: values for name, values in card.columns.items() if name != "split"}
     kept = [n for n, one in enumerate(corpus.rows) if all(field_text(one, k) in v for k, v in filters.items())]

@@ -49,7 +49,8 @@ class TaskKind:
     metrics: names that a card may use; `primary` is the usual one. needs: protocols of which the model must satisfy at
     least one. truth: what is true of a clip ("one label", "labels" or "captions"); clips without it are left out.
     fields: card fields beyond the common ones that a card may set. options: type of the card's `options`, None if it
-    has none. protocol: default sentence for cards without a `definition`.
+    has none. sounds: whether its items are clips of a data set; otherwise they come from the text world. protocol:
+    default sentence for cards without a `definition`.
     """
 
     metrics: tuple[str, ...]
@@ -58,6 +59,7 @@ class TaskKind:
     truth: Truth = "none"
     fields: frozenset[str] = frozenset()
     options: type[Config] | None = None
+    sounds: bool = True
     protocol: str = ""
     runners: dict[str, Runner] = field(default_factory=dict)  # method -> runner
 
@@ -183,5 +185,61 @@ KINDS.add(
     "captioning",  # the model writes
     TaskKind(
         metrics=CAPTION_METRICS, primary="SPIDEr", needs=(Captioner,), truth="captions", fields=frozenset(["captions"])
+    ),
+)
+
+
+class SimilarityOptions(Config):
+    """Which graded pairs of the text world are compared."""
+
+    domain: Literal["street", "shifted"] = "street"
+    control: bool = False
+    """Give each pair the gold similarity of another one; every model must score 0."""
+
+
+class RankedOptions(Config):
+    """Which texts of the text world are ranked."""
+
+    texts: Literal["passages", "phrases"] = "passages"
+    errors: int = 0
+    """phrases: misspelled words per query."""
+
+
+class ProbeOptions(Config):
+    """Which classes of sentences of the text world a probe learns."""
+
+    of: Literal["topic", "count", "manner", "order", "length"] = "topic"
+
+
+KINDS.add(
+    "similarity",  # two texts and how much they mean the same
+    TaskKind(
+        metrics=("spearman", "alignment"),
+        primary="spearman",
+        needs=(TextEmbedder,),
+        options=SimilarityOptions,
+        sounds=False,
+        protocol="The cosine of two texts is compared with the gold similarity of their meanings.",
+    ),
+)
+KINDS.add(
+    "text-retrieval",  # a text finds the passage that says the same
+    TaskKind(
+        metrics=("MRR@10", *RETRIEVAL_METRICS),
+        primary="MRR@10",
+        needs=(TextEmbedder,),
+        options=RankedOptions,
+        sounds=False,
+        protocol="All passages are ranked for each query by cosine; one is relevant.",
+    ),
+)
+KINDS.add(
+    "text-probe",  # a class of a sentence, read from its vector
+    TaskKind(
+        metrics=("accuracy", "macro-f1"),
+        primary="accuracy",
+        needs=(TextEmbedder,),
+        options=ProbeOptions,
+        sounds=False,
     ),
 )

@@ -18,11 +18,12 @@ from aural.audio.mel import PRESETS, LogMel, MelConfig
 from aural.core.config import Config
 from aural.core.errors import ConfigError
 from aural.core.registry import Registry
-from aural.encoders.base import build_audio_encoder
+from aural.encoders.base import AudioFeatures, build_audio_encoder
 from aural.encoders.builtin import AUDIO_ENCODERS
 from aural.encoders.text import TEXT_TOWERS, TextConfig, TextEncoder, text_layout
 from aural.models.frames import FrameLayout
 from aural.nn.functional import unit
+from aural.nn.moment import MomentResidual, first_moment, heard_parts
 from aural.nn.projection import ProjectionKind, projection
 
 N = TypeVar("N", bound=Config)
@@ -88,6 +89,8 @@ class AudioConfig(BranchConfig):
     projection: ProjectionKind = "mlp"
     branch: TaggedBranchConfig | None = None
     """A tagger that reads the same waveform and adds what it knows to the embedding."""
+    moment: int = Field(default=0, ge=0)
+    """Rank of a residual on the first moment in time of the features, which tells the order of events; 0: none."""
 
 
 class ClapConfig(Config):
@@ -117,8 +120,13 @@ class Branch(nn.Module):
         self.front_end = LogMel(config.mel)
         self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
 
+    def features(self, wave: Tensor) -> AudioFeatures:
+        """Return the pooled features and those of each patch."""
+        features: AudioFeatures = self.encoder(self.front_end(wave))
+        return features
+
     def forward(self, wave: Tensor) -> Tensor:
-        return self.encoder(self.front_end(wave)).pooled
+        return self.features(wave).pooled
 
 
 class TaggedBranch(Branch):
@@ -176,10 +184,29 @@ class AudioTower(nn.Module):
         self.encoder = build_audio_encoder(config.encoder, config.encoder_options)
         self.projection = projection(config.projection, self.encoder.dim, embed_dim)
         self.branch = None if config.branch is None else TaggedBranch(config.branch, embed_dim)
+        dim = self.encoder.dim + (0 if self.branch is None else self.branch.encoder.dim)
+        self.moment = MomentResidual(dim, config.moment, embed_dim) if config.moment else None
 
     def forward(self, wave: Tensor) -> Tensor:
-        embedding: Tensor = self.projection(self.encoder(self.front_end(wave)).pooled)
-        return embedding if self.branch is None else self.branch.add_to(embedding, self.branch(wave))
+        embedding, moment = self.parts(wave)
+        return embedding if self.moment is None else unit(embedding) + self.moment(moment)
+
+    def parts(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding (B, E) without the residual, and the first moment (B, D) of the features.
+
+        D is the width of the encoder plus that of the second branch, whose features enter as log(1 + x). Without a
+        residual D is 0.
+        """
+        features = self.encoder(self.front_end(wave))
+        embedding: Tensor = self.projection(features.pooled)
+        sequences = [features.tokens]
+        if self.branch is not None:
+            second = self.branch.features(wave)
+            embedding = self.branch.add_to(embedding, second.pooled)
+            sequences.append(second.tokens.clamp_min(0).log1p())
+        if self.moment is None:
+            return embedding, embedding[:, :0]
+        return embedding, torch.cat([first_moment(x, heard_parts(wave, x.shape[1])) for x in sequences], dim=1)
 
     def frame_layout(self) -> FrameLayout | None:
         """Return how the encoder's tokens divide a sound.
@@ -209,10 +236,10 @@ class AudioTower(nn.Module):
         """Return embeddings (B, E) of log-mel (B, N, F).
 
         Fused encoders also take (B, 4, N, F) and `longer` (B,), which marks clips that exceed the window. A tower with
-        a second branch reads waveforms only.
+        a second branch or a residual on the moment reads waveforms only.
         """
-        if self.branch is not None:
-            raise ValueError("this audio tower has two front ends; give it waveforms, not a log-mel")
+        if self.branch is not None or self.moment is not None:
+            raise ValueError("this audio tower has two front ends or a moment; give it waveforms, not a log-mel")
         features = self.encoder(mel) if longer is None else self.encoder(mel, longer)
         return self.projection(features.pooled)
 

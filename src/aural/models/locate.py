@@ -142,7 +142,7 @@ class Locator:
         """Yield the growing result after each block of some seconds; the last one is complete and sorted."""
         result = Located(threshold=self.threshold, origin=self.origin)
         tracks = [Track(text, self.threshold, self.config) for text in self.texts]
-        for probabilities, times_s in self._scored(as_source(source)):
+        for probabilities, times_s in self.scored(as_source(source)):
             for row, (start_s, end_s) in zip(probabilities.tolist(), times_s.tolist(), strict=True):
                 for track, probability in zip(tracks, row, strict=True):
                     track.add(start_s, end_s, probability)
@@ -155,8 +155,8 @@ class Locator:
         result.spans.sort(key=lambda span: (span.onset_s, span.text))
         yield result
 
-    def _scored(self, source: AudioSource) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
-        """Yield batches of probabilities (W, L) with the times (W, 2) of their frames."""
+    def scored(self, source: AudioSource) -> Iterator[tuple[FloatArray, NDArray[np.float64]]]:
+        """Yield blocks of probabilities (W, L) of the texts, and start and end (W, 2) of their frames in seconds."""
         if self._scorer is not None:
             yield from self._scorer.stream_probabilities(source, self.prompts[:-1])
             return

@@ -37,6 +37,8 @@ HEADER: Final = "onnx.json"
 FEATURES: Final = "onnx/features.onnx"
 FORMAT: Final = 1
 ONNX_BATCH: Final = 4
+CLIPS_ONLY: Final = ("audio.moment.",)
+"""Tensors of the audio tower that its graph of frames does not have: a frame has no moment in time."""
 
 
 Form = Literal["fp32", "int8", "bare"]
@@ -198,7 +200,7 @@ class OnnxModel(EmbeddingModel):
 
     @cached_property
     def _frames(self) -> Any:
-        return self._session(FRAMES, "audio.", self._audio_weights, arena=True)
+        return self._session(FRAMES, "audio.", self._audio_weights, without=CLIPS_ONLY, arena=True)
 
     @cached_property
     def _text(self) -> Any:
@@ -228,8 +230,10 @@ class OnnxModel(EmbeddingModel):
             return weights
         return {name: in_8_bits(value) if is_matrix(name, value.shape) else value for name, value in weights.items()}
 
-    def _session(self, name: str, tower: str, weights: dict[str, Any], *, arena: bool = False) -> Any:
-        used = [key for key in self.header.weights if key.startswith(tower)]
+    def _session(
+        self, name: str, tower: str, weights: dict[str, Any], *, without: tuple[str, ...] = (), arena: bool = False
+    ) -> Any:
+        used = [key for key in self.header.weights if key.startswith(tower) and not key.startswith(without)]
         return open_session(self.folder / name, {key: weights[key] for key in used}, self.threads, arena=arena)
 
 

@@ -68,15 +68,17 @@ def export_optimum(
 ) -> Path:
     """Write the folder and return it; `aural.load` opens it too.
 
-    Raises ConfigError for a model with two front ends, which optimum's layout cannot express. The graph of a fused
-    model is its path for clips that are not longer than the window; it also accepts the four pieces of transformers'
-    feature extractor, of which it reads the first.
+    Raises ConfigError for a model with two front ends or a residual on the moment, which optimum's layout cannot
+    express. The graph of a fused model is its path for clips that are not longer than the window; it also accepts the
+    four pieces of transformers' feature extractor, of which it reads the first.
     """
     model = source
     if not isinstance(model, Model):
         model = Model.from_pretrained(model, device="cpu", tokenizer=tokenizer, offline=offline)
     if model.config.audio.branch is not None:
         raise ConfigError(f"{model.name}: has two front ends; write it with --layout aural")
+    if model.config.audio.moment:
+        raise ConfigError(f"{model.name}: reads the waveform for its moment; write it with --layout aural")
     folder = make_folder(target, ConfigError)
     make_folder(folder / "onnx", ConfigError)
     write_header(model, folder, "int8" if int8 else "fp32", layout="optimum")

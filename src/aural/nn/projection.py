@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from torch import Tensor, nn
 
-ProjectionKind = Literal["residual", "mlp", "linear", "log-linear", "none"]
+from aural.nn.functional import unit
+
+ProjectionKind = Literal["residual", "mlp", "linear", "log-linear", "low-rank", "none"]
+RANK_SHARE = 6
+"""The rank of "low-rank" is a sixth of the width."""
 
 
 class Residual(nn.Module):
@@ -43,12 +48,26 @@ class LogLinear(nn.Linear):
         return super().forward(x.clamp_min(0).log1p())
 
 
+class LowRank(nn.Module):
+    """x + W2 gelu(W1 x sqrt(D)) + b for unit vectors x of the input, with D / 6 hidden numbers: a small correction."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(dim)
+        self.down = nn.Linear(dim, max(1, dim // RANK_SHARE))
+        self.up = nn.Linear(max(1, dim // RANK_SHARE), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = unit(x)
+        return x + self.up(nn.functional.gelu(self.down(self.scale * x)))
+
+
 def projection(kind: ProjectionKind, d_in: int, d_out: int) -> nn.Module:
-    """Return the head `kind`; "none" returns its input (B, D), so D must equal E."""
+    """Return the head `kind`; "low-rank" and "none" need D equal to E; "none" returns its input."""
     if kind == "residual":
         return Residual(d_in, d_out)
     if kind == "mlp":
         return Mlp(d_in, d_out)
     if kind in ("linear", "log-linear"):
         return (nn.Linear if kind == "linear" else LogLinear)(d_in, d_out)
-    return nn.Identity()
+    return LowRank(d_in) if kind == "low-rank" else nn.Identity()

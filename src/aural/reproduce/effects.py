@@ -48,9 +48,9 @@ def store_effects(out: Path, folder: Path) -> list[Path]:
     return written
 
 
-def listing() -> Iterator[str]:
-    """Yield one line per card: verdict and interval of the primary check, cost, and the claim."""
-    for card in claims():
+def listing(package: str = "") -> Iterator[str]:
+    """Yield one line per card of a package, or of all: verdict and interval of the primary check, cost, and claim."""
+    for card in claims(package):
         effect = stored_effect(card.name)
         yield f"{card.name:28} {state_of(card, effect):44} {cost_of(card, effect):52} {card.claim}"
 

@@ -1,4 +1,4 @@
-"""Analyze the sounds of a library, count the values of their facts, and write tags to their files."""
+"""Analyze the sounds of a library, and write tags to their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aural.audio.metadata import write_tags
 from aural.core.errors import AudioError, AuralError
 from aural.search.embed import file_columns
 from aural.search.facts import facts_of
-from aural.search.filters import FIRST_WINDOWS, Filter, one_of
+from aural.search.filters import one_of
 from aural.search.lance import table_of, vectors_of
 from aural.search.library import FileResult, Library
 from aural.search.locations import FoundFile, content_hash, find, source_of
@@ -35,13 +35,6 @@ def analyze(library: Library, *, again: bool = False) -> Iterator[FileResult]:
                 yield FileResult(path, "skipped", error=error)
         library.facts.write(facts)
         yield from (FileResult(by_hash[content].path, "added") for content in facts)
-
-
-def facets(library: Library, where: Filter | None = None) -> dict[str, dict[str, int]]:
-    """Return the number of files with a window that meets `where`, per value of each fact that is counted."""
-    rows = library.store.rows(["file", "hash"], where or FIRST_WINDOWS).to_pydict()
-    contents = dict(zip(rows["file"], rows["hash"], strict=True))
-    return library.facts.facets(list(contents.values()))
 
 
 def write_file_tags(

@@ -1,4 +1,4 @@
-"""The files of a library that are computed from its table, and how to see whether each can be read."""
+"""The files and folders of a library that are computed from its table, and how to see whether each can be read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from aural.search import facts, sound_map, words
+from aural.search import facts, graph_files, sound_map, words
 
 DERIVED_FILES: Final[Mapping[str, Callable[[Path], bool]]] = {
     sound_map.FILE: sound_map.is_readable,
     words.FILE: words.is_readable,
     facts.FILE: facts.is_readable,
+    graph_files.FOLDER: graph_files.is_readable,
 }
-"""File name -> a function that returns whether the file is missing or can be read."""
+"""Name -> a function that returns whether the file or folder is missing or can be read."""

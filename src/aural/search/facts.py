@@ -1,7 +1,8 @@
 """Store facts about the contents of a library: metadata of the files and measures of the sounds.
 
 An SQLite database in the library's folder, keyed by content hash and written by `analyze`. It is derived from the sound
-files and can be deleted. Filters use its columns (`aural.search.filters.FACT_COLUMNS`), and `facets` counts values.
+files and can be deleted. Filters use its columns (`aural.search.filters.FACT_COLUMNS`), and `aural.search.facets`
+counts values.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,12 +28,10 @@ from aural.search.folder import UnusableLibraryError
 from aural.search.library_sql import database_errors, open_database
 
 FILE: Final = "facts.sqlite"
-VERSION: Final = 1
+VERSION: Final = 2
 """Counts up when the columns change; a database of another version is written again."""
 MOST_S: Final = 600.0
 """Seconds of a sound that are measured."""
-FACETS: Final = ("category", "subcategory", "creator", "artist", "genre", "loop")
-"""Columns whose values are counted."""
 _SQL_KINDS: Final = {"text": "TEXT", "number": "REAL", "truth": "INTEGER"}
 
 
@@ -79,22 +77,6 @@ class Facts:
                 connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.executemany(command, rows)
             connection.execute("COMMIT")
-
-    def facets(self, hashes: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Return the number of files per value of each column of `FACETS`, most frequent first.
-
-        hashes: the content of every file that counts; empty texts are left out.
-        """
-        columns, counts = self.columns(), Counter(hashes)
-        weights = np.array([counts.get(content, 0) for content in columns["hash"]], np.int64)
-        result: dict[str, dict[str, int]] = {}
-        for name in FACETS:
-            counter = Counter[str]()
-            for value, weight in zip(columns[name], weights, strict=True):
-                if weight and value != "":
-                    counter[str(value).lower() if FACT_COLUMNS[name] == "truth" else value] += int(weight)
-            result[name] = dict(counter.most_common())
-        return result
 
     @contextlib.contextmanager
     def _connection(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:

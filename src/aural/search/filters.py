@@ -51,6 +51,8 @@ FACT_COLUMNS: Final[Mapping[str, Kind]] = {
     "peak_db": "number",
     "brightness_hz": "number",
     "loop": "truth",
+    "bpm": "number",
+    "key": "text",
 }
 """Columns of `aural.search.facts`; a filter holds the hashes of the contents that meet a comparison with them."""
 INTEGER_BITS: Final[Mapping[str, int]] = {"window": 32, "sample_rate": 32, "channels": 32, "size": 64}
@@ -78,11 +80,15 @@ _COMPLEMENT: Final = {">=": "<", "<=": ">", "!=": "="}
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parsed filter: SQL for the table on disk, and a mask over columns in memory."""
+    """A parsed filter: SQL for the table on disk, and a mask over columns in memory.
+
+    files: ids of the only files whose rows can meet the filter; None: any file.
+    """
 
     text: str
     sql: str
     _mask: Callable[[Columns], Mask]
+    files: tuple[str, ...] | None = None
 
     def mask(self, columns: Columns) -> Mask:
         """Return which rows meet the filter (N,); `columns` maps every name in `COLUMNS` to its (N,) values."""
@@ -122,13 +128,15 @@ def one_of(column: str, values: Sequence[str]) -> Filter:
     """Return the filter `column in (values...)` of any length, for calls from the program."""
     allowed = frozenset(values)
     sql = f"`{column}` IN ({', '.join(quote(value) for value in values)})"
-    return Filter(sql, sql, lambda columns: np.array([v in allowed for v in columns[column]], bool))
+    files = tuple(values) if column == "file" else None
+    return Filter(sql, sql, lambda columns: np.array([v in allowed for v in columns[column]], bool), files)
 
 
 def all_of(*filters: Filter) -> Filter:
     """Return the filter that is met where all of these are."""
     sql = " AND ".join(f"({one.sql})" for one in filters)
-    return Filter(sql, sql, lambda columns: np.logical_and.reduce([one.mask(columns) for one in filters]))
+    files = next((one.files for one in filters if one.files is not None), None)
+    return Filter(sql, sql, lambda columns: np.logical_and.reduce([one.mask(columns) for one in filters]), files)
 
 
 FIRST_WINDOWS: Final = Filter("window = 0", "`window` = 0", lambda columns: columns["window"] == 0)

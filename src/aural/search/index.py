@@ -79,11 +79,15 @@ class ExactIndex:
         """Return the nearest rows; see `Index`. Rows with equal scores are ordered by file and window."""
         query = unit_query(query, self._vectors.shape[1])
         if where is None:
-            rows = np.arange(len(self._vectors))
-            scores = self._vectors @ query  # indexing with `rows` would copy the matrix
+            scores = self._vectors @ query
+            rows = _best(scores, top)
+            scores = scores[rows]
         else:
             rows = np.flatnonzero(where.mask(self._columns))
-            scores = self._vectors[rows] @ query
+            few = 4 * len(rows) < len(self._vectors)  # the matrix is compared without a copy, some rows only with one
+            scores = self._vectors[rows] @ query if few else (self._vectors @ query)[rows]
+            best = _best(scores, top)
+            rows, scores = rows[best], scores[best]
         order = np.lexsort((self._rank[rows], -scores))[:top]
         return [self._hit(int(rows[i]), float(scores[i])) for i in order]
 
@@ -104,6 +108,18 @@ class ExactIndex:
             silent=bool(value["silent"]),
             tags=tuple(value["tags"]),
         )
+
+
+def _best(scores: FloatArray, top: int) -> NDArray[np.int64]:
+    """Return the places of the `top` highest scores, and of those that equal the lowest of them.
+
+    >>> _best(np.float32([3, 1, 2, 2, 0]), 2).tolist()
+    [0, 2, 3]
+    """
+    if len(scores) <= top:
+        return np.arange(len(scores))
+    lowest = np.partition(scores, len(scores) - top)[len(scores) - top]
+    return np.flatnonzero(scores >= lowest)
 
 
 def best_per_file(search: Callable[[int], list[Hit]], top: int) -> list[Hit]:

@@ -7,9 +7,7 @@ index is scanned exactly; one with an index is searched by inverted lists and re
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -19,13 +17,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from aural.core.errors import AuralError, ConfigError, DataError, MissingDependencyError, one_line
+from aural.core.errors import ConfigError, DataError, MissingDependencyError
 from aural.core.types import FloatArray
 from aural.search.checksums import incomplete_file, record_files
 from aural.search.filters import COLUMNS, INTEGER_BITS, Filter, one_of
-from aural.search.folder import TABLE_FOLDER, DamagedLibraryError, UnusableLibraryError
+from aural.search.folder import TABLE_FOLDER, DamagedLibraryError
 from aural.search.index import ExactIndex, Hit, unit_query
-from aural.search.lance_files import version_names
+from aural.search.lance_errors import lance_errors
+from aural.search.lance_files import newest_number, version_names
 from aural.search.row_digests import DIGEST, digests
 
 if TYPE_CHECKING:
@@ -49,10 +48,6 @@ FILTER_INDEXES = {"duration": "BTree", "tags": "LabelList"} | dict.fromkeys(
     ("format", "sample_rate", "channels", "silent"), "Bitmap"
 )
 """Columns with an index for filters and its kind; built together with the approximate index."""
-
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
-_NOT_DAMAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
-"""Errors of the system after which the library is as it was."""
 
 KEEP_VERSIONS = timedelta(hours=1)
 """Age up to which old versions are kept, for readers that still use them and for adds that were interrupted."""
@@ -117,37 +112,18 @@ def _take_back(table: Path, names: set[str]) -> None:
                 (table / name).unlink()
 
 
-@contextlib.contextmanager
-def lance_errors(folder: Path) -> Iterator[None]:
-    """Turn the errors of LanceDB, which come as several types, into a DataError that names the library and the fix."""
-    try:
-        yield
-    except AuralError:
-        raise
-    except (ValueError, RuntimeError, OSError) as error:
-        raise _sentence(folder, error) from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
-            raise
-        raise _sentence(folder, error) from None
-
-
-def _sentence(folder: Path, error: BaseException) -> DataError:
-    code = getattr(error, "errno", None)
-    if code is None and (named := _OS_ERROR.search(str(error))):
-        code = int(named.group(1))
-    if code in _NOT_DAMAGE:
-        reason = os.strerror(code)
-        return UnusableLibraryError(
-            f"{folder}: cannot be used ({reason}); check the folder's permissions and the free space"
-        )
-    return DamagedLibraryError(folder, one_line(error, 160))
-
-
 class LanceStore:
     """An `Index` on disk. Reading needs no lock; a writer holds the library's lock."""
 
-    def __init__(self, folder: Path, embed_dim: int, *, create: bool = False) -> None:
+    def __init__(self, folder: Path, embed_dim: int, *, create: bool = False, defer: bool = False) -> None:
+        """Open the table in `folder`. defer: when it is first used, because importing LanceDB takes a second."""
+        self.folder = Path(folder)
+        self.embed_dim = embed_dim
+        self._opened: Any = None
+        if not defer:
+            self._open(create=create)
+
+    def _open(self, *, create: bool = False) -> None:
         # Without these variables, lancedb prints notes about future versions to stderr.
         os.environ.setdefault("LANCEDB_LOG", "error")
         os.environ.setdefault("LANCE_LOG", "error")
@@ -157,21 +133,26 @@ class LanceStore:
             raise MissingDependencyError(
                 'the sound library needs the package lancedb; pip install "aural[search]"'
             ) from None
-        self.folder = Path(folder)
-        self.embed_dim = embed_dim
         options = {"new_table_data_storage_version": FILE_VERSION}
         with lance_errors(self.folder):
-            self._database = lancedb.connect(folder, read_consistency_interval=timedelta(0), storage_options=options)
+            database = lancedb.connect(self.folder, read_consistency_interval=timedelta(0), storage_options=options)
             if create:
-                self._table = self._database.create_table(TABLE, schema=schema(embed_dim), exist_ok=True)
+                table = database.create_table(TABLE, schema=schema(self.embed_dim), exist_ok=True)
                 record_files(self.folder)
             else:
-                self._table = self._database.open_table(TABLE)
-            width = self._table.schema.field("vector").type.list_size
-        if width != embed_dim:
+                table = database.open_table(TABLE)
+            width = table.schema.field("vector").type.list_size
+        if width != self.embed_dim:
             raise DamagedLibraryError(
-                self.folder, f"its card states vectors of {embed_dim} numbers, the table of {width}"
+                self.folder, f"its card states vectors of {self.embed_dim} numbers, the table of {width}"
             )
+        self._database, self._opened = database, table
+
+    @property
+    def _table(self) -> Any:
+        if self._opened is None:
+            self._open()
+        return self._opened
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -222,6 +203,14 @@ class LanceStore:
         search = self._table.search().select(list(columns)).limit(None)
         return (search if where is None else search.where(where.sql)).to_arrow()
 
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """Yield all rows in tables of at most `rows`, in the order in which they are stored."""
+        import pyarrow as pa
+
+        with lance_errors(self.folder):
+            for batch in self._table.search().select(list(columns)).limit(None).to_batches(batch_size=rows):
+                yield pa.Table.from_batches([batch])
+
     def exact(self) -> ExactIndex:
         """Return an `ExactIndex` of all rows, in memory."""
         table = self.rows([*COLUMNS, "vector"])
@@ -231,7 +220,7 @@ class LanceStore:
     @_guarded
     def version(self) -> int:
         """The number of the newest commit."""
-        return int(self._table.version)
+        return newest_number(self.folder / TABLE_FOLDER) if self._opened is None else int(self._opened.version)
 
     @_guarded
     def stats(self) -> dict[str, Any]:
@@ -350,7 +339,7 @@ class LanceStore:
     @_commits
     def overwrite(self, rows: pa.Table) -> None:
         """Replace all rows, in one commit; indexes are dropped. Earlier versions are not read."""
-        self._table = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
+        self._opened = self._database.create_table(TABLE, data=rows, schema=schema(self.embed_dim), mode="overwrite")
 
     @property
     def columns(self) -> list[str]:

@@ -6,6 +6,7 @@ version's manifest that name them (`table.proto` of the Lance format). A version
 
 from __future__ import annotations
 
+import os
 import struct
 import uuid
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,16 @@ def version_names(table: Path) -> list[tuple[int, str]]:
             number = int(path.stem)
             names.append((_NEWEST - number if number > _NEWEST // 2 else number, f"{VERSIONS}/{path.name}"))
     return sorted(names, reverse=True)
+
+
+def newest_number(table: Path) -> int:
+    """Return the number of the newest version of a table by the names of its manifests; 0 if there is none.
+
+    Faster than `version_names`, for every search. Raises OSError if the folder cannot be read.
+    """
+    stems = (name.removesuffix(SUFFIX) for name in os.listdir(table / VERSIONS) if name.endswith(SUFFIX))
+    numbers = (int(stem) for stem in stems if stem.isdecimal())
+    return max((_NEWEST - number if number > _NEWEST // 2 else number for number in numbers), default=0)
 
 
 def read_version(table: Path, name: str) -> Version:

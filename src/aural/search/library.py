@@ -36,7 +36,9 @@ from aural.search.folder import (
     writer_lock,
 )
 from aural.search.fuse import fused
-from aural.search.index import Hit, best_per_file
+from aural.search.graph import GraphIndex
+from aural.search.graph_files import holds_newest
+from aural.search.index import Hit, Index, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash, is_storable
 from aural.search.notebook import Notebook
@@ -98,7 +100,8 @@ class Library:
         self._follows = space is None
         self.card = read_card(self.folder)
         check_opened(self.folder)
-        self.store = LanceStore(self.folder, self.card.embed_dim)
+        self.store = LanceStore(self.folder, self.card.embed_dim, defer=holds_newest(self.folder))
+        self.graph = GraphIndex(self.folder, self.store)
         self.words = WordIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)
         self.facts = Facts(self.root)
@@ -151,10 +154,14 @@ class Library:
         """
         if not isinstance(top, int) or not 1 <= top <= 10_000:
             raise ConfigError(f"top is {top}; it must be a whole number between 1 and 10000")
-        index = partial(self.store.search, exact=exact)
+        index = partial(self.store.search, exact=True) if exact else self.index().search
         if words:
             return fused(index, query, partial(self.words.search, words), top, where)
         return best_per_file(lambda rows: index(query, rows, where), top)
+
+    def index(self) -> Index:
+        """Return the fastest index of the newest commit: the graph index if there is one, else the table."""
+        return self.graph.current() or self.store
 
     def filter(self, text: str | None) -> Filter | None:
         """Parse a filter, which may use the facts of the library; None for an empty text."""
@@ -222,9 +229,18 @@ class Library:
             yield from self.carry_out(plan, embedder, embed_with)
 
     def optimize(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
-        """Compact the table and bring the approximate index up to date; see `LanceStore.optimize`."""
+        """Compact the table and bring the approximate indexes up to date.
+
+        Returns True if they were built, which happens from `build_from` rows on; see `LanceStore.optimize`.
+        """
         with self.writing():
-            return self.store.optimize(build_from=build_from)
+            return self.optimize_locked(build_from=build_from)
+
+    def optimize_locked(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
+        """Do what `optimize` does; the caller holds the writer's lock."""
+        built = self.store.optimize(build_from=build_from)
+        self.graph.update(create=self.store.count() >= max(build_from, 256))
+        return built
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -236,6 +252,7 @@ class Library:
             if self._follows and active_folder(self.root) != self.folder:
                 raise DataError(f"{self.root}: was switched to another space meanwhile; run the command again")
             yield
+            self.graph.update()
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""

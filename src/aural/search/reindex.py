@@ -83,7 +83,7 @@ def reindex(
         on_plan(plan)
         yield from space.carry_out(plan, embedder, embed_with)
         _copy_tags(library, space)
-        space.store.optimize()
+        space.optimize_locked()
 
 
 def missing_files(library: Library, space: Library) -> list[str]:

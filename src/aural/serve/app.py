@@ -22,7 +22,7 @@ from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
 from aural.search.notebook import UnknownCollectionError
-from aural.serve import embeddings_routes, notebook_routes
+from aural.serve import embeddings_routes, notebook_routes, sound_routes
 from aural.serve.access import COOKIE, SESSION_S, Access, client_of
 from aural.serve.follow import OpenModel, following
 from aural.serve.guard import LOG, Guard, describe
@@ -55,7 +55,7 @@ _KINDS: Final[Mapping[type[AuralError], ProblemKind]] = {
 }
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self'; "
     "connect-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
 
@@ -90,6 +90,7 @@ def create_app(
     app.include_router(router)
     app.include_router(notebook_routes.router)
     app.include_router(embeddings_routes.router)
+    app.include_router(sound_routes.router)
     access = Access(settings)
     _server_routes(app, settings, access, metrics)
     _error_handlers(app)

@@ -38,7 +38,7 @@ def confine(memory_mib: int) -> None:
 
 
 def decode(job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """Decode the sound of a job to mono float32 bytes and its rate.
+    """Decode the sound of a job to float32 bytes (C, T), its rate and its number of channels.
 
     The job describes a stored sound (see `aural.serve.held.HeldFile.job`), or its bytes are the payload.
     """
@@ -46,16 +46,17 @@ def decode(job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
     start_s, max_s = job["start_s"], job["max_s"]
     parts: list[FloatArray] = []
     decoded_s = 0.0
-    for block in blocks(source, min(BLOCK_S, max_s), sample_rate_hz=job["sample_rate_hz"], start_s=start_s):
-        parts.append(block.samples[0])
+    block_s, rate, mono = min(BLOCK_S, max_s), job["sample_rate_hz"], job.get("mono", True)
+    for block in blocks(source, block_s, sample_rate_hz=rate, mono=mono, start_s=start_s):
+        parts.append(block.samples)
         decoded_s += block.duration_s
         if decoded_s > max_s + 1e-6 and not job["cut"]:
             raise AudioError(f"the sound is longer than {max_s:g} s; shorten it")
         if decoded_s >= max_s and job["cut"]:
             break
     rate = block.sample_rate_hz
-    samples = np.concatenate(parts)[: round(max_s * rate)]
-    return {"sample_rate_hz": rate}, np.ascontiguousarray(samples, np.float32).tobytes()
+    samples = np.concatenate(parts, axis=1)[:, : round(max_s * rate)]
+    return {"sample_rate_hz": rate, "channels": len(samples)}, np.ascontiguousarray(samples, np.float32).tobytes()
 
 
 def answer(job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:

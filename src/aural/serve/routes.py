@@ -19,6 +19,7 @@ from aural.models.locate import LocateConfig
 from aural.search.filters import COLUMNS, FACT_COLUMNS, FIRST_WINDOWS
 from aural.search.index import Hit
 from aural.search.marked import MarkFilter
+from aural.search.notebook import MOST_STARS
 from aural.search.query import NOT_WEIGHT, QueryWeights
 from aural.serve.access import client_of
 from aural.serve.byte_ranges import FileHead, file_response
@@ -36,6 +37,7 @@ from aural.serve.schemas import (
     LocateRequest,
     LocateResponse,
     MapResponse,
+    Name,
     Problem,
     SearchRequest,
     SearchResponse,
@@ -134,11 +136,15 @@ async def library(request: Request) -> LibraryResponse:
     )
 
 
-@router.get("/facets", summary="Count the files per category, creator, artist, genre and loop", tags=["library"])
+@router.get(
+    "/facets",
+    summary="Count the files per tag, format, length, category, key, loudness and other facts",
+    tags=["library"],
+)
 async def library_facets(
     request: Request, where: Annotated[str | None, QueryParameter(max_length=2000)] = None
 ) -> FacetsResponse:
-    """Return counts of the values that `aural library analyze` stored, for the files that meet a filter."""
+    """Return the number of files per value, for the files that meet a filter; see `aural.search.facets`."""
     return FacetsResponse(facets=await service_of(request).facets(where))
 
 
@@ -173,13 +179,17 @@ async def similar(
     words_weight: Annotated[Weight, Form()] = 1.0,
     like_weight: Annotated[Weight, Form()] = 1.0,
     minus_weight: Annotated[Weight, Form()] = NOT_WEIGHT,
+    collections: Annotated[list[Name], Form(max_length=MAX_TEXTS)] = [],  # noqa: B006
+    favorites: Annotated[bool, Form()] = False,
+    min_stars: Annotated[int, Form(ge=0, le=MOST_STARS)] = 0,
 ) -> SearchResponse:
     """Search like /v1/search, with an uploaded sound added to the sum."""
     began = time.perf_counter()
     service = service_of(request)
     weights = QueryWeights(words_weight, like_weight, minus_weight)
     vector, _ = await service.sound(sound, client_of(request.scope))
-    query = Query(words, like, minus, where, top, weights, [vector])
+    marks = MarkFilter(collections, favorites, min_stars)
+    query = Query(words, like, minus, where, top, weights, [vector], marks)
     return _answer(service, query, await service.search(query), began)
 
 
@@ -288,22 +298,25 @@ async def audio(request: Request, id: FileParameter) -> Response:
     summary="Get a part of a sound as wav",
     tags=["library"],
     response_class=Response,
-    responses=UNKNOWN_FILE | {200: {"description": "16-bit mono wav.", "content": {"audio/wav": {}}}},
+    responses=UNKNOWN_FILE
+    | {200: {"description": "16-bit mono wav, or 24-bit wav with all channels.", "content": {"audio/wav": {}}}},
 )
 async def excerpt(
     request: Request,
     id: FileParameter,
     start_s: Annotated[float, QueryParameter(ge=0, le=1e6, allow_inf_nan=False)] = 0.0,
     end_s: Annotated[float | None, QueryParameter(gt=0, le=1e6, allow_inf_nan=False)] = None,
+    original: Annotated[bool, QueryParameter(description="All channels with 24 bits, for other programs.")] = False,
 ) -> Response:
     """Decode a sound from `start_s` to `end_s`, for long files and formats that browsers do not play."""
     import soundfile
 
     service = service_of(request)
     end_s = _end_of(service, start_s, end_s)
-    clip = await service.excerpt(id, start_s, end_s, client_of(request.scope))
+    clip = await service.excerpt(id, start_s, end_s, client_of(request.scope), mono=not original)
+    subtype = "PCM_24" if original else "PCM_16"
     out = io.BytesIO()
-    soundfile.write(out, clip.samples[0], clip.sample_rate_hz, format="WAV", subtype="PCM_16")
+    soundfile.write(out, clip.samples.T, clip.sample_rate_hz, format="WAV", subtype=subtype)
     return Response(out.getvalue(), media_type="audio/wav", headers={"Cache-Control": "private, max-age=3600"})
 
 

@@ -52,12 +52,14 @@ class DecodePool:
         job = {"path": None, "sample_rate_hz": sample_rate_hz, "start_s": 0.0, "max_s": max_s, "cut": False}
         return await self._decode((client, "upload"), job, upload)
 
-    async def decode_part(self, place: dict[str, Any], *, client: str, start_s: float, max_s: float) -> Clip:
+    async def decode_part(
+        self, place: dict[str, Any], *, client: str, start_s: float, max_s: float, mono: bool = True
+    ) -> Clip:
         """Return up to `max_s` seconds from `start_s` of a stored sound at its rate; errors as of `decode_upload`.
 
         place: where the sound is; see `aural.serve.held.HeldFile.job`.
         """
-        job = place | {"sample_rate_hz": None, "start_s": start_s, "max_s": max_s, "cut": True}
+        job = place | {"sample_rate_hz": None, "start_s": start_s, "max_s": max_s, "cut": True, "mono": mono}
         return await self._decode((client, "excerpt"), job, None)
 
     async def _decode(self, turn: tuple[str, str], job: dict[str, Any], upload: Any) -> Clip:
@@ -76,7 +78,8 @@ class DecodePool:
         head, body = await asyncio.shield(task)
         if "error" in head:
             raise AudioError(head["error"])
-        return Clip(np.frombuffer(body, np.float32)[None], int(head["sample_rate_hz"]))
+        samples = np.frombuffer(body, np.float32).reshape(int(head["channels"]), -1)
+        return Clip(samples, int(head["sample_rate_hz"]))
 
     async def _attempt(self, job: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         """Ask one process, and another one if it ended: perhaps it was killed, and the sound is not the reason."""

@@ -179,6 +179,8 @@ class MapResponse(BaseModel):
     x: list[float]
     y: list[float]
     tags: list[list[str]]
+    group: list[int] = Field(description="Index into groups, per file.")
+    groups: list[str] = Field(description="Words that describe each group of similar sounds, largest group first.")
 
 
 class LibraryResponse(BaseModel):
@@ -193,7 +195,7 @@ class LibraryResponse(BaseModel):
 
 
 class FacetsResponse(BaseModel):
-    """The number of files per value of each fact, most frequent first."""
+    """The number of files per value of each column; `low..high` is a range from `low` up to, but without, `high`."""
 
     facets: dict[str, dict[str, int]]
 

@@ -22,13 +22,14 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
-from aural.search.analyze import facets
+from aural.search.facets import facets
 from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
 from aural.search.fuse import DEFAULT, fused, value
 from aural.search.index import ExactIndex, Hit, Index, best_per_file
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
+from aural.search.map_groups import WORDS, group
 from aural.search.marked import MarkFilter, with_marks
 from aural.search.query import QueryWeights, combine
 from aural.search.sound_map import sound_map
@@ -93,6 +94,7 @@ class InferenceService:
         self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
         self._maps = Shared(self._draw_map, "aural-map")
+        self._map_words: FloatArray | None = None
         self._tags = Shared(self._count_tags, "aural-tags")
         self._model_thread = ThreadPoolExecutor(1, "aural-model")
         self._store_threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "aural-store")
@@ -189,7 +191,7 @@ class InferenceService:
 
     def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
         """Search in memory while the library is small enough for it, otherwise in the table."""
-        index: Index = self._index() or self.library.store
+        index: Index = self._index() or self.library.index()
         if not (query.words and query.names):
             return best_per_file(lambda rows: index.search(vector, rows, condition), count)
         config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page
@@ -211,7 +213,7 @@ class InferenceService:
         except UnusableLibraryError:
             raise
         except DataError:
-            raise _unknown(public) from None
+            raise unknown(public) from None
 
     async def classify(
         self, vector: FloatArray, labels: Sequence[str], template: str, multi_label: bool
@@ -230,7 +232,7 @@ class InferenceService:
         return None if calibration.least is None else calibration.matches(np.asarray(cosines))
 
     async def facets(self, where: str | None) -> dict[str, dict[str, int]]:
-        """Return the number of files per value of each fact; see `aural.search.analyze.facets`."""
+        """Return the number of files per value of each fact; see `aural.search.facets.facets`."""
         condition = await self.on_store(self.library.filter, where)
         return await self.on_store(facets, self.library, condition)
 
@@ -246,7 +248,7 @@ class InferenceService:
         """Return the content hash of a file. Raises UnknownFileError for an unknown id."""
         contents = await self.hashes([public])
         if not contents:
-            raise _unknown(public)
+            raise unknown(public)
         return contents[public]
 
     async def remember(self, query: Mapping[str, Any], hits: int) -> None:
@@ -256,16 +258,28 @@ class InferenceService:
 
     async def map(self) -> bytes:
         """Return the map as JSON; it is computed once per version of the library, on a separate thread."""
+        if self._map_words is None:
+            self._map_words = await self.texts.embed(list(WORDS))
         return await self._maps.get(await self.on_store(lambda: self.library.store.version))
 
     def _draw_map(self) -> bytes:
+        assert self._map_words is not None
         drawn = self._read(sound_map, self.library)
+        groups = self._read(group, self.library, drawn, self._map_words)
         names = [printable(path.rsplit("/", 1)[-1]) for path in drawn.paths]
         ids = [self.ids.hide(file) for file in drawn.files]
         x, y = drawn.xy.round(4).T.tolist()
-        return (
-            MapResponse(method=drawn.method, ids=ids, names=names, x=x, y=y, tags=drawn.tags).model_dump_json().encode()
+        answer = MapResponse(
+            method=drawn.method,
+            ids=ids,
+            names=names,
+            x=x,
+            y=y,
+            tags=drawn.tags,
+            group=groups.of_file.tolist(),
+            groups=groups.names,
         )
+        return answer.model_dump_json().encode()
 
     async def tags(self) -> dict[str, int]:
         """Return the number of files per tag, most frequent first; counted again when the library changed."""
@@ -286,7 +300,7 @@ class InferenceService:
         where = one_of("file", [self.ids.reveal(public)])
         rows = self.library.store.rows(["path", "size", "mtime_ns", "hash", "duration"], where).slice(0, 1).to_pylist()
         if not rows:
-            raise _unknown(public)
+            raise unknown(public)
         try:
             return self._opener.open(rows[0])
         except (AudioError, OSError):
@@ -294,15 +308,17 @@ class InferenceService:
         except SwappedError:
             raise ChangedError(f"{public}: the file changed since it was added; run `aural library update`") from None
 
-    async def excerpt(self, public: str, start_s: float, end_s: float, client: str) -> Clip:
+    async def excerpt(self, public: str, start_s: float, end_s: float, client: str, *, mono: bool = True) -> Clip:
         """Return a part of a file of the library at its sample rate, decoded in a separate process."""
         held = await self.open(public)
         with contextlib.closing(held):
             if start_s >= held.duration_s:
                 raise AudioError(f"start_s: the sound lasts {held.duration_s:g} s; start before its end")
             place = held.job()
-        return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=end_s - start_s)
+        max_s = end_s - start_s
+        return await self.decoders.decode_part(place, client=client, start_s=start_s, max_s=max_s, mono=mono)
 
 
-def _unknown(public: str) -> UnknownFileError:
+def unknown(public: str) -> UnknownFileError:
+    """Return the error of an id that names no file."""
     return UnknownFileError(f"{public}: the library contains no such file; use the id from a search")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -32,7 +32,7 @@ from aural.train.head_kinds import multi_hot
 from aural.train.inputs import viewed
 from aural.train.mels import fit_mel
 from aural.train.padded import pad_mels, pad_waves, to_pcm16
-from aural.train.sources import Item, Source, answer, listed
+from aural.train.sources import Draw, Item, Source, answer, listed
 from aural.train.tasks import Labels
 from aural.train.tokens import Tokens
 
@@ -43,11 +43,20 @@ Count = Annotated[int, Option(ge=1)]
 
 @dataclass(frozen=True)
 class Sample:
-    """An item of a batch, the number of its source, and the generator of its random choices."""
+    """An item of a batch, the number of its source, and what makes the generator of its random choices."""
 
     source: int
     item: Item
-    random: np.random.Generator
+    draw: Callable[[], np.random.Generator]
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        """The generator, made at the first random choice: making one takes longer than reading a short clip."""
+        return self.draw()
+
+    def generator(self) -> np.random.Generator:
+        """Return `random`."""
+        return self.random
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,7 @@ class SoundField(Field):
         if all(stored):
             least = self._least_frames(data.batching.shortest_s) if by_length else self.frames
             fit = partial(fit_mel, frames=self.frames, least=least, crop=data.crop)
-            mels = [fit(s.item.mel, random=s.random) for s in samples if s.item.mel is not None]
+            mels = [fit(s.item.mel, random=s.generator) for s in samples if s.item.mel is not None]
             frames = [len(mel) for mel in mels] if by_length else frames
             rows = pad_mels(mels, self._frame_grid(data.batching.round_s)) if by_length else np.stack(mels)
             batch: Tensors = {"mel": torch.from_numpy(rows)}
@@ -210,7 +219,7 @@ class TextField(Field):
     def collate(self, samples: Sequence[Sample]) -> Tensors:
         K, views = self.setting.data.captions_per_clip, self.config.views
         drawn = K if self.config.same else K * views
-        texts = [choose(sample.item.captions, drawn, sample.random) for sample in samples]
+        texts = [choose(sample.item.captions, drawn, sample.generator) for sample in samples]
         batch: Tensors = {}
         for view in range(views):
             first = 0 if self.config.same else view * K
@@ -248,7 +257,7 @@ class NegativesField(Field):
 
     def collate(self, samples: Sequence[Sample]) -> Tensors:
         H = self.setting.data.negatives
-        rows = [choose(self._pairs(sample.item), H, sample.random) for sample in samples]
+        rows = [choose(self._pairs(sample.item), H, sample.generator) for sample in samples]
         ids, mask = self.tokens([text for row in rows for text, _ in row])
         there = torch.tensor([[bool(text) for text, _ in row] for row in rows])
         kinds = [kind for row in rows for _, kind in row]
@@ -381,9 +390,11 @@ class FramesField(Field):
         return {"frame_labels": torch.from_numpy(labels)}
 
 
-def choose(texts: list[T], count: int, random: np.random.Generator) -> list[T]:
+def choose(texts: list[T], count: int, random: Draw) -> list[T]:
     """Return `count` of the texts in random order, none twice while there are enough."""
-    order = [int(i) for i in random.permutation(len(texts))]
+    if len(texts) == 1:  # no choice: the generator is not made, and its numbers are not used up
+        return texts * count
+    order = [int(i) for i in random().permutation(len(texts))]
     return [texts[order[j % len(order)]] for j in range(count)]
 
 

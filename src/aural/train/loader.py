@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -42,7 +44,7 @@ class Batches(Dataset[Batch]):
         fixed = self.data.batching.name == "windows"
         if fixed and recipe.loop.batch % world:
             raise DataError(f"loop.batch is {recipe.loop.batch}, which {world} processes cannot share equally")
-        self.captioned = "text" in self.plan.fields or "text" in self.data.fields
+        self.captioned = bool({"text", "examples"} & {*self.plan.fields, *self.data.fields})
         self.sources: list[Source] = [
             open_source(s, self.data, self.plan.audio, recipe.seed, captioned=self.captioned) for s in self.data.sources
         ]
@@ -112,9 +114,10 @@ class Batches(Dataset[Batch]):
         """Return the batch of `step`; an error is returned as a sentence under "error", to cross process borders."""
         group = self.batching.group(step) if isinstance(step, int) else step
         try:
-            bad: list[str] = []
-            samples = [self._sample(int(i), bad) for i in group.part(self.rank, self.world)]
-            return self._joined(samples) | {"bad": bad}
+            with uncollected():
+                bad: list[str] = []
+                samples = [self._sample(int(i), bad) for i in group.part(self.rank, self.world)]
+                return self._joined(samples) | {"bad": bad}
         except AuralError as error:
             return {"error": (type(error), str(error))}
 
@@ -130,7 +133,7 @@ class Batches(Dataset[Batch]):
                 bad.append(str(error))
                 continue
             if item.captions or not self.captioned:
-                return Sample(place, item, generator(seed, ITEM, i, 1))
+                return Sample(place, item, partial(generator, seed, ITEM, i, 1))
             bad.append(f"{item.key}: has no caption in {', '.join(self.data.captions)}")
         raise DataError(f"{bad[-1]}; {TRIES} clips in a row could not be used, so the run stops here")
 
@@ -162,6 +165,22 @@ class Batches(Dataset[Batch]):
                 kind, sentence = batch["error"]
                 raise kind(sentence)
             yield batch
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Put off the cyclic garbage collection until the end of the block.
+
+    The many small objects of a batch start it again and again, and it finds nothing: 30% of the time of a batch of
+    8,192 short clips.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def rms_db(wave: FloatArray) -> float:

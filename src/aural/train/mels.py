@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aural.audio.mel import MelConfig
+from aural.train.sources import Draw
 
 STEPS_PER_DB = 256
 NPY_HEADER = 128
@@ -40,11 +41,11 @@ def unpack(stored: Tensor, config: MelConfig) -> Tensor:
 
 
 def fit_mel(
-    mel: NDArray[np.int16], frames: int, crop: str, random: np.random.Generator, *, least: int | None = None
+    mel: NDArray[np.int16], frames: int, crop: str, random: Draw, *, least: int | None = None
 ) -> NDArray[np.int16]:
     """Crop a log-mel (N, F) to at most `frames` frames, or repeat it to at least `least` (default: `frames`).
 
-    crop: "random", "first" or "center".
+    crop: "random", "first" or "center". random: makes the generator; called only for a random crop.
     """
     least = frames if least is None else least
     if len(mel) < least:
@@ -60,7 +61,7 @@ def fit_mel(
     elif crop == "center":
         first = room // 2
     else:
-        first = int(random.integers(0, room + 1))
+        first = int(random().integers(0, room + 1))
     return mel[first : first + frames]
 
 

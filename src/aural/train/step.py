@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aural.objectives.exchange import all_gather, gather_with_gradient
+from aural.train.attention import AttentionKernels
 from aural.train.config import Recipe
 from aural.train.draw import STEP, number
 from aural.train.loader import Batch
@@ -43,11 +44,17 @@ class Stepper:
         self.model, self.losses, self.recipe, self.plan, self.device = model, losses, recipe, plan, device
         self.teachers = teachers or Teachers((), plan)
         self.once = plan.once | self.teachers.once
+        varying = recipe.data.batching.name == "lengths" and device.type == "cuda"
+        self.attention = AttentionKernels(varying=varying)
         self.spread = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.rank = dist.get_rank() if self.spread else 0
 
     def gradients(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Run backward on one batch; return the scalars of its loss, detached."""
+        with self.attention.of(batch):
+            return self._gradients(batch, step)
+
+    def _gradients(self, batch: Batch, step: int) -> dict[str, Tensor]:
         parts = cut(batch, self.recipe.loop.micro_batch)
         if self.losses is None:
             return self._summed(parts, step)
@@ -119,7 +126,7 @@ class Stepper:
     def _forward(self, part: Batch, step: int, micro: int) -> dict[str, Tensor]:
         """Run the system and its teachers on a micro-batch; dropout depends on seed, step, process and micro-batch."""
         torch.manual_seed(number(self.recipe.seed, STEP, step, self.rank, micro))
-        tensors = {k: v for k, v in part.items() if isinstance(v, Tensor)}
+        tensors = {k: v for k, v in part.items() if isinstance(v, Tensor) or k in self.plan.lists}
         bf16 = self.recipe.loop.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             out: dict[str, Tensor] = self.model(tensors)

@@ -37,6 +37,7 @@ class Plan:
         fields: batch fields it reads (names of `FIELDS`), each with its options.
         rows: tensors with one or more rows per clip. Rows of micro-batches and processes are concatenated.
         once: tensors given once per batch, such as the temperature.
+        lists: lists of a batch that the system reads as well as its tensors.
         ragged: rows (B, L, ...) whose L may differ between micro-batches; they are padded with zeros on the right.
         lengths: the system reads batches of unequal lengths, with "frames" next to the sounds (`data.batching`).
         gives_loss: the system computes its own loss, a mean over clips, and takes no objective.
@@ -48,6 +49,7 @@ class Plan:
     rows: frozenset[str] = frozenset()
     once: frozenset[str] = frozenset()
     ragged: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
     gives_loss: bool = False
     lengths: bool = False
     audio: AudioConfig | None = None

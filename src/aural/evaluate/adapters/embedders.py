@@ -207,16 +207,19 @@ def model_hash(embedder: Any) -> str:
         return _hash_without_sounds(embedder)
     rate, generator = int(embedder.sample_rate_hz), np.random.default_rng(0)
     digest = hashlib.sha256(f"{rate} {embedder.embed_dim}".encode())
-    rows = []
+    rows: list[FloatArray] = []
+    probes: list[tuple[Callable[[list[Any]], Any], list[Any]]] = []
     for seconds in (0.7, 6.5, 12.3):
         t = np.arange(round(seconds * rate)) / rate
         wave = 0.2 * np.sin(2 * np.pi * 330 * t * (1 + t / 9)) + 0.02 * generator.standard_normal(t.size)
         clip = Clip(wave.astype(np.float32)[None], rate)
-        rows.append(np.asarray(embedder.embed_audio([clip]), np.float32))
-    try:
-        rows.append(np.asarray(embedder.embed_text(list(PROBE_TEXTS)), np.float32))
-    except AuralError as error:  # its tokenizer may be missing; sounds alone can still be probed
-        digest.update(str(error).encode())
+        probes.append((embedder.embed_audio, [clip]))
+    probes.append((embedder.embed_text, list(PROBE_TEXTS)))
+    for embed, inputs in probes:
+        try:
+            rows.append(np.asarray(embed(inputs), np.float32))
+        except AuralError as error:  # it has no audio tower, or its tokenizer is missing: the rest can be probed
+            digest.update(str(error).encode())
     vectors = np.concatenate(rows)
     weights = _weights(embedder)
     if weights is None:

@@ -5,7 +5,10 @@ Legend: N items, E joint dimensions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from aural.core.types import FloatArray
 
@@ -40,7 +43,7 @@ def effective_rank(rows: FloatArray) -> float:
     return float(round(np.exp(-np.sum(share * np.log(share))), 12))
 
 
-def uniformity(rows: FloatArray) -> float:
+def uniformity(rows: NDArray[Any]) -> float:
     """Return log mean exp(-2 |x - y|^2) over pairs of different rows (N, E) of length 1; lower is more uniform.
 
     0 for a collapsed tower, -4 for orthogonal rows. Source: Wang and Isola (arXiv 2005.10242), t = 2.
@@ -53,7 +56,7 @@ def uniformity(rows: FloatArray) -> float:
     return float(np.log(np.mean(np.exp(-4 * (1 - pairs)))))
 
 
-def alignment(sounds: FloatArray, texts: FloatArray) -> float:
+def alignment(sounds: NDArray[Any], texts: NDArray[Any]) -> float:
     """Return the mean squared distance of matching rows (N, E) of length 1, from 0 (equal) to 4 (opposite).
 
     Source: Wang and Isola (arXiv 2005.10242), alpha = 2.
@@ -63,6 +66,20 @@ def alignment(sounds: FloatArray, texts: FloatArray) -> float:
     """
     difference = np.asarray(sounds, np.float64) - np.asarray(texts, np.float64)
     return float(np.mean(np.sum(difference**2, axis=1)))
+
+
+def isotropy(rows: NDArray[Any]) -> float:
+    """Return min Z(c) / max Z(c) over the principal directions c of rows (N, E), with Z(c) the sum of exp(c x).
+
+    1 for a space without a preferred direction. Source: Mu and Viswanath (arXiv 1702.01417).
+
+    >>> isotropy(np.concatenate([np.eye(3), -np.eye(3)]))
+    1.0
+    """
+    values = np.asarray(rows, np.float64)
+    _, directions = np.linalg.eigh(values.T @ values)
+    sums = np.exp(values @ np.concatenate([directions, -directions], axis=1)).sum(axis=0)
+    return float(sums.min() / sums.max())
 
 
 def modality_gap(sounds: FloatArray, texts: FloatArray) -> float:

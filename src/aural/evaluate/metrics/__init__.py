@@ -1,6 +1,6 @@
 """Metrics by exact name: importing this package registers all of them in `METRICS`."""
 
-from aural.evaluate.metrics import captions, labels, psds, ranking
+from aural.evaluate.metrics import captions, labels, psds, ranking, sentences
 from aural.evaluate.metrics.base import METRICS, RESAMPLED, Arrays, ItemMetric, Metric, Weights, item_metric
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "labels",
     "psds",
     "ranking",
+    "sentences",
 ]

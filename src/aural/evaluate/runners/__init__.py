@@ -9,6 +9,7 @@ from aural.evaluate.runners import (
     pairs,
     probe,
     retrieval,
+    sentences,
     temporal,
     zero_shot,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "pairs",
     "probe",
     "retrieval",
+    "sentences",
     "temporal",
     "zero_shot",
 ]

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -111,8 +112,8 @@ def load_clips(context: StudyContext, manifest: Manifest, split: str, texts: lis
 
     key = repr((MEL, frames, [(row.path, row.sha256) for row in rows]))
     stored = shared_arrays(context, f"mel-{split}", key, compute)
-    rng = np.random.default_rng(0)  # not used: no clip is longer than the window
-    mels = [fit_mel(mel, frames, "first", rng) for mel in np.split(stored["mel"], stored["length"].cumsum()[:-1])]
+    unused = partial(np.random.default_rng, 0)  # crop "first" draws nothing
+    mels = [fit_mel(mel, frames, "first", unused) for mel in np.split(stored["mel"], stored["length"].cumsum()[:-1])]
     place = {text: i for i, text in enumerate(texts)}
     captions = [[place[text] for text in captions_of(row)] for row in rows]
     return Clips(rows, torch.from_numpy(np.stack(mels)).to(device), captions)

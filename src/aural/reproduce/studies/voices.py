@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -117,8 +118,8 @@ def pack_clips(waves: Sequence[FloatArray]) -> dict[str, NDArray[Any]]:
 def unpack_clips(stored: dict[str, NDArray[Any]], device: torch.device) -> Tensor:
     """Return 16-bit log-mels (N, frames, F); short clips are repeated."""
     parts = np.split(from_bytes(stored["mel"]), stored["length"].cumsum()[:-1])
-    rng = np.random.default_rng(0)  # not used: no clip is longer than the window
-    return torch.from_numpy(np.stack([fit_mel(mel, FRAMES, "first", rng) for mel in parts])).to(device)
+    unused = partial(np.random.default_rng, 0)  # crop "first" draws nothing
+    return torch.from_numpy(np.stack([fit_mel(mel, FRAMES, "first", unused) for mel in parts])).to(device)
 
 
 def to_bytes(mel: NDArray[np.int16]) -> NDArray[np.uint8]:

@@ -19,21 +19,33 @@ export function watchDrops(onFile) {
   });
 }
 
-// Start recording and return a function that stops it. It stops after 10 s at the latest and calls onEnd with a wav blob.
-export async function record(onEnd) {
+// Start recording. It ends after 10 s at the latest, or with stop(); cancel() ends it without a result.
+// onLevel(peak 0 to 1, seconds left) is called per frame, onEnd(wav blob or null) once.
+export async function record(onLevel, onEnd) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-  const recorder = new MediaRecorder(stream);
-  const chunks = [];
+  const recorder = new MediaRecorder(stream), chunks = [], context = new AudioContext(), meter = context.createAnalyser();
+  context.createMediaStreamSource(stream).connect(meter);
+  const began = performance.now(), samples = new Float32Array(meter.fftSize);
+  let frame = 0, kept = true;
+  const look = () => {
+    const left_ms = RECORD_MS - (performance.now() - began);
+    meter.getFloatTimeDomainData(samples);
+    onLevel(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0), Math.max(0, left_ms / 1000));
+    if (left_ms <= 0) stop();
+    else frame = requestAnimationFrame(look);
+  };
+  const stop = () => { if (recorder.state === "recording") recorder.stop(); };
   recorder.ondataavailable = (event) => chunks.push(event.data);
-  const ended = new Promise((done) => { recorder.onstop = done; });
-  recorder.start();
-  const limit = setTimeout(() => recorder.state === "recording" && recorder.stop(), RECORD_MS);
-  ended.then(async () => {
-    clearTimeout(limit);
+  recorder.onstop = async () => {
+    cancelAnimationFrame(frame);
     stream.getTracks().forEach((track) => track.stop());
-    onEnd(await asWav(new Blob(chunks)));
-  });
-  return () => recorder.state === "recording" && recorder.stop();
+    context.close();
+    onEnd(kept && chunks.length ? await asWav(new Blob(chunks)).catch(() => null) : null);
+  };
+  recorder.start();
+  look();
+  setTimeout(stop, RECORD_MS); // frames pause in a tab that is not visible
+  return { stop, cancel: () => { kept = false; stop(); } };
 }
 
 async function asWav(blob) {

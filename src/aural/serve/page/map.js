@@ -1,14 +1,18 @@
-// The map: one dot per file, similar sounds close together. Drag to move, wheel or pinch to zoom, hover to play.
+// The map: one dot per file, similar sounds close together, in named groups. Drag to move, wheel or pinch to zoom, hover
+// to play.
 
+import { groupColor, labels, paintLabels, showLegend } from "/static/map_groups.js";
 import { playUrl, stopAll } from "/static/player.js";
 
 const canvas = document.getElementById("map"), status = document.getElementById("map-status");
 const HEAR_MS = 250, NEAR_PX = 14;
 let data = null, hits = new Set(), at = -1, view = { x: 0, y: 0, zoom: 1 }, onMore = () => {}, timer = 0;
+let only = -1; // the group that is shown alone in color
 
 export function init(drawn, more) {
   data = drawn;
   onMore = more;
+  showLegend(data, (number) => { only = number; frameGroup(); paint(); });
   resize();
 }
 export const loaded = () => data !== null;
@@ -17,10 +21,11 @@ export function mark(ids) { hits = new Set(ids); paint(); }
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const half = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2 - 16;
 const wide = () => Math.max(1, canvas.clientWidth / canvas.clientHeight);
-const toScreen = (i) => [
-  canvas.clientWidth / 2 + (data.x[i] * wide() - view.x) * half() * view.zoom,
-  canvas.clientHeight / 2 - (data.y[i] - view.y) * half() * view.zoom,
+const placeOf = (x, y) => [
+  canvas.clientWidth / 2 + (x * wide() - view.x) * half() * view.zoom,
+  canvas.clientHeight / 2 - (y - view.y) * half() * view.zoom,
 ];
+const toScreen = (i) => placeOf(data.x[i], data.y[i]);
 
 export function resize() {
   const ratio = devicePixelRatio || 1;
@@ -36,10 +41,21 @@ export function paint() {
   pen.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
   const size = Math.max(1.5, Math.min(4, 90 / Math.sqrt(data.x.length))) * Math.sqrt(view.zoom);
   const dot = (i, radius) => { const [x, y] = toScreen(i); pen.beginPath(); pen.arc(x, y, radius, 0, 7); pen.fill(); };
-  pen.fillStyle = color("--wave");
-  for (let i = 0; i < data.x.length; i += 1) if (!hits.has(data.ids[i])) dot(i, size);
-  pen.fillStyle = color("--accent");
-  for (let i = 0; i < data.x.length; i += 1) if (hits.has(data.ids[i])) dot(i, size * 1.7);
+  const gray = color("--wave");
+  for (let number = 0; number < data.groups.length; number += 1) {
+    pen.fillStyle = only < 0 || only === number ? groupColor(number) : gray;
+    pen.globalAlpha = only < 0 || only === number ? 0.75 : 0.35;
+    for (let i = 0; i < data.x.length; i += 1) if (data.group[i] === number && !hits.has(data.ids[i])) dot(i, size);
+  }
+  pen.globalAlpha = 1;
+  for (let i = 0; i < data.x.length; i += 1) {
+    if (!hits.has(data.ids[i])) continue;
+    pen.fillStyle = color("--ink");
+    dot(i, size * 1.7 + 2);
+    pen.fillStyle = groupColor(data.group[i]);
+    dot(i, size * 1.7);
+  }
+  paintLabels(pen, labels(data).map((one) => ({ ...one, at: placeOf(one.x, one.y) })), canvas, only);
   if (at >= 0) {
     const [x, y] = toScreen(at);
     pen.strokeStyle = color("--ink");
@@ -69,14 +85,29 @@ function go(i, hear = true) {
   if (i < 0) { status.replaceChildren(); stopAll(); return paint(); }
   const name = document.createElement("strong"), more = document.createElement("button");
   name.textContent = data.names[i];
-  more.type = "button"; more.className = "plain"; more.textContent = "similar";
+  more.type = "button"; more.textContent = "Similar sounds";
   more.addEventListener("click", () => onMore({ id: data.ids[i], name: data.names[i] }));
-  status.replaceChildren(name, ` ${data.tags[i].join(", ")} `, more);
+  const words = document.createElement("span");
+  words.className = "quiet";
+  words.textContent = [data.groups[data.group[i]], ...data.tags[i]].join(" · ");
+  status.replaceChildren(name, words, more);
   if (hear) timer = setTimeout(play, HEAR_MS);
   paint();
 }
 
-const play = () => at >= 0 && playUrl(`/v1/audio/${data.ids[at]}`);
+const play = () => at >= 0 && playUrl(`/v1/audio/${data.ids[at]}`, data.names[at]);
+
+// Show the selected group at the largest zoom that holds most of it, or everything.
+function frameGroup() {
+  view = { x: 0, y: 0, zoom: 1 };
+  if (only < 0) return;
+  const members = data.x.flatMap((_, i) => (data.group[i] === only ? [i] : []));
+  const middle = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  const x = middle(members.map((i) => data.x[i] * wide())), y = middle(members.map((i) => data.y[i]));
+  const spread = members.map((i) => Math.max(Math.abs(data.x[i] * wide() - x), Math.abs(data.y[i] - y))).sort((a, b) => a - b);
+  view = { x, y, zoom: Math.max(1, Math.min(12, 1 / (spread[Math.floor(0.9 * spread.length)] || 1))) };
+}
+
 
 function zoom(factor, px = canvas.clientWidth / 2, py = canvas.clientHeight / 2) {
   const before = view.zoom, mx = (px - canvas.clientWidth / 2) / half(), my = (canvas.clientHeight / 2 - py) / half();
@@ -141,4 +172,7 @@ function step(dx, dy) {
   if (x < 0 || y < 0 || x > canvas.clientWidth || y > canvas.clientHeight) { view.x = data.x[best] * wide(); view.y = data.y[best]; }
   go(best);
 }
+document.getElementById("zoom-in").addEventListener("click", () => zoom(1.5));
+document.getElementById("zoom-out").addEventListener("click", () => zoom(1 / 1.5));
+document.getElementById("zoom-all").addEventListener("click", () => zoom(1e-9));
 addEventListener("resize", resize);

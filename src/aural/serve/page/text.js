@@ -6,6 +6,11 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(total % 60)}` : `${minutes}:${two(total % 60)}`;
 }
 
+export function counter(seconds) {
+  const tenths = Math.max(0, Math.floor(10 * seconds + 1e-6)), minutes = Math.floor(tenths / 600);
+  return `${minutes}:${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
+}
+
 export const tenths = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s` : `${clock(Math.floor(seconds))}.${Math.floor(10 * (seconds % 1))}`);
 
 export const lasts = (seconds) => (seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 60 ? `${Math.round(seconds)} s` : clock(seconds));
@@ -16,13 +21,30 @@ export const list = (text) => text.split(",").map((part) => part.trim()).filter(
 
 const quote = (text) => `'${text.replaceAll("'", "''")}'`;
 const plain = (text) => text.replace(/[\\%_]/g, (character) => `\\${character}`);
+const either = (parts) => (parts.length === 1 ? parts[0] : `(${parts.join(" or ")})`);
 
-// Combine the fields of the page into one filter.
-export function filterOf({ longest, path, tag, where }) {
+function range(name, text) {
+  const [low, high] = text.split("..");
+  const parts = [low && `${name} >= ${low}`, high && `${name} < ${high}`].filter(Boolean);
+  return parts.length === 1 ? parts[0] : `(${parts.join(" and ")})`;
+}
+
+// Return the filter of the selected values of one facet.
+function facetFilter(name, values) {
+  if (name === "tags") return either(values.map((value) => `tags has ${quote(value)}`));
+  if (name === "loop") return either(values.map((value) => (value === "true" ? "loop" : "not loop")));
+  if (values[0].includes("..")) return either(values.map((value) => range(name, value)));
+  const list = values.map((value) => (name === "channels" ? value : quote(value)));
+  return list.length === 1 ? `${name} = ${list[0]}` : `${name} in (${list.join(", ")})`;
+}
+
+// Combine the fields and facets of the page into one filter; `without` leaves one facet out.
+export function filterOf({ path, where, facets }, without = "") {
   const parts = [];
-  if (longest) parts.push(`duration <= ${longest}`);
   if (path.trim()) parts.push(`path ilike ${quote(`%${plain(path.trim())}%`)}`);
-  if (tag) parts.push(`tags has ${quote(tag)}`);
+  for (const [name, values] of Object.entries(facets)) {
+    if (values.length && name !== without) parts.push(facetFilter(name, values));
+  }
   if (where.trim()) parts.push(parts.length ? `(${where.trim()})` : where.trim());
   return parts.join(" and ") || null;
 }

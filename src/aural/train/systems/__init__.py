@@ -3,5 +3,6 @@
 from aural.train.systems.frames import Frames
 from aural.train.systems.heads import Heads
 from aural.train.systems.pair import Pair
+from aural.train.systems.sentences import Sentences
 
-__all__ = ["Frames", "Heads", "Pair"]
+__all__ = ["Frames", "Heads", "Pair", "Sentences"]

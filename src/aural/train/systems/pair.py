@@ -140,6 +140,8 @@ class PairConfig(PairShape, SystemConfig):
             raise ConfigError("towers: sound towers must share sample_rate_hz, window_s and mel")
         if any(config.branch is not None for config in configs):
             raise ConfigError("towers: a sound tower with a second branch is for inference; leave branch out")
+        if any(config.moment for config in configs):
+            raise ConfigError("towers: the residual on the moment is trained by tools/tune_order.py; leave moment out")
         return configs[0] if configs else None
 
     def _text(self) -> TextConfig | None:
