@@ -22,7 +22,7 @@ from aural.nn.causal import CausalDecoder
 
 
 class Limits(Config):
-    """When a text ends: at one of the stop ids, which is not part of it, or after `max_tokens` tokens."""
+    """The end of a text: one of the stop ids, which is not part of it, or the number of tokens `max_tokens`."""
 
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 40
     stop_ids: tuple[int, ...] = ()
@@ -169,7 +169,7 @@ def nucleus(
     for _ in range(limits.max_tokens):
         log_probs = _tempered(reader, limits)
         chances = in_nucleus(log_probs.exp(), p).cpu()
-        tokens = torch.cat([torch.multinomial(row, 1, generator=own) for row, own in zip(chances, draws, strict=True)])
+        tokens = torch.cat([torch.multinomial(row, 1, generator=draw) for row, draw in zip(chances, draws, strict=True)])
         tokens = tokens.to(prefix.device)
         rows.add(tokens, log_probs.gather(1, tokens[:, None])[:, 0])
         if bool(rows.ended.all()):

@@ -14,7 +14,7 @@ from aural.nn.causal import CausalDecoder
 
 
 class SearchConfig(Config):
-    """How texts are written. Options of other searches than the chosen one are ignored."""
+    """The search that writes texts, and its options. Options of other searches are ignored."""
 
     search: Literal["greedy", "beam", "nucleus", "contrastive"] = "beam"
     width: Annotated[int, Field(ge=1, le=64)] = 5

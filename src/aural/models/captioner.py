@@ -42,7 +42,7 @@ class CaptionResult:
 
 
 class Captioner(ABC):
-    """What describes sounds."""
+    """A model that describes sounds."""
 
     caption_kind: Literal["written", "picked"] = "written"
     """Whether captions are written word by word, or picked from a list of sentences."""
