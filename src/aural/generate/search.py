@@ -169,7 +169,9 @@ def nucleus(
     for _ in range(limits.max_tokens):
         log_probs = _tempered(reader, limits)
         chances = in_nucleus(log_probs.exp(), p).cpu()
-        tokens = torch.cat([torch.multinomial(row, 1, generator=draw) for row, draw in zip(chances, draws, strict=True)])
+        tokens = torch.cat(
+            [torch.multinomial(row, 1, generator=draw) for row, draw in zip(chances, draws, strict=True)]
+        )
         tokens = tokens.to(prefix.device)
         rows.add(tokens, log_probs.gather(1, tokens[:, None])[:, 0])
         if bool(rows.ended.all()):

@@ -1,4 +1,4 @@
-"""What the search for a text needs from a causal decoder.
+"""The interface between a causal decoder and the search for a text.
 
 Legend: R rows (texts that are written side by side), L new positions, V vocabulary, D width.
 """
@@ -19,7 +19,7 @@ class Cache(Protocol):
 
 
 class Step(NamedTuple):
-    """What a decoder returns: logits (R, V) and state (R, D) of the last position, and the cache to go on from."""
+    """The result of reading: logits (R, V) and state (R, D) of the last position, and the cache to go on from."""
 
     logits: Tensor
     state: Tensor

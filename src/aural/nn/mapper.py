@@ -1,4 +1,4 @@
-"""From one vector to a prefix: vectors that a decoder reads in place of tokens.
+"""Map one vector to a prefix: vectors that a decoder reads in place of tokens.
 
 Mokady et al. 2021, "ClipCap: CLIP prefix for image captioning", section 3.2; the sizes are those of msclap's captioner.
 
@@ -22,7 +22,7 @@ Size = Annotated[int, Field(ge=1, le=65_536)]
 class MapperConfig(Config):
     """A mapper from vectors of width `d_in` to a prefix (`length`, `d_out`).
 
-    kind: "mlp" is two layers; "transformer" reads `slots` projections of the vector beside `length` learned vectors,
+    kind: "mlp" is two layers; "transformer" reads `slots` projections of the vector next to `length` learned vectors,
     whose states are the prefix.
     """
 
