@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from aural.cli import corpus_words
+from aural.cli import corpus_tagged, corpus_words
 from aural.core.errors import ConfigError, DataError, near_miss
 from aural.core.printable import safe_print as print
 
@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 app.command()(corpus_words.paraphrase)
 app.command()(corpus_words.captions)
+app.command()(corpus_tagged.contradictions)
+app.command()(corpus_tagged.pseudo_labels)
 CORPORA = ("libre", "libre-mini")
 
 

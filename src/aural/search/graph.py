@@ -25,7 +25,7 @@ from aural.search.filters import Filter
 from aural.search.folder import TABLE_FOLDER
 from aural.search.graph_build import update
 from aural.search.graph_codes import codes
-from aural.search.graph_files import FOLDER, INDEX, OPEN_BYTES, GraphManifest, intact, read_manifest
+from aural.search.graph_files import FOLDER, INDEX, OPEN_BYTES, GraphManifest, intact, read_manifest, remove_unused
 from aural.search.graph_rows import GraphRows, Rows
 from aural.search.index import Hit, unit_query
 from aural.search.lance import LanceStore
@@ -178,5 +178,8 @@ class GraphIndex:
             import usearch  # noqa: F401
         except ImportError:
             return
-        with contextlib.suppress(WriteError, DataError, OSError, RuntimeError, ValueError, KeyError):
+        try:
             update(self.folder, self.store, threads=threads)
+        except (WriteError, DataError, OSError, RuntimeError, ValueError, KeyError):
+            with contextlib.suppress(WriteError, OSError):
+                remove_unused(self.folder / FOLDER)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.core.files import atomic_write, delete, remove_stale
+from aural.core.files import atomic_write, delete
 from aural.core.types import FloatArray
 from aural.search.filters import COLUMNS, Filter
 from aural.search.graph_codes import ADD_CANDIDATES, NEIGHBORS, codes
@@ -90,8 +90,7 @@ def update(folder: Path, store: LanceStore, *, threads: int = 0) -> None:
         delete(place)
         place.mkdir()
     else:
-        remove_stale(place)
-        remove_unused(place, manifest)
+        remove_unused(place)
     if manifest is None or not _extend(place, store, manifest, version, threads):
         _write_all(place, store, 1 if manifest is None else manifest.number + 1, version, threads)
 

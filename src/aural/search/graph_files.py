@@ -21,7 +21,7 @@ from typing import Final
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, WriteError
-from aural.core.files import delete, write_text
+from aural.core.files import delete, remove_stale, write_text
 from aural.search.folder import TABLE_FOLDER
 from aural.search.lance_files import newest_number
 
@@ -92,11 +92,19 @@ def write_manifest(folder: Path, manifest: GraphManifest) -> None:
     """Make an index current: replace the manifest, and delete the files that it does not name."""
     manifest = manifest.model_copy(update={"crc32": manifest.checksum()})
     write_text(folder / INDEX, manifest.model_dump_json(indent=1) + "\n")
-    remove_unused(folder, manifest)
+    remove_unused(folder)
 
 
-def remove_unused(folder: Path, manifest: GraphManifest) -> None:
-    """Delete the files of earlier and of interrupted indexes. Processes that have them mapped keep their content."""
+def remove_unused(folder: Path) -> None:
+    """Delete the files of earlier and of interrupted indexes; without a current one, delete the folder.
+
+    Processes that have the files mapped keep their content.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        delete(folder)
+        return
+    remove_stale(folder)
     used = {INDEX, *manifest.files}
     for path in folder.iterdir():
         if path.name not in used:

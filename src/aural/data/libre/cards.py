@@ -133,7 +133,7 @@ def _check_rules(card: SourceCard, path: Path) -> None:
 
 def source_catalog(folder: str | Path) -> Catalog[SourceCard]:
     """Return the source cards of a folder of the package's catalog, or of any folder by its absolute path."""
-    return Catalog("source", str(folder), SourceCard, check=_check_rules, skip=("taxonomy",))
+    return Catalog("source", str(folder), SourceCard, check=_check_rules, skip=("taxonomy", "tags"))
 
 
 SOURCES = source_catalog("datasets/libre")

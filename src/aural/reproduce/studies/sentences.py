@@ -37,7 +37,7 @@ START: Final = (
     "system.toggles=[{name: mlm, options: {share: 0.3}}]", "loop.steps=1500", "loop.batch=256",
     "data.sources.0.world_options.size=8000",
 )  # fmt: skip
-ARM: Final = ("loop.steps=100", "optimizer.lr=3e-4")
+ARM: Final = ("loop.steps=60", "optimizer.lr=1e-4")
 """Changes of every arm before its own."""
 SMOKE: Final = (
     "loop.steps=2", "loop.batch=8", "schedule.warmup=0", "system.text.dim=16", "system.text.depth=1",
