@@ -34,10 +34,20 @@ class Walk:
     def until(self, truth: str, seconds: float = 60.0) -> None:
         """Wait for an expression; the page's policy forbids Playwright's functions that build code from text."""
         end = time.monotonic() + seconds
-        while not self.page.evaluate(truth):
+        while not self._is_true(truth):
             if time.monotonic() > end:
                 raise TimeoutError(f"never true: {truth}")
             self.page.wait_for_timeout(50)
+
+    def _is_true(self, truth: str) -> bool:
+        from playwright.sync_api import Error
+
+        try:
+            return bool(self.page.evaluate(truth))
+        except Error as error:
+            if "context was destroyed" in str(error):  # the page is being replaced by another one
+                return False
+            raise
 
     def hits(self) -> None:
         """Wait for a list that is not stale, with pictures."""
