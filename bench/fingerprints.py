@@ -3,7 +3,7 @@
     python bench/fingerprints.py SOUNDS [--weights FILE] [--out FILE]
 
 SOUNDS is a folder with `test_lengths.npy` (samples at 8 kHz per clip) and `test*.opus`, the clips one after the other;
-with --distractors the clips of `lengths.npy` and `train*.opus` are indexed too, but not asked for.
+with --distractors the clips of `lengths.npy` and `train*.opus` are indexed too, but no query comes from them.
 A query is 1 s of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble of other clips
 or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Right: the best clip is the
 right one; placed: and the place is within 0.5 s. The peak hashes are those of Wang (2003), "An industrial strength

@@ -163,7 +163,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "pickle noise": ([*CLASSIFY, "noise.pt"], "noise.pt: cannot be read as torch weights"),
     "pickle cut": ([*CLASSIFY, "cut.pt"], "cut.pt: cannot be read as torch weights"),
     "safetensors noise": ([*CLASSIFY, "noise.safetensors"], "noise.safetensors: cannot be read as safetensors"),
-    "captioner": ([*CLASSIFY, "clapcap.pth"], "clapcap.pth: is msclap's captioner (clapcap), which has no text tower"),
+    "captioner": ([*CLASSIFY, "clapcap.pth"], 'clapcap.pth: "clap.base.htsat.'),
     "other weights": (
         [*CLASSIFY, "other.pt"],
         'other.pt: is not a checkpoint that aural knows (its first keys: "weight")',

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +10,14 @@ import typer
 
 from aural.cli.files import Batch, progress, read_lines
 from aural.cli.options import BatchOption, ModelOption, ModelOptions, StrictOption, with_model_options
+from aural.cli.table import check_table, write_table
 from aural.core.errors import ConfigError
-from aural.core.files import atomic_write
 from aural.core.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from aural.models.embedding import EmbeddingModel
 
 TEXT_CHUNK = 1024
-ROW_GROUP = 4096
 
 
 @with_model_options
@@ -48,10 +45,7 @@ def embed(
     """
     if bool(sounds) == bool(text_file):
         raise ConfigError("give either sound files or --text-file, not both")
-    if out.suffix.lower() != ".parquet":
-        raise ConfigError(f"{out}: embeddings are written as parquet; give a name that ends in .parquet")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
+    check_table(out, "embeddings")
     batch = Batch(strict)
     files = batch.find(sounds) if sounds else []
     lines = read_lines(text_file, "text") if text_file else []
@@ -86,23 +80,8 @@ def _text_rows(model: EmbeddingModel, lines: list[str], batch: Batch) -> Iterato
 
 
 def _write(out: Path, rows: Iterator[dict[str, Any]], model: EmbeddingModel) -> None:
-    """Write the rows in row groups of `ROW_GROUP`; no file is written when there are no rows."""
     import pyarrow as pa
-    from pyarrow import parquet
 
-    if out.is_dir():
-        raise ConfigError(f"{out}: is a directory; give the name of a file for the table")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise ConfigError(f"{out}: the folder cannot be written to; give another folder")
-    chunk = list(islice(rows, ROW_GROUP))
-    if not chunk:
-        return
     kinds = {"start_s": pa.float64(), "end_s": pa.float64(), "silent": pa.bool_()}
     kinds["embedding"] = pa.list_(pa.float32(), model.embed_dim)
-    fields = [(name, kinds.get(name, pa.string())) for name in chunk[0]]
-    schema = pa.schema(fields, {"model": model.name, "sample_rate_hz": str(model.sample_rate_hz)})
-    with atomic_write(out, ConfigError) as part, parquet.ParquetWriter(part, schema) as writer:
-        while chunk:
-            columns = {name: [row[name] for row in chunk] for name in schema.names}
-            writer.write_table(pa.table(columns, schema=schema))
-            chunk = list(islice(rows, ROW_GROUP))
+    write_table(out, rows, kinds, {"model": model.name, "sample_rate_hz": str(model.sample_rate_hz)})

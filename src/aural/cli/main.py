@@ -12,6 +12,7 @@ import typer
 import aural
 from aural.cli import (
     audit,
+    caption,
     classify,
     corpus,
     data,
@@ -72,8 +73,9 @@ def _root(
 
 
 for _command in (
-    *(classify.classify, classify.similarity, locate.locate, tag.tag, embed.embed, demo.demo, train.train),
-    *(evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search, serve.serve, mcp.mcp),
+    *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, embed.embed, demo.demo),
+    *(train.train, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search),
+    *(serve.serve, mcp.mcp),
 ):
     app.command()(_command)
 app.add_typer(library.app, name="library")

@@ -55,10 +55,6 @@ def _msclap(year: int, _state: Mapping[str, Tensor], _where: str) -> tuple[ClapC
     return config, msclap.publisher(htsat=encoder == "htsat"), "msclap"
 
 
-def _clapcap(_state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
-    raise CheckpointError(f"{where}: is msclap's captioner (clapcap), which has no text tower and no embeddings")
-
-
 def laion_layout(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, Publisher, Peer]:
     if "audio_branch.conv_block1.conv1.weight" in state:
         fused = "audio_branch.mel_conv2d.0.weight" in state
@@ -80,7 +76,6 @@ def laion_layout(state: Mapping[str, Tensor], where: str) -> tuple[ClapConfig, P
 MARKERS: dict[str, Reader] = {
     "audio_encoder.base.htsat.bn0.weight": partial(_msclap, 2023),
     "audio_encoder.base.conv_block1.conv1.weight": partial(_msclap, 2022),
-    "clap_project.prefix_const": _clapcap,
     "audio_branch.bn0.weight": laion_layout,
 }
 

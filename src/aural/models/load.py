@@ -109,8 +109,8 @@ def load(
     from aural.models.open import locate
     from aural.models.pipeline import Model
 
-    options = OpenOptions(str(name_or_path), device, precision, tokenizer, offline)
-    other = open_family(locate(name_or_path, offline=offline), options, compat=compat)
+    options = OpenOptions(str(name_or_path), device, precision, tokenizer, offline, compat, seed)
+    other = open_family(locate(name_or_path, offline=offline), options)
     if other is not None:
         return other
     return Model.from_pretrained(

@@ -83,14 +83,14 @@ class SegmentPrints(nn.Module):
 
 @cache
 def bundled(weights: Path = WEIGHTS) -> SegmentPrints:
-    """Return the network with the weights of the package, or of another file; do not train it.
+    """Return the network with the weights of a file, evaluation mode; do not train it.
 
     Raises CheckpointError when they are missing.
     """
     from safetensors.torch import load_file
 
     if not weights.is_file():
-        raise CheckpointError(f"{weights} is missing; install aural again")
+        raise CheckpointError(f"{weights} is missing; write it with tools/train_segment_prints.py")
     network = SegmentPrints()
     exact = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("front_end.")}
     network.load_state_dict(exact | load_file(weights))

@@ -226,7 +226,7 @@ def used_parameters(model: Sentences, seed: int) -> Values:
     return np.array([(sum(p.numel() for p in model.encoder.parameters()) + extra) / 1e6])
 
 
-def test_phrases() -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def held_out_phrases() -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return phrases of the test split and their topics."""
     world = examples_of(json.dumps({"kind": "phrase", "split": "test", "size": 400}))
     examples = [world.example(i) for i in range(400)]
@@ -236,7 +236,7 @@ def test_phrases() -> tuple[tuple[str, ...], NDArray[np.int64]]:
 @SCORES.register("other-words")
 def other_words(model: Sentences, seed: int) -> Values:
     """Return the share of the words of each phrase's nearest neighbor that the phrase does not have."""
-    texts, _ = test_phrases()
+    texts, _ = held_out_phrases()
     vectors = rows(model, texts)
     cosine = vectors @ vectors.T
     words = [words_of(text) for text in texts]
@@ -249,14 +249,14 @@ def other_words(model: Sentences, seed: int) -> Values:
 def topic_coherence(model: Sentences, seed: int) -> Values:
     """Return for each topic of a topic model (the center of a cluster of phrases) the share of pairs of its ten nearest
     phrases that are of one topic."""
-    texts, topics = test_phrases()
+    texts, topics = held_out_phrases()
     return coherence(rows(model, texts), topics, seed)
 
 
 @SCORES.register("topic-coherence-words")
 def topic_coherence_words(model: Sentences, seed: int) -> Values:
     """Return the same for a topic model of single words, each with the topic that it occurs with most."""
-    texts, topics = test_phrases()
+    texts, topics = held_out_phrases()
     counts: dict[str, Any] = {}
     for text, topic in zip(texts, topics, strict=True):
         for word in sorted(words_of(text)):

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from aural.core.errors import AuralError, ConfigError, DataError
+from aural.audio.io import info, read, write
+from aural.core.errors import AudioError, AuralError, ConfigError, DataError
+from aural.core.types import Clip
 from aural.data.leaks import leaks
-from aural.data.libre.build import Place, build, build_source
+from aural.data.libre.build import Place, _published, build, build_source
 from aural.data.libre.cards import SourceCard, source_cards, taxonomy
 from aural.data.libre.debian import Copyright, spdx, unpack
 from aural.data.libre.show import counts, write_page
@@ -355,3 +357,17 @@ def test_card_with_an_unknown_class_raises(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(AuralError, match='unknown class "dogg"'):
         source_cards(folder=tmp_path)
+
+
+def test_ogg_without_a_last_page_is_read(tmp_path: Path) -> None:
+    """Some published Ogg files lack the mark of the last page (klettres in Arabic and Malayalam)."""
+    wave = np.random.default_rng(0).normal(0, 0.1, (1, 64_000)).astype(np.float32)
+    path = tmp_path / "a.ogg"
+    write(path, Clip(wave, 16_000))
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    with pytest.raises(AudioError, match="ends in the middle"):
+        read(path)
+    clip = _published(path, 30.0)
+    assert 0 < clip.duration_s == info(path).duration_s < 4.0
+    assert _published(path, 0.5).duration_s == 0.5

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ class OpenOptions:
     precision: Precision = "fp32"
     tokenizer: str | Path | None = None
     offline: bool = False
+    compat: Literal["peer"] | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class FamilyModel(EmbeddingModel):
 
     Subclasses define `audio_rows` and `text_rows`, which return vectors that need not have unit length.
     """
+
+    reproduces_peer: ClassVar[bool] = False
+    """Whether the family has the preprocessing of its package too (compat="peer")."""
 
     def __init__(self, traits: Traits, options: OpenOptions) -> None:
         self.traits, self.options = traits, options

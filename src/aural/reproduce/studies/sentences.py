@@ -1,7 +1,8 @@
 """Train a small text encoder on the text world with one toggle or another, from the same start and the same seeds.
 
-The start is an encoder that learned masked language modeling on the same texts, as BERT is that of the papers. It is
-trained once per seed. Arms with equal changes are trained once per seed, whichever card asks first.
+The start has the word vectors of MiniLM, reduced, and learned masked language modeling on the
+same texts: it takes the place of BERT in the papers. It is trained once per seed. Arms with equal changes are trained
+once per seed, whichever card asks first.
 
 An arm is a list of changes of the recipe. Without changes it is the start itself. The change "untrained" applies the
 others, such as another pooling, without training.
@@ -17,7 +18,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
+from aural.core.files import atomic_write
 from aural.models.sentence_folder import write_sentence_folder
 from aural.reproduce import toggle_scores  # noqa: F401 (registers its scores)
 from aural.reproduce.sentence_scores import SCORES
@@ -27,17 +30,20 @@ from aural.train import parallel
 from aural.train.config import Recipe
 from aural.train.loop import TrainingRun, build_seeded, prepare
 from aural.train.recipes import load_recipe
+from aural.train.selected import system_of
+from aural.train.sentences.tokens import sentence_tokenizer
+from aural.train.sentences.words import NAME, SPREAD, packaged_words
 from aural.train.systems.sentences import Sentences
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Counts up when stored encoders no longer fit this code."""
 UNTRAINED: Final = "untrained"
 RECIPE: Final = "sentences"
 START: Final = (
-    "system.toggles=[{name: mlm, options: {share: 0.3}}]", "loop.steps=1500", "loop.batch=256",
+    "system.toggles=[{name: mlm, options: {share: 0.3}}]", "loop.steps=300", "loop.batch=256",
     "data.sources.0.world_options.size=8000",
 )  # fmt: skip
-ARM: Final = ("loop.steps=60", "optimizer.lr=1e-4")
+ARM: Final = ("loop.steps=300", "optimizer.lr=3e-4")
 """Changes of every arm before its own."""
 SMOKE: Final = (
     "loop.steps=2", "loop.batch=8", "schedule.warmup=0", "system.text.dim=16", "system.text.depth=1",
@@ -70,10 +76,25 @@ def run(
 
 def start_folder(context: StudyContext, changes: Sequence[str]) -> Path:
     """Train the start encoder of this seed, or read it from the cache, and return a folder with it."""
-    system = trained(context, (), changes, key="start")
+    words = () if context.smoke else (f"system.words={write_words(context)}",)
+    system = trained(context, words, changes, key="start")
     tokenizer = system.tokenizer.backend.to_str()
     state = dict(system.encoder.state_dict())
     return write_sentence_folder(context.out / "start", system.config.text, state, tokenizer, card="# Start encoder\n")
+
+
+def write_words(context: StudyContext) -> Path:
+    """Write the word vectors that all seeds start from, and return the file."""
+    text = system_of(load_recipe(RECIPE))[1].text  # type: ignore[attr-defined]
+    key = repr((VERSION, SPREAD, text))
+
+    def compute() -> dict[str, NDArray[Any]]:
+        return {NAME: packaged_words(sentence_tokenizer(text), text.vocab_size, text.dim).numpy()}
+
+    stored = shared_arrays(context, "word-vectors", key, compute)
+    with atomic_write(context.out / "words.safetensors") as part:
+        save_file({NAME: torch.from_numpy(stored[NAME]).contiguous()}, part)
+    return context.out / "words.safetensors"
 
 
 def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str], *, key: str) -> Sentences:
@@ -94,7 +115,7 @@ def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str]
             shutil.rmtree(folder, ignore_errors=True)
             return {name: tensor.detach().cpu().numpy() for name, tensor in training.plain.state_dict().items()}
 
-        settings = [change for change in before if not change.startswith("system.init=")]
+        settings = [change for change in before if not change.startswith(("system.init=", "system.words="))]
         name = repr((VERSION, key, settings, own, context.seed, recipe.loop.steps, recipe.loop.batch))
         stored = shared_arrays(context, "sentences", name, compute)
         system.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in stored.items()})

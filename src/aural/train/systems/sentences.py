@@ -23,6 +23,7 @@ from aural.encoders.text import TextConfig
 from aural.train.config import Recipe
 from aural.train.sentences import TOGGLES, Shape, Step, Toggle
 from aural.train.sentences.tokens import sentence_tokenizer, start_weights
+from aural.train.sentences.words import word_vectors
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class SentencesConfig(SystemConfig):
     text: TextConfig
     init: str = "random"
     """Start weights: "random", "packaged-minilm" (from an installed package), or the model folder of an earlier run."""
+    words: str = ""
+    """Word vectors to start from, with init "random": "packaged-minilm" (see `aural.train.sentences.words`) or a
+    file."""
     toggles: tuple[ToggleConfig, ...] = Field(min_length=1)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     locked: bool = False
@@ -86,6 +90,9 @@ class Sentences(System):
         self.tokenizer = sentence_tokenizer(config.text, config.init)
         if config.init != "random":
             self.encoder.load_state_dict(start_weights(config.text, config.init))
+        elif config.words:
+            with torch.no_grad():
+                self.encoder.words.copy_(word_vectors(config.text, self.tokenizer, config.words))
         self.shape = Shape(config.text, self.tokenizer, self.encoder)
         self.special = self.shape.special
         self.toggles = nn.ModuleList(_built(toggle, self.shape) for toggle in config.toggles)
@@ -164,7 +171,7 @@ class Sentences(System):
 
     def blank(self, batches: Batches) -> Sentences:
         """Construct a system of the same shape without reading start weights."""
-        return Sentences(self.config.model_copy(update={"init": "random"}), batches)
+        return Sentences(self.config.model_copy(update={"init": "random", "words": ""}), batches)
 
     def export(self, folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
         """Write the encoder as a folder that aural, transformers and sentence-transformers open."""

@@ -1,0 +1,108 @@
+"""Describe sounds in words: what every captioner takes and returns, and the captioner that picks a known sentence.
+
+Legend: N items, M sentences, E dimensions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from aural.audio.decode import source_name
+from aural.core.config import Config, read_mapping
+from aural.core.errors import AuralError, ConfigError
+from aural.core.names import DEFAULT_TAGGER, DEFAULT_TEMPLATE
+from aural.core.types import AudioSource, FloatArray
+from aural.core.weights import weight_card
+from aural.generate.writer import SearchConfig
+from aural.models.arguments import as_sources, check_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aural.models.embedding import EmbeddingModel
+
+
+class Caption(Config):
+    """A sentence about a sound. score: mean log-likelihood per token, or the cosine of a sentence that was picked."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class CaptionResult:
+    """The captions of one sound, the best first, or the reason why it has none."""
+
+    source: str
+    captions: tuple[Caption, ...] = ()
+    error: AuralError | None = None
+
+
+class Captioner(ABC):
+    """A model that describes sounds."""
+
+    caption_kind: Literal["written", "picked"] = "written"
+    """Whether captions are written word by word, or picked from a list of sentences."""
+
+    @abstractmethod
+    def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
+        """Return the captions of one sound, the best first. Raises AudioError for a sound that cannot be read."""
+
+    def stream_captions(
+        self, clips: Iterable[AudioSource], config: SearchConfig | None = None
+    ) -> Iterator[CaptionResult]:
+        """Yield one result per sound, in order; a sound that cannot be read has an error, and the rest goes on."""
+        for clip in as_sources(clips):
+            try:
+                captions = self.captions_of(clip, config or SearchConfig())
+            except AuralError as error:
+                yield CaptionResult(source=source_name(clip), error=error)
+            else:
+                yield CaptionResult(source=source_name(clip), captions=tuple(captions))
+
+    def caption(self, clips: Iterable[AudioSource], config: SearchConfig | None = None) -> list[str]:
+        """Return the best caption of each sound.
+
+        Raises:
+            AudioError: a sound cannot be read.
+        """
+        return [self.captions_of(clip, config or SearchConfig())[0].text for clip in as_sources(clips)]
+
+
+class RetrievalCaptioner(Captioner):
+    """Picks, of given sentences, those that fit a sound best; for models without a decoder."""
+
+    caption_kind = "picked"
+
+    def __init__(self, model: EmbeddingModel, sentences: Sequence[str]) -> None:
+        self.model, self.sentences = model, list(dict.fromkeys(check_words(sentences)))
+        self.rows: FloatArray = model.embed_text(self.sentences)
+
+    def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
+        fits = self.rows @ self.model.embed_audio([clip])[0]
+        best = fits.argsort(kind="stable")[::-1][: config.width]
+        return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]
+
+
+def captioner_of(model: EmbeddingModel, sentences: Sequence[str] | None = None) -> Captioner:
+    """Return the model itself if it writes captions, else one that picks from `sentences`.
+
+    sentences: default: one per class of the bundled tagger.
+
+    Raises:
+        ConfigError: sentences are given for a model that writes its captions.
+    """
+    if not isinstance(model, Captioner):
+        return RetrievalCaptioner(model, sentences or class_sentences())
+    if sentences is not None:
+        raise ConfigError(f'"{model.name}" writes its captions; leave the sentences out')
+    return model
+
+
+def class_sentences() -> list[str]:
+    """Return one sentence per class of the bundled tagger, for `RetrievalCaptioner`."""
+    classes = read_mapping(weight_card(DEFAULT_TAGGER).bundled() / "config.json")["options"]["classes"]
+    return [DEFAULT_TEMPLATE.format(name.lower()) for name in classes]
