@@ -210,7 +210,7 @@ def bench_usearch(bench: Bench, threads: int) -> None:
 
 
 def bench_faiss(bench: Bench, threads: int, *, lists_too: bool) -> None:
-    """Time HNSW and, if asked for, inverted lists with 4-bit product codes; both refined by float32 vectors."""
+    """Time HNSW and, if requested, inverted lists with 4-bit product codes; both refined by float32 vectors."""
     import faiss
 
     vectors = bench.vectors

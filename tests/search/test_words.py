@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from aural.core.vectors import unit_rows
-from aural.search.filters import COLUMNS, parse_filter
+from aural.search.analyze import analyze
+from aural.search.filters import COLUMNS, FACT_COLUMNS, parse_filter
 from aural.search.fuse import FuseConfig, fused, value
 from aural.search.index import Hit
 from aural.search.lance import LanceStore, table_of
 from aural.search.words import FILE, WordIndex, indexed_texts, query_of, split_name
+from library_toys import named_library
 
 
 def row(path: str, tags: tuple[str, ...] = (), number: int = 0) -> dict[str, Any]:
@@ -157,3 +159,18 @@ def test_words_bring_files_that_the_vectors_miss_and_filters_hold(tmp_path: Path
     assert all("noise" in h.path for h in run("path like '%noise%'", store.search))
     exact = store.exact()
     assert [h.file for h in run(None, exact.search)] == [h.file for h in run(None, store.search)]
+
+
+def test_embedded_metadata_is_indexed(tmp_path: Path) -> None:
+    """What `analyze` reads from a file is searched, and found again after it changed."""
+    library = named_library(tmp_path)
+    assert library.words.search(["field recording"], 5) == {}
+    list(analyze(library))
+    by_path = {one.file: Path(path).name for path, one in library.files().items()}
+    assert [by_path[file] for file in library.words.search(["field recording"], 5)] == ["plain.wav"]
+    content = library.files()[str(tmp_path / "sounds" / "click.flac")].hash
+    columns = library.facts.columns()
+    at = list(columns["hash"]).index(content)
+    values = {name: columns[name][at] for name in FACT_COLUMNS}
+    library.facts.write({content: values | {"description": "a field mouse"}})
+    assert {by_path[file] for file in library.words.search(["field"], 5)} == {"plain.wav", "click.flac"}

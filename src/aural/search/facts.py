@@ -58,6 +58,14 @@ class Facts:
             self._cached = key, _arrays(rows)
         return self._cached[1]
 
+    def state(self) -> str:
+        """Return a text that changes when facts are written; empty if there are none."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return ""
+        return f"{status.st_mtime_ns} {status.st_size}"
+
     def missing(self, hashes: Collection[str]) -> list[str]:
         """Return the contents that have no facts."""
         present = set(self.columns()["hash"])

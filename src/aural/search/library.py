@@ -102,9 +102,9 @@ class Library:
         check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim, defer=holds_newest(self.folder))
         self.graph = GraphIndex(self.folder, self.store)
-        self.words = WordIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)
         self.facts = Facts(self.root)
+        self.words = WordIndex(self.folder, self.store, self.facts)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Full-text search over file names, folders and tags of a library, next to its vectors.
+"""Full-text search over file names, folders, tags and embedded metadata of a library, next to its vectors.
 
 The index is an SQLite database with an FTS5 table (BM25 with the Porter stemmer). It is derived from the library's
-table and brought up to date when it is older; a damaged or missing one is built again. Where the folder cannot be
-written, it is built in memory.
+table and facts (metadata that `analyze` read) and brought up to date when it is older; a damaged or missing one is
+built again. Where the folder cannot be written, it is built in memory.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import quote
 
+from aural.search.facts import Facts
 from aural.search.filters import FIRST_WINDOWS
 from aural.search.lance import LanceStore
 
 FILE: Final = "words.sqlite"
-VERSION: Final = 1
+VERSION: Final = 2
 """Counts up when the texts or the tables change; an index of another version is built again."""
-WEIGHTS: Final = (1.0, 0.5, 1.0)
-"""BM25 weights of name, folders and tags."""
+WEIGHTS: Final = (1.0, 0.5, 1.0, 1.0)
+"""BM25 weights of name, folders, tags and metadata."""
+METADATA: Final = ("title", "description", "artist", "creator", "genre", "category", "subcategory")
+"""Columns of the facts that are indexed."""
 FOLDERS: Final = 3
 """Number of folders above a file that are indexed."""
 STOP_WORDS: Final = frozenset(
@@ -67,9 +70,9 @@ STOP_WORDS: Final = frozenset(
 )
 _TABLES: Final = """
 CREATE TABLE docs(id INTEGER PRIMARY KEY, file TEXT UNIQUE, text TEXT);
-CREATE VIRTUAL TABLE words USING fts5(name, folders, tags, tokenize = 'porter unicode61 remove_diacritics 2');
-CREATE TABLE state(version INTEGER, commits INTEGER);
-INSERT INTO state VALUES (0, -1);
+CREATE VIRTUAL TABLE words USING fts5(name, folders, tags, metadata, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE TABLE state(version INTEGER, commits INTEGER, facts TEXT);
+INSERT INTO state VALUES (0, -1, '');
 """
 _BOUNDARY: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_")
 
@@ -116,10 +119,14 @@ def is_readable(path: Path) -> bool:
 
 
 class WordIndex:
-    """The names, folders and tags of all files of a library. Several threads and processes may use one folder."""
+    """The words of all files of a library. Several threads and processes may use one folder.
 
-    def __init__(self, folder: Path, store: LanceStore) -> None:
+    facts: of the library; by default those in `folder`.
+    """
+
+    def __init__(self, folder: Path, store: LanceStore, facts: Facts | None = None) -> None:
         self.path, self.store = folder / FILE, store
+        self.facts = facts or Facts(folder)
         self._memory: sqlite3.Connection | None = None
 
     def search(self, texts: Sequence[str], top: int) -> dict[str, float]:
@@ -128,7 +135,7 @@ class WordIndex:
         if not query:
             return {}
         command = (
-            f"SELECT docs.file, -bm25(words, {WEIGHTS[0]}, {WEIGHTS[1]}, {WEIGHTS[2]}) AS score FROM words "
+            f"SELECT docs.file, -bm25(words, {', '.join(map(str, WEIGHTS))}) AS score FROM words "
             "JOIN docs ON docs.id = words.rowid WHERE words MATCH ? ORDER BY score DESC, docs.file LIMIT ?"
         )
         with self._current() as connection:
@@ -165,35 +172,43 @@ class WordIndex:
 
     def _follow(self, connection: sqlite3.Connection) -> None:
         """Insert, replace and delete what changed in the table since the index was written, in one transaction."""
-        commits = self.store.version
-        if _state(connection) == (VERSION, commits):
+        newest = VERSION, self.store.version, self.facts.state()
+        if _state(connection) == newest:
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version, indexed_commits = _state(connection)
-            if (version, indexed_commits) != (VERSION, commits):  # another process may have done it meanwhile
-                if version != VERSION:
+            present = _state(connection)
+            if present != newest:  # another process may have done it meanwhile
+                if present[0] != VERSION:
                     _create(connection)
                 _apply(connection, self._texts())
-                connection.execute("UPDATE state SET version = ?, commits = ?", (VERSION, commits))
+                connection.execute("UPDATE state SET version = ?, commits = ?, facts = ?", newest)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # an error of the disk has ended the transaction already
                 connection.execute("ROLLBACK")
             raise
 
-    def _texts(self) -> dict[str, tuple[str, str, str]]:
-        rows = self.store.rows(["file", "path", "tags"], FIRST_WINDOWS)
-        columns = (rows[name].to_pylist() for name in ("file", "path", "tags"))
-        return {file: indexed_texts(path, tags or ()) for file, path, tags in zip(*columns, strict=True)}
+    def _texts(self) -> dict[str, tuple[str, ...]]:
+        names = ("file", "path", "tags", "hash")
+        rows = self.store.rows(names, FIRST_WINDOWS)
+        facts = self.facts.columns()
+        joined = (" ".join(map(str, values)) for values in zip(*(facts[name] for name in METADATA), strict=True))
+        metadata = dict(zip(facts["hash"], joined, strict=True))
+        columns = (rows[name].to_pylist() for name in names)
+        return {
+            file: (*indexed_texts(path, tags or ()), split_name(metadata.get(content, "")))
+            for file, path, tags, content in zip(*columns, strict=True)
+        }
 
 
-def _state(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the version of the index and of the table that it was read from; (0, -1) without tables."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
-        return 0, -1
-    version, commits = connection.execute("SELECT version, commits FROM state").fetchone()
-    return int(version), int(commits)
+def _state(connection: sqlite3.Connection) -> tuple[int, int, str]:
+    """Return the version of the index, of its table and of its facts; (0, -1, "") without tables or of version 1."""
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(state)")]
+    if "facts" not in columns:
+        return 0, -1, ""
+    version, commits, facts = connection.execute("SELECT version, commits, facts FROM state").fetchone()
+    return int(version), int(commits), str(facts)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -203,7 +218,7 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(command)
 
 
-def _apply(connection: sqlite3.Connection, texts: Mapping[str, tuple[str, str, str]]) -> None:
+def _apply(connection: sqlite3.Connection, texts: Mapping[str, tuple[str, ...]]) -> None:
     """Make the tables hold exactly these texts."""
     joined = {file: "\n".join(parts) for file, parts in texts.items()}
     present = {file: (number, text) for number, file, text in connection.execute("SELECT id, file, text FROM docs")}
@@ -214,7 +229,7 @@ def _apply(connection: sqlite3.Connection, texts: Mapping[str, tuple[str, str, s
         if file not in present or present[file][1] != text:
             cursor = connection.execute("INSERT INTO docs(file, text) VALUES (?, ?)", (file, text))
             values = (cursor.lastrowid, *texts[file])
-            connection.execute("INSERT INTO words(rowid, name, folders, tags) VALUES (?, ?, ?, ?)", values)
+            connection.execute("INSERT INTO words(rowid, name, folders, tags, metadata) VALUES (?, ?, ?, ?, ?)", values)
 
 
 def _unwritable(error: sqlite3.OperationalError) -> bool:
