@@ -180,7 +180,7 @@ def test_the_graphs_of_libre_base_equal_torch() -> None:
     assert np.abs(torch_model.embed_audio(files) - onnx_model.embed_audio(files)).max() < 1e-5
     small = load("libre-small", device="cpu", engine="onnx")
     assert np.abs(torch_model.embed_text(["rain"]) - onnx_model.embed_text(["rain"])).max() < 1e-5
-    assert torch_model.least_cosine == onnx_model.least_cosine == 0.333
+    assert torch_model.least_cosine == onnx_model.least_cosine == 0.324
     assert np.abs(onnx_model.embed_audio(files) - small.embed_audio(files)).max() > 0.01
 
 

@@ -90,7 +90,7 @@ class AudioConfig(BranchConfig):
     branch: TaggedBranchConfig | None = None
     """A tagger that reads the same waveform and adds what it knows to the embedding."""
     moment: int = Field(default=0, ge=0)
-    """Rank of a residual on the first moment in time of the features, which tells the order of events; 0: none."""
+    """Rank of a residual on the first moment in time of the features, which depends on the order of events; 0: none."""
 
 
 class ClapConfig(Config):
