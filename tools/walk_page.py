@@ -55,7 +55,7 @@ class Walk:
         self.until("document.querySelectorAll('.wave.loading').length === 0")
 
     def go(self, hash: str = "") -> None:
-        """Open the page anew at an address."""
+        """Load the page at an address."""
         self.page.goto("about:blank")
         self.page.goto(f"{self.address}/{hash}")
         self.until("document.getElementById('library').textContent !== ''")

@@ -168,9 +168,9 @@ def test_the_growing_result_ends_with_the_complete_one() -> None:
     assert results[-1].spans == Locator(Levels(), ["loud"]).locate(Clip(samples[None], RATE)).spans
 
 
-@pytest.mark.parametrize("name", ["libre-small", "libre-base"])
+@pytest.mark.parametrize("name", ["libre-small", "libre-base", "libre-fast"])
 def test_the_bundled_calibration_belongs_to_the_weights(name: str) -> None:
-    """Other weights need: python tools/calibrate_frames.py CORPUS libre-small libre-base"""
+    """Other weights need: python tools/calibrate_frames.py CORPUS libre-small libre-base libre-fast"""
     calibration = aural.load(name, engine="onnx", device="cpu").frame_calibration
     assert calibration is not None
     assert calibration.ece_test < 0.05

@@ -27,7 +27,7 @@ _DETAILS: Final = ("path", "name", "format", "duration", "sample_rate", "channel
 
 
 class BrowseRequest(Strict):
-    """Which sounds to list, and in which order."""
+    """The filters and the order of a list of sounds."""
 
     where: str | None = Field(None, max_length=2000, examples=["duration < 5"])
     order: Literal["path", "shortest", "newest"] = "path"
@@ -39,7 +39,7 @@ class BrowseRequest(Strict):
 
 
 class SoundDetails(BaseModel):
-    """What the library stores about a sound."""
+    """The columns and facts of a sound."""
 
     id: str
     path: str
