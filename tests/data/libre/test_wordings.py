@@ -5,7 +5,14 @@ import numpy as np
 from aural.data.fingerprint import SIZE
 from aural.data.libre.additions import Additions
 from aural.data.libre.cards import taxonomy
-from aural.data.libre.paraphrases import checked, cleaned, phrases_of, phrases_to_reword, stored_paraphrases
+from aural.data.libre.paraphrases import (
+    checked,
+    cleaned,
+    phrases_of,
+    phrases_to_reword,
+    refused_by_reading,
+    stored_paraphrases,
+)
 from aural.data.libre.wordings import GRAINS, MOST, all_wordings, wordings
 from aural.data.manifest import Row
 
@@ -71,6 +78,9 @@ def test_samples_are_cleaned_and_counted():
 def test_the_stored_file_repeats_no_phrase_and_names_no_unseen_class():
     stored = stored_paraphrases()
     assert len(stored) > 20
+    refused = refused_by_reading()
+    assert refused
+    assert all(text not in stored.get(phrase, []) for phrase, texts in refused.items() for text in texts)
     for phrase, texts in stored.items():
         assert phrase not in texts
         assert len(set(texts)) == len(texts)

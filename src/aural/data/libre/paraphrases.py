@@ -26,10 +26,24 @@ LEADS: Final = re.compile(r"^(the|a) (sound|noise|recording)s? (of|made by) ")
 
 
 @lru_cache(maxsize=1)
+def _stored() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((package_folder("datasets/libre") / FILE).read_text(encoding="utf-8"))
+    return content
+
+
+def refused_by_reading() -> dict[str, list[str]]:
+    """Return phrase -> rewordings that passed the check and that a reader refused."""
+    return dict(_stored()["refused_by_reading"])
+
+
 def stored_paraphrases() -> dict[str, list[str]]:
-    """Return phrase -> rewordings of the file in the catalog."""
-    content = json.loads((package_folder("datasets/libre") / FILE).read_text(encoding="utf-8"))
-    return dict(content["rewordings"])
+    """Return phrase -> rewordings of the file in the catalog, without those that a reader refused."""
+    refused = refused_by_reading()
+    kept = {
+        phrase: [text for text in texts if text not in refused.get(phrase, [])]
+        for phrase, texts in _stored()["rewordings"].items()
+    }
+    return {phrase: texts for phrase, texts in kept.items() if texts}
 
 
 @lru_cache(maxsize=1)
@@ -101,6 +115,7 @@ def checked(
 
 
 def write_paraphrases(path: Path, about: Mapping[str, Any], accepted: Mapping[str, Sequence[str]]) -> None:
-    """Write the file, phrases sorted."""
-    content = {**about, "rewordings": {phrase: list(accepted[phrase]) for phrase in sorted(accepted)}}
+    """Write the file, phrases sorted, with the rewordings that a reader refused before."""
+    rewordings_by_phrase = {phrase: list(accepted[phrase]) for phrase in sorted(accepted)}
+    content = {**about, "refused_by_reading": refused_by_reading(), "rewordings": rewordings_by_phrase}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

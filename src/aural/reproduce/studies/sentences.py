@@ -99,8 +99,8 @@ def write_words(context: StudyContext) -> Path:
 
 def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str], *, key: str) -> Sentences:
     """Return the system of an arm after training, or from the cache; see the module for the meaning of `changes`."""
-    own = [change for change in changes if change != UNTRAINED]
-    recipe = seeded_recipe(context, (*before, *own))
+    arm_changes = [change for change in changes if change != UNTRAINED]
+    recipe = seeded_recipe(context, (*before, *arm_changes))
     with parallel.process_group(context.device) as place, torch.random.fork_rng(enabled=True):
         system = build_seeded(recipe, prepare(recipe, place).batches, place.device)
         assert isinstance(system, Sentences)
@@ -116,7 +116,7 @@ def trained(context: StudyContext, before: Sequence[str], changes: Sequence[str]
             return {name: tensor.detach().cpu().numpy() for name, tensor in training.plain.state_dict().items()}
 
         settings = [change for change in before if not change.startswith(("system.init=", "system.words="))]
-        name = repr((VERSION, key, settings, own, context.seed, recipe.loop.steps, recipe.loop.batch))
+        name = repr((VERSION, key, settings, arm_changes, context.seed, recipe.loop.steps, recipe.loop.batch))
         stored = shared_arrays(context, "sentences", name, compute)
         system.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in stored.items()})
     return system.eval()
