@@ -190,7 +190,7 @@ KINDS.add(
 
 
 class SimilarityOptions(Config):
-    """Which graded pairs of the text world are compared."""
+    """The graded pairs of the text world that are compared."""
 
     domain: Literal["street", "shifted"] = "street"
     control: bool = False
@@ -198,7 +198,7 @@ class SimilarityOptions(Config):
 
 
 class RankedOptions(Config):
-    """Which texts of the text world are ranked."""
+    """The texts of the text world that are ranked."""
 
     texts: Literal["passages", "phrases"] = "passages"
     errors: int = 0
@@ -206,7 +206,7 @@ class RankedOptions(Config):
 
 
 class ProbeOptions(Config):
-    """Which classes of sentences of the text world a probe learns."""
+    """The classes of sentences of the text world that a probe learns."""
 
     of: Literal["topic", "count", "manner", "order", "length"] = "topic"
 

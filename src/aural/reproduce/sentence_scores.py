@@ -78,8 +78,8 @@ SCORES.add("sts-control", lambda model, seed: sts_of(held_out.sts().shuffled())(
 def reciprocal_ranks(queries: Values, passages: Values, answer: NDArray[np.int64]) -> Values:
     """Return 1 / rank of each query's answer among the passages, 0 beyond rank 10; equal scores count as better."""
     scores = queries @ passages.T
-    own = scores[np.arange(len(queries)), answer]
-    rank = (scores >= own[:, None]).sum(1)
+    of_answer = scores[np.arange(len(queries)), answer]
+    rank = (scores >= of_answer[:, None]).sum(1)
     return np.where(rank <= DEPTH, 1.0 / rank, 0.0)
 
 

@@ -14,9 +14,9 @@ ACTS: Final = (
     "greet",
     "request",
     "ask place",
-    "tell place",
+    "say place",
     "ask manner",
-    "tell manner",
+    "say manner",
     "offer",
     "accept",
     "refuse",
@@ -66,8 +66,8 @@ def dialogue(rng: Dice, domain: str = "street") -> Dialogue:
     wish = WISHES[INTENTS[intent]]
     lines = [("greet", pen.one(SAID["greet"]))] if rng.random() < 0.7 else []
     lines.append(("request", f"{pen.one(wish)} {sound(pen, event)}"))
-    lines += [("ask place", pen.one(SAID["ask place"])), ("tell place", f"it was {pen.one(lx.PLACES[place])}")]
-    lines += [("ask manner", pen.one(SAID["ask manner"])), ("tell manner", f"rather {pen.one(lx.MANNERS[manner])}")]
+    lines += [("ask place", pen.one(SAID["ask place"])), ("say place", f"it was {pen.one(lx.PLACES[place])}")]
+    lines += [("ask manner", pen.one(SAID["ask manner"])), ("say manner", f"rather {pen.one(lx.MANNERS[manner])}")]
     if rng.random() < 0.3:
         wrong = Event(event.topic, other(rng, len(lx.THINGS[event.topic]), event.thing), event.action)
         lines += [("offer", offer(pen, wrong, place, manner)), ("refuse", pen.one(SAID["refuse"]))]

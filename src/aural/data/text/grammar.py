@@ -39,7 +39,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a sentence says. Circumstances are numbers of the lexicon; -1: not mentioned."""
+    """The content of a sentence. Circumstances are numbers of the lexicon; -1: not mentioned."""
 
     event: Event
     second: Event | None = None

@@ -101,7 +101,7 @@ def sts(domain: str = "street", count: int = 800, split: str = "test") -> Graded
 def retrieval(count: int = 400, split: str = "test") -> Passages:
     """Return passages of three sentences and queries that say one of the three in other words.
 
-    Each passage has a neighbor that tells of the same thing at another place.
+    Each passage has a neighbor about the same thing at another place.
     """
     queries, passages = [], []
     for number in range(count // 2):

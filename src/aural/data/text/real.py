@@ -68,8 +68,8 @@ def read_descriptions(folder: Path) -> Iterator[RealText]:
             continue
         texts = {"en": lines[0]}
         for line in lines[1:]:
-            language, found, text = line.partition(".utf8=")
-            if found and text.strip():
+            language, mark, text = line.partition(".utf8=")
+            if mark and text.strip():
                 texts[language] = text.strip()
         key = path.relative_to(folder).with_suffix("").as_posix()
         yield RealText(f"picture {key}", PICTURES, LICENSES[PICTURES], texts)

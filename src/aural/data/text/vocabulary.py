@@ -38,7 +38,7 @@ def world_vocabulary() -> tuple[str, ...]:
 
 
 def _wordings() -> tuple[Any, ...]:
-    """Return everything of the lexicon and of the other kinds that is written as it is."""
+    """Return everything of the lexicon and of the other kinds that is written unchanged."""
     return (lx.MANNERS, lx.PLACES, lx.TIMES, lx.ORDERS, lx.COUNTS, lx.QUALITIES, lx.GROUPS, lx.TRAITS, lx.TRADES,
             lx.DEEDS, lx.UNDONE, stories.ARRIVALS, stories.NOTICES, stories.DEPARTURES, stories.CLOSINGS,
             tuple(dialogue.WISHES.values()), tuple(dialogue.DONE.values()), tuple(dialogue.SAID.values()))  # fmt: skip

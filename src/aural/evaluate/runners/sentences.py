@@ -6,7 +6,10 @@ Legend: N texts or pairs, Q queries, D passages.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from aural.core.types import FloatArray
+from aural.core.vectors import unit_rows
 from aural.data.text import held_out
 from aural.evaluate.audit.geometry import isotropy, uniformity
 from aural.evaluate.examples import LoadedTask
@@ -45,15 +48,35 @@ def text_retrieval(context: Context, task: LoadedTask) -> Outcome:
     return Outcome(arrays, tests.queries, chance=float(np.sum(1 / np.arange(1, 11)) / len(passages)))
 
 
+@KINDS["text-probe"].runner("zero-shot")
+def nearest_mean(context: Context, task: LoadedTask) -> Outcome:
+    """Give each sentence the class whose mean training vector has the highest cosine."""
+    tests, train, test = _probe_vectors(context, task)
+    means = np.stack([train[tests.train_labels == label].mean(axis=0) for label in np.unique(tests.train_labels)])
+    nearest = (test @ unit_rows(means).T).argmax(axis=1)
+    return _probe_outcome(task, tests, np.unique(tests.train_labels)[nearest])
+
+
 @KINDS["text-probe"].runner("linear-probe")
 def text_probe(context: Context, task: LoadedTask) -> Outcome:
     """Fit a logistic regression on the vectors of training sentences."""
+    tests, train, test = _probe_vectors(context, task)
+    return _probe_outcome(task, tests, logistic(train, tests.train_labels, context.seed).predict(test))
+
+
+def _probe_vectors(context: Context, task: LoadedTask) -> tuple[held_out.Classes, FloatArray, FloatArray]:
     options = task.card.kind_options()
     assert isinstance(options, ProbeOptions)
     tests = held_out.probe(options.of)
-    model = logistic(context.cache.texts(tests.train), tests.train_labels, context.seed)
-    predicted = np.asarray(model.predict(context.cache.texts(tests.test)), np.int64)
+    return tests, context.cache.texts(tests.train), context.cache.texts(tests.test)
+
+
+def _probe_outcome(task: LoadedTask, tests: held_out.Classes, predicted: NDArray[np.int64]) -> Outcome:
     classes = int(max(tests.train_labels.max(), tests.test_labels.max())) + 1
-    arrays = {"targets": tests.test_labels, "predicted": predicted, "units": np.arange(len(predicted))}
+    arrays = {
+        "targets": tests.test_labels,
+        "predicted": np.asarray(predicted, np.int64),
+        "units": np.arange(len(tests.test)),
+    }
     chance = chance_labels(task.card.metric, tests.test_labels, classes)
     return Outcome(arrays, tests.test, tuple(str(i) for i in range(classes)), chance=chance)

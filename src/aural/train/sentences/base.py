@@ -43,7 +43,7 @@ class Special:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a toggle may know when it is constructed."""
+    """The arguments of a toggle's constructor."""
 
     text: TextConfig
     tokenizer: Tokenizer
@@ -59,7 +59,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Step:
-    """What a toggle sees of one step.
+    """The input of a toggle in one step.
 
     second: the frozen copy of the start weights or the exponential average, if the system has one; without gradient.
     rng: random choices of this step, a function of the seed and the step. number: steps before this one.

@@ -44,8 +44,8 @@ def packaged_words(tokenizer: Tokenizer, entries: int, dim: int) -> Tensor:
     rows = []
     for number in range(entries):
         entry = tokenizer.backend.id_to_token(number) or "[UNK]"
-        whole = pieces.token_to_id(entry)
-        ids = [whole] if whole is not None else pieces.encode(entry, add_special_tokens=False).ids
+        piece = pieces.token_to_id(entry)
+        ids = [piece] if piece is not None else pieces.encode(entry, add_special_tokens=False).ids
         rows.append(table[ids].mean(0))
     vectors = torch.stack(rows)
     vectors = vectors - vectors.mean(0)

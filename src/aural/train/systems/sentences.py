@@ -143,8 +143,8 @@ class Sentences(System):
         for at in range(0, len(order), TEXTS_AT_ONCE):
             part = [texts[i] for i in order[at : at + TEXTS_AT_ONCE]]
             step = self.step((), np.random.default_rng(0))
-            own = (toggle.embed(step, part) for toggle in self.toggles)  # type: ignore[operator]
-            vectors = next((one for one in own if one is not None), None)
+            special = (toggle.embed(step, part) for toggle in self.toggles)  # type: ignore[operator]
+            vectors = next((one for one in special if one is not None), None)
             rows.append((step.vectors(part) if vectors is None else vectors).float().cpu())
         self.train(training)
         joined = torch.cat(rows)
