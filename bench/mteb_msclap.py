@@ -40,19 +40,18 @@ def wrong_rate(path: Path, factor_hz: tuple[int, int], rate_hz: int) -> Clip:
 
 
 class WrongRate:
-    """A model that is given every sound at 48/44.1 of its rate, as mteb's wrapper gave them to msclap."""
+    """A model that reads every sound at 48/44.1 of its rate, as mteb's wrapper passed them to msclap."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
     def embed_audio(self, clips: Any, **options: Any) -> Any:
         """Return the vectors (N, E) of sounds that play 8.8% too slowly."""
-        return self.model.embed_audio(
-            [wrong_rate(clip, (48000, 44100), self.model.sample_rate_hz) for clip in clips], **options
-        )
-
-    def embed_text(self, texts: Any, **options: Any) -> Any:
-        return self.model.embed_text(texts, **options)
+        rate_hz = self.model.sample_rate_hz
+        return self.model.embed_audio([wrong_rate(clip, (48000, 44100), rate_hz) for clip in clips], **options)
 
 
 def rate_wrong() -> WrongRate:
