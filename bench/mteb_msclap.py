@@ -6,6 +6,11 @@ so msclap is measured with random weights in the published layout: cosines betwe
 and how often the nearest other item changes. The same change of rate is then scored with the bundled trained model.
 
     python bench/mteb_msclap.py
+
+The scores of the free tasks with the wrong rate, where `libre` is the folder of the free corpus:
+
+    PYTHONPATH=bench aural evaluate --model mteb_msclap:rate_wrong --suite libre --data libre=libre --out wrong
+    aural evaluate --model libre-base --suite libre --data libre=libre --out right && aural compare right wrong
 """
 
 from __future__ import annotations
@@ -32,6 +37,26 @@ def wrong_rate(path: Path, factor_hz: tuple[int, int], rate_hz: int) -> Clip:
     """Return a sound resampled to `rate_hz` times the factor but declared as `rate_hz`."""
     played_hz = round(rate_hz * factor_hz[0] / factor_hz[1])
     return Clip(read(path, sample_rate_hz=played_hz, mono=True).samples, rate_hz)
+
+
+class WrongRate:
+    """A model that reads every sound at 48/44.1 of its rate, as mteb's wrapper passed them to msclap."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def embed_audio(self, clips: Any, **options: Any) -> Any:
+        """Return the vectors (N, E) of sounds that play 8.8% too slowly."""
+        rate_hz = self.model.sample_rate_hz
+        return self.model.embed_audio([wrong_rate(clip, (48000, 44100), rate_hz) for clip in clips], **options)
+
+
+def rate_wrong() -> WrongRate:
+    """Return the bundled model with the wrong rate."""
+    return WrongRate(aural.load("libre-base", device="cpu"))
 
 
 def summary(right: Any, wrong: Any) -> dict[str, float]:

@@ -81,6 +81,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("src/aural/data/simulate/corpus.py", "hears"): "a pattern for captions",
     ("src/aural/evaluate/robust/changes.py", "hears"): "part of a paraphrase that models receive",
     ("src/aural/data/libre/captions.py", "hears"): "part of a caption template; captions must not change",
+    ("src/aural/models/paraphrase.py", "said"): "part of a prompt; the stored rewordings come from it",
     ("src/aural/data/text/lexicon.py", "the house"): "a place in sentences of the text world",
     ("src/aural/data/text/stories.py", "hears"): "part of a sentence of the text world",
     ("src/aural/catalog/datasets/libre/ufoai.toml", "stand"): "the name of a sound file",

@@ -76,29 +76,29 @@ def pseudo_labels(
 
 
 def _scored(manifest: Manifest, file: Path | None) -> Scored:
-    """Return the judged clips with the tagger's scores, from the file if it has them."""
+    """Return the recordings without speech with the tagger's scores, from the file if it has them."""
     import numpy as np
 
-    from aural.data.libre.tagged import judged, scored
+    from aural.data.libre.tagged import recordings, scored
     from aural.models.load import load
     from aural.models.tagging import TaggingModel
 
-    rows = judged(manifest)
+    rows = recordings(manifest)
     tagger = load(DEFAULT_TAGGER, engine="auto")
     assert isinstance(tagger, TaggingModel)
-    known = {}
+    by_path = {}
     if file is not None and file.is_file():
         with np.load(file) as stored:
-            known = dict(zip(stored["paths"].tolist(), stored["scores"], strict=True))
-    missing = [row for row in rows if row.path not in known]
+            by_path = dict(zip(stored["paths"].tolist(), stored["scores"], strict=True))
+    missing = [row for row in rows if row.path not in by_path]
     results = tagger.tag([manifest.file(row) for row in missing])
     for row, result in zip(missing, progress(results, len(missing), "tagging"), strict=True):
         if result.scores is not None:
-            known[row.path] = result.scores.astype(np.float32)
-    rows = [row for row in rows if row.path in known]
+            by_path[row.path] = result.scores.astype(np.float32)
+    rows = [row for row in rows if row.path in by_path]
     if not rows:
-        raise ConfigError(f"{manifest.folder}: no training clip that the tagger can judge")
-    scores = np.stack([known[row.path] for row in rows])
+        raise ConfigError(f"{manifest.folder}: no training clip is a recording without speech")
+    scores = np.stack([by_path[row.path] for row in rows])
     if file is not None and missing:
         with atomic_write(file) as part, part.open("wb") as out:
             np.savez(out, paths=[row.path for row in rows], scores=scores)

@@ -40,7 +40,7 @@ PHRASES_A_BATCH, PHRASES_A_GROUP = 16, 224
 
 
 class Sampling(Config):
-    """How continuations are sampled."""
+    """The sampling of continuations."""
 
     samples: int = 5
     """Samples per phrase."""

@@ -9,9 +9,9 @@ from aural.core.errors import ConfigError
 from aural.data.libre.tagged import (
     Scored,
     contradictions,
-    judged,
     likeness,
     pseudo_labels,
+    recordings,
     scored,
     vague_classes,
 )
@@ -92,11 +92,11 @@ def test_a_tagger_that_is_wrong_gives_no_threshold():
         pseudo_labels(clips_of(rows, scores, [[True, False, False]] * 26))
 
 
-def test_speech_notes_and_held_out_clips_are_not_judged():
+def test_speech_notes_and_held_out_clips_are_not_scored():
     rows = [
         clip(0, "dog"),
         Row(path="b", source="x", split="test", class_name="dog"),
         Row(path="c", source="x", split="train", language="de"),
         Row(path="d", source="x", split="train", meta='{"velocity": 1}'),
     ]
-    assert judged(rows) == rows[:1]
+    assert recordings(rows) == rows[:1]

@@ -296,7 +296,7 @@ def _published(sound: Path | bytes, longest_s: float) -> Clip:
         about = info(sound)
         if about.format != "ogg":
             raise
-        return read(sound, duration_s=min(longest_s, about.duration_s))
+        return read(sound, duration_s=min(longest_s, about.duration_s or longest_s))
 
 
 def _write_flac(path: Path, clip: Clip) -> None:

@@ -78,8 +78,8 @@ class Threshold:
     held_out: tuple[int, int]
 
 
-def judged(rows: Iterable[Row]) -> list[Row]:
-    """Return the training and validation clips that are recordings without speech, which the tagger judges."""
+def recordings(rows: Iterable[Row]) -> list[Row]:
+    """Return the training and validation clips that are recordings without speech."""
     return [row for row in rows if row.split in TRAINING_SPLITS and is_recording(row)]
 
 
@@ -132,9 +132,9 @@ def likeness(clips: Scored) -> dict[str, float]:
     means = {}
     for name in np.unique(names):
         members = np.flatnonzero(names == name)
-        apart = groups[members][:, None] != groups[members][None]
-        if len(members) >= LEAST_CLIPS and apart.sum() >= LEAST_CLIPS:
-            means[str(name)] = float((unit[members] @ unit[members].T)[apart].mean())
+        elsewhere = groups[members][:, None] != groups[members][None]
+        if len(members) >= LEAST_CLIPS and elsewhere.sum() >= LEAST_CLIPS:
+            means[str(name)] = float((unit[members] @ unit[members].T)[elsewhere].mean())
     return means
 
 
