@@ -37,6 +37,7 @@ parity: $(READY)  ## compute the goldens again with the reference packages and c
 	tests/golden/make_peers_env.sh
 	rm -rf out/goldens && .peers/bin/python tests/golden/make_goldens.py --out out/goldens
 	.peers/bin/python tests/golden/make_flam.py --out out/goldens
+	.peers/bin/python tests/golden/make_clapcap.py --out out/goldens
 	for size in "" --full; do \
 	  .peers/bin/python tests/golden/make_glap.py $$size --out out/goldens && \
 	  .peers/bin/python tests/golden/make_beats.py $$size --out out/goldens && \
