@@ -28,7 +28,9 @@ def test_recipes_are_whole_and_each_has_a_tiny_twin() -> None:
         assert all((recipe.paper, recipe.shows, recipe.cost, recipe.expected))
         command = recipe.command.split(" && ")[-1]  # a tool may have to make the start weights first
         assert command.split()[:3] == ["aural", "train", "--csv" if name == "fine_tune" else name]
-        small_itself = name.startswith(("tiny_", "libre_small", "small_", "text_", "sound_", "frame_", "fine_"))
+        small_itself = name.startswith(
+            ("tiny_", "libre_small", "small_", "text_", "sound_", "frame_", "fine_", "sentences")
+        )
         assert small_itself or f"tiny_{name}" in names
 
 

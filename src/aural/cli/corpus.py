@@ -19,7 +19,7 @@ app = typer.Typer(
 app.command()(corpus_words.paraphrase)
 app.command()(corpus_words.captions)
 app.command()(corpus_tagged.contradictions)
-app.command()(corpus_tagged.pseudo_labels)
+app.command("pseudo-labels")(corpus_tagged.pseudo_labels)
 CORPORA = ("libre", "libre-mini")
 
 
@@ -93,6 +93,8 @@ def texts(
     """
     from aural.data.text.real import TEXTS_FILE, build_texts
 
+    if debs is not None and not debs.is_dir():
+        raise ConfigError(f"{debs}: no such folder of .deb files")
     counts = build_texts(out, debs)
     print(f"{out / TEXTS_FILE}: " + ", ".join(f"{count:,} of {name}" for name, count in counts.items()))
 
