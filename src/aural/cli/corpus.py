@@ -45,8 +45,7 @@ def build(
 
     if name not in CORPORA:
         raise ConfigError(f'unknown corpus "{name}"; {near_miss(name, CORPORA)}')
-    if debs is not None and not debs.is_dir():
-        raise ConfigError(f"{debs}: no such folder of .deb files")
+    _check_debs(debs)
     started = time.monotonic()
     if name == "libre-mini":
         if only:
@@ -93,8 +92,7 @@ def texts(
     """
     from aural.data.text.real import TEXTS_FILE, build_texts
 
-    if debs is not None and not debs.is_dir():
-        raise ConfigError(f"{debs}: no such folder of .deb files")
+    _check_debs(debs)
     counts = build_texts(out, debs)
     print(f"{out / TEXTS_FILE}: " + ", ".join(f"{count:,} of {name}" for name, count in counts.items()))
 
@@ -144,3 +142,9 @@ def tasks(folder: Annotated[Path, typer.Argument(help="Folder of a corpus, or it
         clips, per_class, chance = measure(card, manifest)
         spread = ", ".join(f"{name} {count}" for name, count in per_class.items())
         print(f"| {card.name} | {card.kind} | {len(per_class) or ''} | {clips} | {chance:.3f} | {spread} |")
+
+
+def _check_debs(debs: Path | None) -> None:
+    """Raise ConfigError for a folder of packages that does not exist."""
+    if debs is not None and not debs.is_dir():
+        raise ConfigError(f"{debs}: no such folder of .deb files")
