@@ -1,11 +1,11 @@
 """Train the bridge of the bundled captioner: vectors of libre-base to a prefix of SmolLM2, which stays frozen.
 
     python tools/train_captioner.py prepare CORPUS OUT    # texts, questions and vectors
-    python tools/train_captioner.py pack OUT              # the decoder in two files
-    python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from the two files
+    python tools/train_captioner.py pack OUT              # the decoder in three files
+    python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
     python tools/train_captioner.py bundle R/both.safetensors   # write src/aural/weights/libre-captions
 
-`prepare` needs the corpus, MiniLM and the package of SmolLM2; the two files hold the decoder's own 4-bit blocks and the
+`prepare` needs the corpus, MiniLM and the package of SmolLM2; the three files hold the decoder's own 4-bit blocks and the
 rows of its token table that are needed, so that a machine without the package can train. No test clip is used in
 training: `test.npy` and `test.json` are for the scores.
 
@@ -61,7 +61,7 @@ def sentence(text: str) -> str:
 
 
 def pack_decoder(out: Path, kept: list[int]) -> None:
-    """Write part0.npz and part1.npz: the 4-bit blocks of all layers, norms, and the rows `kept` of the token table."""
+    """Write part0 and part1.npz, the 4-bit blocks of all layers, and part2.npz, norms and rows of the token table."""
     from gguf import GGUFReader, dequantize
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -75,7 +75,7 @@ def pack_decoder(out: Path, kept: list[int]) -> None:
     inner = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj"}
     inner |= {"attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj"}
     inner |= {"ffn_down": "mlp.down_proj"}
-    parts: list[dict[str, Any]] = [{}, {}]
+    parts: list[dict[str, Any]] = [{}, {}, {}]
     for name, tensor in raw.items():
         if tensor.tensor_type.name != "Q4_1":
             continue
@@ -88,15 +88,15 @@ def pack_decoder(out: Path, kept: list[int]) -> None:
         parts[int(number) * 2 // config["num_hidden_layers"]][target] = data[order]
     for name, tensor in state.items():
         if name.endswith("norm.weight"):
-            parts[1][name] = tensor.numpy()
-    parts[1]["model.embed_tokens.weight"] = state["model.embed_tokens.weight"][kept].half().numpy()
-    parts[1]["config"] = np.frombuffer(json.dumps(config).encode(), np.uint8)
+            parts[2][name] = tensor.numpy()
+    parts[2]["model.embed_tokens.weight"] = state["model.embed_tokens.weight"][kept].half().numpy()
+    parts[2]["config"] = np.frombuffer(json.dumps(config).encode(), np.uint8)
     for number, part in enumerate(parts):
         np.savez(out / f"part{number}.npz", **part)
 
 
 def pack(args: argparse.Namespace) -> None:
-    """Write the decoder's two files for the tokens in texts.json."""
+    """Write the decoder's three files for the tokens in texts.json."""
     pack_decoder(Path(args.out), json.loads((Path(args.out) / "texts.json").read_text())["kept"])
 
 
@@ -109,12 +109,12 @@ def unpack(blocks: np.ndarray) -> Tensor:
 
 
 def open_packed(folder: Path, device: str) -> Any:
-    """Return the causal model of the two files, frozen."""
+    """Return the causal model of the three files, frozen."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
-    for number in (0, 1):
+    for number in range(3):
         with np.load(folder / f"part{number}.npz") as stored:
             for name in stored.files:
                 array = stored[name]
@@ -134,7 +134,7 @@ def open_packed(folder: Path, device: str) -> Any:
     model = LlamaForCausalLM(LlamaConfig(**{name: config[name] for name in kept}))
     missing = model.load_state_dict(tensors, strict=False)
     if set(missing.missing_keys) - {"lm_head.weight"} or missing.unexpected_keys:
-        raise SystemExit(f"the two files do not fit: {missing}")
+        raise SystemExit(f"the files do not fit: {missing}")
     model.tie_weights()
     return model.to(device).requires_grad_(False).eval()
 

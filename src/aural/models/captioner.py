@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aural.audio.decode import source_name
 from aural.core.config import Config, read_mapping
-from aural.core.errors import AuralError, ConfigError
+from aural.core.errors import AuralError
 from aural.core.names import DEFAULT_TAGGER, DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, FloatArray
 from aural.core.weights import weight_card
@@ -85,21 +85,6 @@ class RetrievalCaptioner(Captioner):
         fits = self.rows @ self.model.embed_audio([clip])[0]
         best = fits.argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]
-
-
-def captioner_of(model: EmbeddingModel, sentences: Sequence[str] | None = None) -> Captioner:
-    """Return the model itself if it writes captions, else one that picks from `sentences`.
-
-    sentences: default: one per class of the bundled tagger.
-
-    Raises:
-        ConfigError: sentences are given for a model that writes its captions.
-    """
-    if not isinstance(model, Captioner):
-        return RetrievalCaptioner(model, sentences or class_sentences())
-    if sentences is not None:
-        raise ConfigError(f'"{model.name}" writes its captions; leave the sentences out')
-    return model
 
 
 def class_sentences() -> list[str]:
