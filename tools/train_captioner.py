@@ -5,9 +5,10 @@
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
     python tools/train_captioner.py bundle R/both.safetensors   # write src/aural/weights/libre-captions
 
-`prepare` needs the corpus, MiniLM and the package of SmolLM2; the three files hold the decoder's own 4-bit blocks and the
-rows of its token table that are needed, so that a machine without the package can train. No test clip is used in
-training: `test.npy` and `test.json` are for the scores.
+`prepare` needs the corpus, MiniLM and the package of SmolLM2, and in OUT the vectors of clips (audio.npy, test.npy: one
+unit row per entry of audio.json, test.json, which are rows of the manifest). The three files hold the decoder's own
+4-bit blocks and the rows of its token table that are needed, so that a machine without the package can train. No test
+clip is used in training.
 
 Captions of clips are brought to a plain form: "A recording of a cow mooing." becomes "A cow mooing." Further texts are
 pairs of captions ("A cow mooing, then rain.") and the 521 class names of AudioSet. Questions ask whether a named sound

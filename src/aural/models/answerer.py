@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final, Literal
 from aural.audio.decode import source_name
 from aural.core.config import Config
 from aural.core.errors import AuralError, ConfigError
-from aural.core.types import AudioSource
+from aural.core.scoring import Calibration
+from aural.core.types import AudioSource, Embedder
 from aural.models.arguments import as_sources, check_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aural.models.embedding import EmbeddingModel
 
 YES_NO: Final = ("yes", "no")
 PRESENCE: Final = re.compile(
@@ -101,6 +100,11 @@ def check_question(question: str, options: Sequence[str] | None) -> None:
         raise ConfigError("give at least two different options")
 
 
+def model_name(model: Embedder) -> str:
+    """Return the name of a model, or of its class where it has none."""
+    return str(getattr(model, "name", type(model).__name__))
+
+
 def sound_in(question: str) -> str | None:
     """Return the sound that a question for its presence names; None for another question.
 
@@ -118,30 +122,31 @@ class ComparingAnswerer(AnsweringModel):
     options. It cannot answer in free words.
     """
 
-    def __init__(self, model: EmbeddingModel) -> None:
-        self.model = model
+    def __init__(self, model: Embedder) -> None:
+        self.model, self.calibration = model, Calibration.of(model)
+        self.name = model_name(model)
 
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
         if options is None:
             raise ConfigError(
-                f'"{self.model.name}" has no language model and answers no free question; give --choices or --yes-no or '
-                "install the language model (docs/models/captions.md)"
+                f'"{self.name}" has no language model and answers no free question; give --choices or --yes-no, '
+                "or install the language model (docs/models/captions.md)"
             )
         if tuple(one.lower() for one in options) == YES_NO:
             return self._presence(clip, question, options)
         sound = self.model.embed_audio([clip])
-        logits = self.model.logit_scale * (self.model.embed_text(list(options)) @ sound[0])
+        logits = self.calibration.scale * (self.model.embed_text(list(options)) @ sound[0])
         return chosen(options, [float(one) for one in logits], "compared")
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
-        name, least = sound_in(question), self.model.least_cosine
+        name, least = sound_in(question), self.calibration.least
         if name is None:
             raise ConfigError(f'"{question}": without a language model, yes or no is answered only to "is there ...?"')
         if least is None:
-            raise ConfigError(f'"{self.model.name}": the least cosine of a match was not measured, so it cannot say no')
+            raise ConfigError(f'"{self.name}": the least cosine of a match was not measured, so it cannot say no')
         cosine = float(self.model.embed_text([name])[0] @ self.model.embed_audio([clip])[0])
-        margin = self.model.logit_scale * (cosine - least)
+        margin = self.calibration.scale * (cosine - least)
         return chosen(options, [margin, 0.0], "compared")
 
 

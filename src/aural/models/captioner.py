@@ -14,15 +14,13 @@ from aural.audio.decode import source_name
 from aural.core.config import Config, read_mapping
 from aural.core.errors import AuralError
 from aural.core.names import DEFAULT_TAGGER, DEFAULT_TEMPLATE
-from aural.core.types import AudioSource, FloatArray
+from aural.core.types import AudioSource, Embedder, FloatArray
 from aural.core.weights import weight_card
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aural.models.embedding import EmbeddingModel
 
 
 class Caption(Config):
@@ -77,7 +75,7 @@ class RetrievalCaptioner(Captioner):
 
     caption_kind = "picked"
 
-    def __init__(self, model: EmbeddingModel, sentences: Sequence[str]) -> None:
+    def __init__(self, model: Embedder, sentences: Sequence[str]) -> None:
         self.model, self.sentences = model, list(dict.fromkeys(check_words(sentences)))
         self.rows: FloatArray = model.embed_text(self.sentences)
 

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import ConfigError
-from aural.core.types import AudioSource
+from aural.core.types import AudioSource, Embedder
 from aural.generate.search import Written
 from aural.generate.writer import SearchConfig, write
-from aural.models.answerer import Answer, AnsweringModel, check_question, chosen
+from aural.models.answerer import Answer, AnsweringModel, check_question, chosen, model_name
 from aural.models.bridge import BridgeConfig, choice_question, joined, prompt_ids, read_bridge
 from aural.models.captioner import Caption, Captioner
 from aural.models.causal import TransformersDecoder, open_decoder
-from aural.models.embedding import EmbeddingModel
 from aural.models.packaged import SMOLLM2
 from aural.nn.bridges.mapper import MlpMapper
 
@@ -37,17 +36,15 @@ def bundled_bridge() -> Path:
 class SoundWriter(Captioner, AnsweringModel):
     """Writes captions and answers with a language model that reads the vector of a sound through a bridge."""
 
-    def __init__(
-        self, model: EmbeddingModel, bridge: MlpMapper, config: BridgeConfig, decoder: TransformersDecoder
-    ) -> None:
+    def __init__(self, model: Embedder, bridge: MlpMapper, config: BridgeConfig, decoder: TransformersDecoder) -> None:
         """Join the parts.
 
         Raises ConfigError when the widths do not fit.
         """
         if (model.embed_dim, decoder.dim) != (config.mapper.d_in, config.mapper.d_out):
             raise ConfigError(
-                f'"{model.name}" with {model.embed_dim} and a language model with {decoder.dim} dimensions do not fit '
-                f"a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
+                f'"{model_name(model)}" has {model.embed_dim} dimensions and the language model {decoder.dim}; they do not '
+                f"fit a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
             )
         self.model, self.bridge, self.config, self.decoder = model, bridge, config, decoder
 
@@ -91,7 +88,7 @@ class SoundWriter(Captioner, AnsweringModel):
         return self.decoder.text(written.ids) or "No words."
 
 
-def writer_of(model: EmbeddingModel, *, folder: Path | None = None) -> SoundWriter | None:
+def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | None:
     """Return the bundled captioner for a model, or None for a model that it does not fit.
 
     Raises:
@@ -102,7 +99,7 @@ def writer_of(model: EmbeddingModel, *, folder: Path | None = None) -> SoundWrit
     if not (folder / "config.json").is_file():
         return None
     config, bridge = read_bridge(folder)
-    if model.name != config.embedder:
+    if model_name(model) != config.embedder:
         return None
     if config.decoder_sha256 != SMOLLM2.sha256:
         raise ConfigError(f"{folder}: the bridge was trained for another language model than {SMOLLM2.file}")

@@ -21,7 +21,7 @@ from aural.nn.bridges.qformer import QFormer, QFormerConfig
 from aural.nn.bridges.temporal import TemporalMapper
 from aural.nn.decoder import KeysValues
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies.word_decoder import Padded, WordDecoder
+from aural.reproduce.studies.word_decoder import HINT, Padded, WordDecoder
 from aural.reproduce.study import StudyContext
 from aural.train.draw import ITEM, generator
 
@@ -32,7 +32,8 @@ class BridgeConfig(Config):
     """A description of what a bridge reads and how its result enters the decoder.
 
     kind: mlp and transformer read the vector of the sound; temporal reads the vector and the frames; qformer reads the
-    frames. inject: the positions are keys and values of the layers from `first_layer` on instead of a prefix.
+    frames. A prefix follows the mark of a hint, which the decoder copies names from. inject: the positions are keys and
+    values of the layers from `first_layer` on instead of a prefix.
     """
 
     kind: Literal["mlp", "transformer", "temporal", "qformer"] = "mlp"
@@ -61,7 +62,7 @@ class Heard(nn.Module):
             self.reader = TemporalMapper(sizes, frame_dim, config.segments)
         else:
             self.reader = mapper(sizes)
-        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.scale = nn.Parameter(2 * decoder.decoder.tokens.weight.detach().std().cpu())
         self.head = nn.Linear(width, vector_dim)
         """Projects the mean prefix to the space of captions, for auxiliary losses."""
 
@@ -74,7 +75,8 @@ class Heard(nn.Module):
             rows = self.reader(vector)
         if self.config.inject:
             return None, injected(self.decoder[0].decoder, rows * self.scale, first_layer=self.config.first_layer)
-        return rows * self.scale, None
+        mark = self.decoder[0].decoder.embed(torch.full((len(rows), 1), HINT, device=rows.device))
+        return torch.cat([mark, rows * self.scale], dim=1), None
 
 
 @dataclass(frozen=True)
