@@ -151,7 +151,7 @@ def test_free_answers_and_captions_are_what_the_search_writes(writer: SoundWrite
 def test_a_bridge_must_fit_both_models(writer: SoundWriter, tmp_path: Path) -> None:
     narrow: Any = Known()
     narrow.embed_dim = 3
-    with pytest.raises(ConfigError, match="fit a bridge from 2 to 8"):
+    with pytest.raises(ConfigError, match="do not fit a bridge from 2 to 8"):
         SoundWriter(narrow, writer.bridge, writer.config, writer.decoder)
     from safetensors.torch import save_file
 

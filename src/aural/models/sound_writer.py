@@ -43,8 +43,8 @@ class SoundWriter(Captioner, AnsweringModel):
         """
         if (model.embed_dim, decoder.dim) != (config.mapper.d_in, config.mapper.d_out):
             raise ConfigError(
-                f'"{model_name(model)}" has {model.embed_dim} dimensions and the language model {decoder.dim}; they do not '
-                f"fit a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
+                f'"{model_name(model)}" has {model.embed_dim} dimensions and the language model {decoder.dim}; they '
+                f"do not fit a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
             )
         self.model, self.bridge, self.config, self.decoder = model, bridge, config, decoder
 
