@@ -49,7 +49,7 @@ class Reading:
     heads: int = 4
 
 
-SMOKE: Final = Reading(texts=40, steps=2, batch=8, dim=16, depth=2, heads=2)
+SMOKE: Final = Reading(texts=40, steps=2, batch=8, dim=16, depth=3, heads=2)
 
 
 class Drawn(NamedTuple):
