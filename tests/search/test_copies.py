@@ -19,7 +19,6 @@ from aural.search.copies import NEAR, CopyGroups, CopyIndex
 from aural.search.filters import Filter, one_of, parse_filter
 from aural.search.index import Hit, best_per_file
 from aural.search.lance import LanceStore, schema, table_of
-from aural.search.library import Library
 from aural.search.near import Groups
 from aural.search.rank import Ranking
 from aural.search.remove import remove

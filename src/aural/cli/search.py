@@ -157,9 +157,7 @@ class _Session:
         sounds: list[FloatArray] = list(self.model.embed_audio(like)) if like else []
         query = combine(words, sounds, minus, self.model.embed_text, self.weights)
         names = words if self.shown.names else []
-        hits = self.library.search(
-            query, limits.top, self.condition, words=names, exact=limits.exact, fold=limits.fold
-        )
+        hits = self.library.search(query, limits.top, self.condition, words=names, exact=limits.exact, fold=limits.fold)
         if limits.remember:
             parts = {"words": [*words], "like": [str(path) for path in like], "not": [*minus], "where": limits.where}
             with suppress(AuralError):  # a library that cannot be written has no history

@@ -27,7 +27,7 @@ from aural.search.near import LENGTH_TOLERANCE, Groups, file_vectors, near_pairs
 
 FILE: Final = "copies.arrow"
 NEAR: Final = 0.995
-"""Least cosine of copies. Of 52 sounds as mp3 of default quality, 71% reach it, and hardly any two takes of one sound."""
+"""Least cosine of copies. 71% of 52 sounds reach it as mp3, and hardly any two takes of one sound do."""
 _VERSION: Final = b"version"
 _COLUMNS: Final = ("file", "hash", "group")
 _ALONE: Final = -1
@@ -35,7 +35,7 @@ _ALONE: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class CopyGroups:
-    """The groups of copies: the number of each file's group, and the files of each group. Other files have no copies."""
+    """The number of each file's group, and the files of each group. Other files have no copies."""
 
     of_file: Mapping[str, int]
     files: Mapping[int, Sequence[str]]
@@ -150,9 +150,7 @@ def _read(path: Path) -> Any:
     return table
 
 
-def _write(
-    path: Path, names: Sequence[str], hashes: Sequence[str], number: NDArray[np.int32], version: bytes
-) -> None:
+def _write(path: Path, names: Sequence[str], hashes: Sequence[str], number: NDArray[np.int32], version: bytes) -> None:
     import pyarrow as pa
 
     table = pa.table({"file": names, "hash": hashes, "group": number}).replace_schema_metadata({_VERSION: version})

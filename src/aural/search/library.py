@@ -36,11 +36,11 @@ from aural.search.folder import (
     writer_lock,
 )
 from aural.search.fuse import config_for
-from aural.search.graph import GraphIndex
-from aural.search.graph_files import holds_newest
 from aural.search.index import Hit, Index
 from aural.search.lance import INDEX_FROM_ROWS, LanceStore, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash, is_storable
+from aural.search.mapped import MappedIndex
+from aural.search.mapped_files import holds_newest
 from aural.search.near import file_vectors
 from aural.search.notebook import Notebook
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
@@ -103,7 +103,7 @@ class Library:
         self.card = read_card(self.folder)
         check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim, defer=holds_newest(self.folder))
-        self.graph = GraphIndex(self.folder, self.store)
+        self.mapped = MappedIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)
         self.facts = Facts(self.root)
         self.words = WordIndex(self.folder, self.store, self.facts)
@@ -164,8 +164,8 @@ class Library:
         return Ranking(index, query, where, named, copies, config_for(top)).best(top)[0]
 
     def index(self) -> Index:
-        """Return the fastest index of the newest commit: the graph index if there is one, else the table."""
-        return self.graph.current() or self.store
+        """Return the fastest index of the newest commit: the mapped index if there is one, else the table."""
+        return self.mapped.current() or self.store
 
     def filter(self, text: str | None) -> Filter | None:
         """Parse a filter, which may use the facts of the library; None for an empty text."""
@@ -243,7 +243,7 @@ class Library:
     def optimize_locked(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Do what `optimize` does; the caller holds the writer's lock."""
         built = self.store.optimize(build_from=build_from)
-        self.graph.update(create=self.store.count() >= max(build_from, 256))
+        self.mapped.update(create=True)
         self.copies.update()
         return built
 
@@ -257,7 +257,7 @@ class Library:
             if self._follows and active_folder(self.root) != self.folder:
                 raise DataError(f"{self.root}: was switched to another space meanwhile; run the command again")
             yield
-            self.graph.update()
+            self.mapped.update()
             self.copies.update()
 
     def delete_if_empty(self) -> None:
