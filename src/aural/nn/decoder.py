@@ -62,14 +62,19 @@ class Layer(nn.Module):
         self, x: Tensor, allowed: Tensor, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return states (R, L, D) and the keys and values of all positions. allowed: (R, 1, L, S), True where seen."""
+        queries, keys, values = self.projected(x)
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        heard = scaled_dot_product_attention(queries, keys, values, attn_mask=allowed[..., -keys.shape[2] :])
+        x = x + self.out(heard.transpose(1, 2).flatten(2))
+        return x + self.down(gelu(self.up(self.norm2(x)), approximate="tanh")), (keys, values)
+
+    def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values (R, H, L, D / H) of states (R, L, D)."""
         queries, keys, values = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(self.norm1(x)).chunk(3, dim=-1)
         )
-        if past is not None:
-            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
-        heard = scaled_dot_product_attention(queries, keys, values, attn_mask=allowed)
-        x = x + self.out(heard.transpose(1, 2).flatten(2))
-        return x + self.down(gelu(self.up(self.norm2(x)), approximate="tanh")), (keys, values)
+        return queries, keys, values
 
 
 class Decoder(nn.Module):
@@ -94,10 +99,14 @@ class Decoder(nn.Module):
         vectors: Tensor = self.tokens(ids)
         return vectors
 
-    def forward(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return logits (R, L, V) of vectors (R, L, D); mask: (R, L), 0 on padding, which may be on either side."""
+    def forward(self, vectors: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Return logits (R, L, V) of vectors (R, L, D), read after the S - L positions of the cache.
+
+        mask: (R, S), 0 on padding, which may be on either side. A layer may have fewer positions in the cache than
+        others; its last ones count (`aural.nn.bridges.inject`).
+        """
         mask = vectors.new_ones(vectors.shape[:2], dtype=torch.long) if mask is None else mask
-        states, _ = self._states(vectors, mask, None)
+        states, _ = self._states(vectors, mask, cast("KeysValues | None", cache))
         return linear(states, self.tokens.weight)
 
     def read(self, vectors: Tensor, mask: Tensor, cache: Cache | None = None) -> Step:

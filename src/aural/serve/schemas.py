@@ -170,6 +170,38 @@ class LocateResponse(BaseModel):
     best: list[BestResponse]
 
 
+class AskRequest(Strict):
+    """A question about a sound of the library."""
+
+    question: Text
+    choices: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="The answers to choose from; empty: any.")
+
+
+class CaptionResponse(BaseModel):
+    """A sentence about a sound, and the next best ones."""
+
+    caption: str
+    others: list[str]
+    kind: str = Field(description="written word by word, or picked from known sentences.")
+    note: str = Field(description="Why nothing is written; empty where it is.")
+
+
+class OptionScore(BaseModel):
+    """A possible answer."""
+
+    answer: str
+    score: float = Field(description="Probability among the choices.")
+
+
+class AskResponse(BaseModel):
+    """The answer to a question about a sound."""
+
+    answer: str
+    options: list[OptionScore] = Field(description="All choices, the best first; empty for a free answer.")
+    kind: str = Field(description="written by a language model, or compared by vectors.")
+    note: str = Field(description="Why vectors were compared; empty where a language model answered.")
+
+
 class MapResponse(BaseModel):
     """The positions of all files as parallel lists; x and y are in -1 to 1."""
 

@@ -43,6 +43,7 @@ from aural.serve.sandbox import DecodePool
 from aural.serve.schemas import MapResponse
 from aural.serve.settings import Settings
 from aural.serve.shared import Shared
+from aural.serve.words import Words
 
 T = TypeVar("T")
 MAX_TAGS = 200
@@ -93,6 +94,7 @@ class InferenceService:
         self._loading = threading.Lock()
         self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
+        self.writers = Words(embedder)
         self._maps = Shared(self._draw_map, "aural-map")
         self._map_words: FloatArray | None = None
         self._tags = Shared(self._count_tags, "aural-tags")
