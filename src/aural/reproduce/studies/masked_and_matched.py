@@ -6,7 +6,7 @@ alone, at the zero-shot accuracy of CLAP. Paper: M2D-CLAP (arXiv 2406.02032).
 Recordings of the corpus with captions of a grammar; all arms start from the same weights. Arms:
 
     clap        `info_nce` of clips and captions
-    m2d         Masked Modeling Duo, without captions (`aural.nn.masked_duo`)
+    m2d         Masked Modeling Duo, without captions (`aural.encoders.masked_duo`)
     m2d-clap    the sum of both losses
     shuffled    control: "m2d-clap" with the captions of other clips
     untrained   random weights
@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aural.nn.masked_duo import MaskedDuo
+from aural.encoders.masked_duo import MaskedDuo
 from aural.reproduce.sentence_scores import probed_rows
 from aural.reproduce.studies.clip_pair import (
     FRAMES,

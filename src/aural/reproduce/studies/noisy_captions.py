@@ -181,5 +181,4 @@ def pulled_probe(rows: Array, targets: Array, start: Array, pull: float) -> Arra
     [[0.5, 0.0], [0.0, 0.5]]
     """
     left = rows.T @ rows + pull * np.eye(rows.shape[1])
-    solved: Array = np.linalg.solve(left, rows.T @ targets + pull * start)
-    return solved
+    return np.asarray(np.linalg.solve(left, rows.T @ targets + pull * start), np.float64)

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aural.encoders.masked_duo import PatchPredictor, patch_values
 from aural.encoders.vit import Vit, VitConfig
-from aural.nn.masked_duo import PatchPredictor, patch_values
 from aural.reproduce.studies.clip_pair import (
     FRAMES,
     ClipPair,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from aural.encoders.masked_duo import MaskedDuo, PatchPredictor, patch_values
 from aural.encoders.vit import Vit, VitConfig
-from aural.nn.masked_duo import MaskedDuo, PatchPredictor, patch_values
 
 CONFIG = VitConfig(
     n_mels=8, patch_frames=4, patch_mels=4, stride_frames=4, stride_mels=4, dim=8, depth=1, heads=2, drop_path=0.0,
