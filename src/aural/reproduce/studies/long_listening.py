@@ -3,9 +3,9 @@
 A small decoder with rotary positions and a projection of frames learn together whether a named class sounds in a scene
 of 16 frames. Tested are four scenes in a row, 64 frames, with as many present as absent classes.
 
-Arms: `untouched` (positions go on),
-`partial` (those of the sound are squeezed by `aural.nn.bridges.stretch`), `vlat`
-(also trained with virtual lengths), `blind` (zeros instead of frames), `other` (the sounds of the next item, for `vlat`).
+Arms: `untouched` (positions go on), `partial` (those of the sound are squeezed, see `aural.nn.bridges.stretch`),
+`vlat` (also trained with virtual lengths), `blind` (zeros instead of frames), `other` (`vlat` with the sounds of the
+next item).
 Tasks: `presence` per question, `short` (16 frames, as in training), `text-only` (1 where the logits of a text without a
 sound are equal to the bit).
 
