@@ -6,6 +6,7 @@ Legend: B clips, T samples, N = T // hop frames, K bins, F bands.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 N_FFT = 512
 POWER = 0.3
 """Exponent of the compression of amplitudes."""
+FITS = 40
+"""Updates of the bin powers of the inverse."""
 
 
 def erb_hz(frequency_hz: Tensor) -> Tensor:
@@ -68,20 +71,25 @@ class Cochleagram(nn.Module):
         return (power + 1e-8) ** (POWER / 2)
 
     @torch.no_grad()
-    def waveform(self, cochleagram: Tensor, rounds: int = 16) -> Tensor:
+    def waveform(self, cochleagram: Tensor, rounds: int = 24) -> Tensor:
         """Return a waveform (B, N hop) whose cochleagram is near the given one (B, N, F).
 
-        Bin powers are the least-squares solution without negative values; phases are those of Griffin and Lim 1984 (doi
-        10.1109/TASSP.1984.1164317).
+        Random first phases come from torch's current generator.
+
+        Bin powers without negative values come from the updates of Lee and Seung 2001 (least squares), phases from
+        Griffin and Lim 1984 (doi 10.1109/TASSP.1984.1164317).
         """
         power = cochleagram.clamp(min=0) ** (2 / POWER)
-        bins = (power @ torch.linalg.pinv(self.weights)).clamp(min=0).sqrt().transpose(1, 2)  # (B, K, N)
-        phase = torch.ones_like(bins, dtype=torch.complex64)
-        length = bins.shape[2] * self.hop
-        options = {"n_fft": N_FFT, "hop_length": self.hop, "window": self.window}
-        wave = cochleagram.new_zeros(len(bins), length)
+        bins = power @ self.weights.T + 1e-12
+        for _ in range(FITS):
+            bins = bins * (power @ self.weights.T) / (bins @ self.weights @ self.weights.T + 1e-12)
+        levels = bins.sqrt().transpose(1, 2)  # (B, K, N)
+        phase = torch.polar(torch.ones_like(levels), 2 * torch.pi * torch.rand_like(levels))
+        length = levels.shape[2] * self.hop
+        options: dict[str, Any] = {"n_fft": N_FFT, "hop_length": self.hop, "window": self.window}
+        wave = cochleagram.new_zeros(len(levels), length)
         for _ in range(rounds):
-            wave = torch.istft(bins * phase, length=length, **options)
-            again = torch.stft(wave, return_complex=True, **options)[..., : bins.shape[2]]
-            phase = torch.polar(torch.ones_like(bins), again.angle())
-        return wave
+            wave = torch.istft(levels * phase, length=length, **options)
+            again = torch.stft(wave, return_complex=True, **options)[..., : levels.shape[2]]
+            phase = torch.polar(torch.ones_like(levels), again.angle())
+        return wave.roll(self.hop // 2, 1)  # frame n is centered at (n + 0.5) hop

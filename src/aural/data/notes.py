@@ -6,9 +6,10 @@ attack and a decay; a test split has detuned instruments and other melodies.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from aural.core.config import Config
@@ -29,7 +30,9 @@ INSTRUMENTS: Final = {
 """Instrument -> amplitudes of its harmonics, attack and decay in seconds."""
 STYLES: Final = ("melody", "thirds", "drone", "chords")
 SPLITS: Final = ("test", "train")
-LOWEST_HZ: Final = 130.81
+LOWEST_HZ: Final = 523.25
+Timbre: TypeAlias = tuple[NDArray[np.float64], float, float]
+"""Amplitudes of harmonics, attack and decay in seconds."""
 
 
 class NotesConfig(Config):
@@ -52,7 +55,8 @@ def played(config: NotesConfig, index: int) -> tuple[FloatArray, dict[str, Any]]
     note_s = float(rng.uniform(0.12, 0.35))
     harmonics, attack_s, decay_s = INSTRUMENTS[instrument]
     amplitudes = np.array(harmonics) * np.exp((0.3 if config.split == "test" else 0.1) * rng.standard_normal())
-    wave, phones = np.zeros(round(SECONDS * RATE_HZ)), []
+    wave = np.zeros(round(SECONDS * RATE_HZ))
+    phones: list[tuple[str, float, float]] = []
     degree = int(rng.integers(7))
     for number in range(int(SECONDS / note_s)):
         degree = int(np.clip(degree + rng.integers(-2, 3), 0, 13)) if number else degree
@@ -62,7 +66,7 @@ def played(config: NotesConfig, index: int) -> tuple[FloatArray, dict[str, Any]]
             pitch = key + 12 * octave + SCALES[mode][place]
             _add(wave, onset_s, note_s, LOWEST_HZ * 2 ** (pitch / 12), (amplitudes, attack_s, decay_s))
         name = KEYS[(key + SCALES[mode][degree % 7]) % 12]
-        phones.append([name, round(onset_s, 4), round(onset_s + note_s, 4)])
+        phones.append((name, round(onset_s, 4), round(onset_s + note_s, 4)))
     wave *= 0.1 * float(rng.uniform(0.5, 1.5)) / (np.sqrt(np.mean(wave**2)) + 1e-9)
     wave += 10 ** (-float(rng.uniform(40, 60)) / 20) * rng.standard_normal(len(wave))
     fast = note_s < 0.2
@@ -76,7 +80,7 @@ def played(config: NotesConfig, index: int) -> tuple[FloatArray, dict[str, Any]]
         "language": mode,
         "speaker": instrument,
         "transcript": "".join(name[0] for name, _, _ in phones),
-        "phones": phones,
+        "phones": [list(phone) for phone in phones],
     }
     return np.clip(wave, -1, 1).astype(np.float32), facts
 
@@ -90,9 +94,7 @@ def _degrees(style: str, degree: int) -> tuple[int | None, ...]:
     return (0, 2, 4) if style == "chords" else (0,)
 
 
-def _add(
-    wave: FloatArray, onset_s: float, note_s: float, frequency_hz: float, sound: tuple[Any, float, float]
-) -> None:
+def _add(wave: NDArray[np.float64], onset_s: float, note_s: float, frequency_hz: float, sound: Timbre) -> None:
     amplitudes, attack_s, decay_s = sound
     first, length = round(onset_s * RATE_HZ), round(note_s * RATE_HZ)
     time_s = np.arange(min(length, len(wave) - first)) / RATE_HZ

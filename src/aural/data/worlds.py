@@ -17,7 +17,7 @@ from pydantic import Field
 from aural.audio.io import read
 from aural.audio.voice import measure_voice
 from aural.core.config import Config
-from aural.core.errors import DataError
+from aural.core.errors import ConfigError, DataError
 from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
@@ -285,8 +285,8 @@ class StoredConfig(Config):
     """Files of stored sounds (see `aural.data.store`)."""
     seed: int = 0
     """Seed of the order of the sounds."""
-    size: Annotated[int, Field(ge=0)] = 0
-    """Use the first sounds of each file only; 0: all."""
+    sizes: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Number of first sounds to use of each file, 0 for all; empty: all of all files."""
 
 
 @WORLDS.register("stored")
@@ -298,7 +298,10 @@ class StoredWorld(World):
     def __init__(self, config: StoredConfig) -> None:
         super().__init__(config)
         self.stores = [read_store(file) for file in config.files]
-        counts = [min(config.size or len(store), len(store)) for store in self.stores]
+        sizes = config.sizes or (0,) * len(self.stores)
+        if len(sizes) != len(self.stores):
+            raise ConfigError(f'world "stored": {len(sizes)} sizes for {len(self.stores)} files; give one per file')
+        counts = [min(size or len(store), len(store)) for store, size in zip(self.stores, sizes, strict=True)]
         self.places = [(store, i) for store, count in zip(self.stores, counts, strict=True) for i in range(count)]
 
     def __len__(self) -> int:

@@ -129,7 +129,11 @@ class SequenceEncoder(AudioEncoder):
 
     def latents(self, x: Tensor) -> Tensor:
         """Return the latents (B, T, D) of frames (B, N, F)."""
-        stride = self.config.stride
+        stride, bands = self.config.stride, self.config.n_mels
+        if x.shape[2] != bands or x.shape[1] < stride:
+            raise ValueError(
+                f"input {tuple(x.shape)} must be (B, N, {bands}) with N >= {stride}, frames of {bands} bands"
+            )
         x = self.normalized(x).transpose(1, 2)[..., : x.shape[1] // stride * stride]
         padded = nn.functional.pad(x, (stride // 2, stride - stride // 2))
         out: Tensor = self.norm(nn.functional.gelu(self.conv(padded)).transpose(1, 2))

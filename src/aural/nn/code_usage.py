@@ -1,4 +1,4 @@
-"""How a quantizer uses its codes: perplexity, the loss that spreads it, collapse, and how often codes change.
+"""Measures of a quantizer's codes: perplexity, the loss that spreads it, collapse, and the rate of changes.
 
 Legend: B clips, T frames, G codebooks, V codes per codebook.
 """
@@ -44,7 +44,7 @@ def is_collapsed(ids: Tensor, codes: int, floor: float = FLOOR) -> bool:
 
 
 def diversity_loss(probabilities: Tensor) -> Tensor:
-    """Return 1 - sum_g exp(H(p_g)) / (G V), with p_g the mean of soft choices (..., G, V) over all but the last two axes.
+    """Return 1 - sum_g exp(H(p_g)) / (G V), p_g being the mean of soft choices (..., G, V) over the first axes.
 
     It is 0 when every codebook is used evenly, and 1 - 1 / V when each has collapsed to one code.
 

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 
-def span_mask(
-    clips: int, frames: int, *, share: float, span: int, device: torch.device | str = "cpu"
-) -> Tensor:
+def span_mask(clips: int, frames: int, *, share: float, span: int, device: torch.device | str = "cpu") -> Tensor:
     """Return a mask (B, T), true in spans that begin at random frames; spans may overlap.
 
     Each clip has n = max(1, round(share * T / span)) different first frames, drawn evenly from those where a span fits.
@@ -36,7 +34,7 @@ def patch_mask(
 ) -> Tensor:
     """Return a mask (B, T, F), true in rectangles of `block` frames and bands, which hide about `share` of the area.
 
-    Rectangles lie on a grid, so that neighboring patches are hidden as a group. The count is round(share * cells).
+    Rectangles are cells of a grid, so that neighboring patches are hidden as a group. The count is round(share * cells).
 
     Source: Atito et al. 2022, ASiT (arXiv 2211.13189), section 3.1 (group masked model learning).
 

@@ -48,7 +48,10 @@ def sound_file(context: StudyContext, name: str, split: str) -> Path:
     """Return the file of a set, written now if it is not in the cache."""
     size = SMOKE_SIZE if context.smoke else SIZES[name][SPLITS.index(split)]
     return shared_file(
-        context, f"sounds-{name}-{split}", repr((VERSION, size, name, split)), lambda: pack_sounds(_sounds(context, name, split, size))
+        context,
+        f"sounds-{name}-{split}",
+        repr((VERSION, size, name, split)),
+        lambda: pack_sounds(_sounds(context, name, split, size)),
     )
 
 
@@ -71,11 +74,13 @@ def _sounds(context: StudyContext, name: str, split: str, size: int) -> Iterator
     with ThreadPoolExecutor(2) as pool:
         for item in pool.map(world.item, range(size)):
             assert item.wave is not None
-            yield item.wave, item.sample_rate_hz, dict(item.facts) | {"class": _class_of(name, item.facts)}
+            yield item.wave, item.sample_rate_hz, dict(item.facts) | {"class": _class_of(context, name, item.facts)}
 
 
-def _class_of(name: str, facts: Any) -> str:
-    return str(facts["key"] if name == "notes" else facts["transcript"] if name == "keywords" else "")
+def _class_of(context: StudyContext, name: str, facts: Any) -> str:
+    if context.smoke:
+        return str(facts["instrument"])
+    return str(facts["transcript"]) if name == "keywords" else ""
 
 
 def _spread(rows: list[Any], size: int) -> list[Any]:
@@ -90,7 +95,13 @@ def _real(folder: Path, split: str, size: int) -> Iterator[Sound]:
     if split == "test":
         rows = [row for row in rows if row.class_name in EVENTS]
     for row in _spread(rows, size):
-        clip = read(manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=min(row.duration_s or SECONDS, SECONDS))
+        clip = read(
+            manifest.file(row),
+            sample_rate_hz=RATE_HZ,
+            mono=True,
+            start_s=row.start_s,
+            duration_s=min(row.duration_s or SECONDS, SECONDS),
+        )
         wave = np.zeros(round(SECONDS * RATE_HZ), np.float32)
         samples = clip.samples[0][: len(wave)]
         wave[: len(samples)] = samples

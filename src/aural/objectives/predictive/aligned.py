@@ -12,14 +12,14 @@ from torch import Tensor
 def best_alignment(scores: Tensor) -> Tensor:
     """Return the highest sum (...) of scores (..., K, P) along a path that uses the predictions in order.
 
-    Frame 1 has prediction 1, frame K has prediction P, and each frame has the prediction of the frame before or the next
-    one. K must be at least P.
+    Frame 1 has prediction 1, frame K has prediction P, and each frame has the prediction of the frame before or the
+    next one. K must be at least P.
 
     >>> best_alignment(torch.tensor([[0.0, 9.0], [1.0, 0.0], [9.0, 2.0]])).item()  # 0 + 1 + 2
     3.0
     """
     K, P = scores.shape[-2:]
-    none = scores.new_full(scores.shape[:-2] + (1,), -torch.inf)
+    none = scores.new_full((*scores.shape[:-2], 1), -torch.inf)
     best = torch.cat([scores[..., 0, :1], none.expand(*none.shape[:-1], P - 1)], -1)
     for k in range(1, K):
         before = torch.cat([none, best[..., :-1]], -1)
@@ -40,7 +40,9 @@ def aligned_loss(predicted: Tensor, targets: Tensor, frames: int) -> Tensor:
     """
     logs = torch.einsum("btpe,bse->btps", predicted.float(), targets.float()).log_softmax(-1)  # (B, T, P, T)
     T = targets.shape[1]
-    future = torch.arange(T - frames, device=targets.device)[:, None] + torch.arange(1, frames + 1, device=targets.device)
+    future = torch.arange(T - frames, device=targets.device)[:, None] + torch.arange(
+        1, frames + 1, device=targets.device
+    )
     index = future[None, :, None].expand(len(targets), -1, predicted.shape[2], -1)
     scores = logs[:, : T - frames].gather(3, index).transpose(2, 3)  # (B, T - K, K, P)
     return -best_alignment(scores).mean(1) / frames

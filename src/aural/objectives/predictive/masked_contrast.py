@@ -21,8 +21,8 @@ def masked_contrast(
     Args:
         predicted, targets: (B, T, E). mask: (B, T), true where a frame was hidden.
 
-    Source: Baevski et al. 2020, wav2vec 2.0 (arXiv 2006.11477), equation 3, with all other masked frames in place of 100
-    drawn ones. Distractors equal to the target are left out as in fairseq and transformers.
+    Source: Baevski et al. 2020, wav2vec 2.0 (arXiv 2006.11477), equation 3, with all other masked frames in place of
+    100 drawn ones. Distractors equal to the target are left out as in fairseq and transformers.
 
     >>> same = torch.ones(1, 3, 2)
     >>> loss, _ = masked_contrast(same, same, torch.ones(1, 3, dtype=torch.bool))  # no distractor differs

@@ -18,8 +18,8 @@ def step_scores(predicted: Tensor, targets: Tensor) -> Tensor:
 def next_step_loss(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss per clip (B,) and the share of right choices.
 
-    Formula: the mean over t and k of -log softmax_s(<p_tk, z_s>) at s = t + k, over all frames s of the clip. Here k = 1
-    is the next frame. Frames without a frame k steps later give no term.
+    Formula: the mean over t and k of -log softmax_s(<p_tk, z_s>) at s = t + k, over all frames s of the clip. Here k =
+    1 is the next frame. Frames without a frame k steps later give no term.
 
     Args:
         predicted: (B, T, K, E), prediction k - 1 for k steps ahead. targets: (B, T, E) with T > K.

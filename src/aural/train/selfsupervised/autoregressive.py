@@ -34,9 +34,7 @@ class NextToken(Pretext):
     def __init__(self, config: NextTokenConfig, shape: Shape) -> None:
         super().__init__(config, shape)
         self.groups, self.codes = shape.tokens
-        self.heads = nn.ModuleList(
-            nn.Linear(shape.encoder.dim, self.groups * self.codes) for _ in range(config.steps)
-        )
+        self.heads = nn.ModuleList(nn.Linear(shape.encoder.dim, self.groups * self.codes) for _ in range(config.steps))
 
     def forward(self, step: Step) -> Outcome:
         states, ids = step.layers[-1], step.tokens

@@ -82,7 +82,7 @@ class Step:
         """The tokens (B, T, G) of the tokenizer."""
         assert self.tokenizer is not None
         with torch.no_grad():
-            tokens: Tensor = self.tokenizer(self.frames)
+            tokens: Tensor = self.tokenizer(self.frames, self.batch)
         return tokens
 
     @cached_property
@@ -93,7 +93,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pretext task returns: its loss, a mean; the loss per clip (B,) if it has one; and scalars for the log."""
+    """The result of a pretext task: its loss, a mean; the loss per clip (B,) if it has one; and scalars for the log."""
 
     loss: Tensor
     per_clip: Tensor | None = None
@@ -107,7 +107,7 @@ class Pretext(nn.Module, ABC):
     needs: ClassVar[Sequence[str]] = ()
     """What the system must have: "quantizer", "tokenizer", "teacher"."""
     fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Batch fields that the task reads besides the sounds."""
+    """Batch fields that the task reads in addition to the sounds."""
 
     def __init__(self, config: Any, shape: Shape) -> None:
         super().__init__()

@@ -45,8 +45,8 @@ class NextStep(Pretext):
     directions, the forward half predicts the next and the backward half the previous steps.
 
     Source: wav2vec (arXiv 1904.05862); vq-wav2vec (arXiv 1910.05453); Riviere et al. 2020, modified CPC (arXiv
-    2002.02848), section 3.1; Chorowski et al. 2021, aligned CPC (arXiv 2104.11946); Kawakami et al. 2020, bidirectional
-    (arXiv 2001.11128).
+    2002.02848), section 3.1; Chorowski et al. 2021, aligned CPC (arXiv 2104.11946); Borgholt et al. 2021, both
+    directions (arXiv 2102.00850).
     """
 
     config_type = NextStepConfig
@@ -90,7 +90,7 @@ class NextStep(Pretext):
 
 
 def added(codes: object, diversity: float) -> Tensor:
-    """Return the losses of a quantizer besides the task's: even use of its codes, and its distance to them."""
+    """Return the losses of a quantizer in addition to the task's: even use of its codes, and its distance to them."""
     from aural.nn.code_usage import diversity_loss
     from aural.nn.gumbel import Codes
 

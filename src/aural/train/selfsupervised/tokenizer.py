@@ -5,6 +5,7 @@ Legend: B clips, N frames, F bands, T tokens, D width, G codebooks, V codes, E w
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize
 
 from aural.core.config import Config
-from aural.core.errors import CheckpointError
+from aural.core.errors import CheckpointError, ConfigError
 from aural.encoders.sequence import SequenceEncoder
 from aural.nn.nearest_code import nearest
 
@@ -24,7 +25,7 @@ PROJECTED = 16
 
 
 class TokenizerConfig(Config):
-    """Where tokens come from."""
+    """The kind and the files of a tokenizer."""
 
     kind: Literal["random", "centers", "quantizer"] = "random"
     """random: the nearest of random codes after a random projection of the frames. centers: the nearest of the centers
@@ -39,7 +40,7 @@ class TokenizerConfig(Config):
 
 
 class Tokenizer(nn.Module):
-    """Frames (B, N, F) to token ids (B, T, G).
+    """Frames (B, N, F), or the sounds of the batch where a model gives them, to token ids (B, T, G).
 
     Source: random projection: Chiu et al. 2022, BEST-RQ (arXiv 2202.01855), section 3, the first tokenizer of BEATs;
     centers of an encoder's layer: HuBERT (arXiv 2106.07447); of several parts of it: multi-codebook tokens of SPEAR
@@ -68,7 +69,9 @@ class Tokenizer(nn.Module):
             return self.model.quantizer.groups, self.model.quantizer.codes  # type: ignore[union-attr, return-value]
         return self.centers.shape[0], self.centers.shape[1]
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        if self.model is not None:
+            frames = self.model.frames(batch)  # its front end may have been trained
         if self.config.kind == "quantizer":
             ids: Tensor = self.model.quantizer(self.model.encoder.latents(frames)).ids  # type: ignore[union-attr]
             return ids
@@ -76,13 +79,31 @@ class Tokenizer(nn.Module):
             points = stacked(frames, self.stride) @ self.projection
             parts = normalize(points.unflatten(-1, (self.config.groups, -1)), dim=-1)
         else:
-            points = stacked(frames, self.stride) if self.model is None else layer_points(self.model, frames, self.layer)
+            points = (
+                stacked(frames, self.stride) if self.model is None else layer_points(self.model, frames, self.layer)
+            )
             parts = points.unflatten(-1, (self.centers.shape[0], -1))
         return nearest(parts, self.centers)
 
     def train(self, mode: bool = True) -> Tokenizer:
         """Stay in evaluation mode."""
         return super().train(False)
+
+
+class Tokenizers(nn.Module):
+    """The tokens (B, T, G) of several tokenizers side by side."""
+
+    def __init__(self, configs: Sequence[TokenizerConfig], bands: int, stride: int) -> None:
+        super().__init__()
+        parts = [Tokenizer(config, bands, stride) for config in configs]
+        self.parts = nn.ModuleList(parts)
+        sizes = [part.size for part in parts]
+        if len({codes for _, codes in sizes}) > 1:
+            raise ConfigError("system.tokenizers: all must have the same number of codes")
+        self.size: tuple[int, int] = (sum(groups for groups, _ in sizes), sizes[0][1])
+
+    def forward(self, frames: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        return torch.cat([part(frames, batch) for part in self.parts], -1)
 
 
 def stacked(frames: Tensor, stride: int) -> Tensor:
@@ -112,7 +133,7 @@ def read_centers(file: Path) -> tuple[Tensor, int]:
         with np.load(file, allow_pickle=False) as stored:
             return torch.from_numpy(stored["centers"]), int(stored["layer"])
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"system.tokenizer.file: {file} holds no centers ({error}); write it again") from None
+        raise CheckpointError(f"system.tokenizers: {file} holds no centers ({error}); write it again") from None
 
 
 def _model(folder: str) -> Any:

@@ -28,7 +28,7 @@ from aural.train.config import Recipe
 from aural.train.inputs import log_mel
 from aural.train.selfsupervised import PRETEXTS, Pretext, PretextConfig, Shape, Step
 from aural.train.selfsupervised.labeled import Ctc
-from aural.train.selfsupervised.tokenizer import Tokenizer, TokenizerConfig
+from aural.train.selfsupervised.tokenizer import TokenizerConfig, Tokenizers
 from aural.train.system import SYSTEMS, Plan, System, SystemConfig
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class SelfSupervisedConfig(SystemConfig):
     """log-mel: the front end of `audio`. wave: learned convolutions of the waveform. cochlea: gammatone bands."""
     pretexts: tuple[PretextConfig, ...] = Field(min_length=1)
     quantizer: QuantizerConfig | None = None
-    tokenizer: TokenizerConfig | None = None
+    tokenizers: tuple[TokenizerConfig, ...] = ()
+    """Frozen tokenizers; the tokens of several ones with equal numbers of codes are joined."""
     discrete: bool = False
-    """Whether the context network reads embeddings of the tokenizer's tokens instead of the latents."""
+    """Whether the context network reads embeddings of the tokens instead of the latents."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Share of the averaged teacher that stays at each step."""
     init: str = ""
@@ -75,9 +76,9 @@ class SelfSupervisedConfig(SystemConfig):
     def _complete(self) -> SelfSupervisedConfig:
         if self.audio.encoder != "sequence":
             raise ValueError('audio.encoder must be "sequence"')
-        given = {"quantizer": self.quantizer is not None, "tokenizer": self.tokenizer is not None}
-        if self.discrete and not given["tokenizer"]:
-            raise ValueError("discrete: give a tokenizer")
+        given = {"quantizer": self.quantizer is not None, "tokenizers": bool(self.tokenizers)}
+        if self.discrete and not self.tokenizers:
+            raise ValueError("discrete: give tokenizers")
         for pretext in self.pretexts:
             for need in wants(pretext):
                 if not given.get(need, True):
@@ -108,7 +109,7 @@ def wants(pretext: PretextConfig) -> set[str]:
     if pretext.name == "next-step" and options.get("quantized", False):
         needs.add("quantizer")
     if pretext.name in ("masked-tokens", "next-token"):
-        needs.add(options.get("source", "tokenizer"))
+        needs.add("quantizer" if options.get("source") == "quantizer" else "tokenizers")
     return needs
 
 
@@ -124,9 +125,9 @@ class SelfSupervised(System):
         sizes = config.encoder
         self.front = _front(config)
         self.encoder = SequenceEncoder(sizes)
-        self.tokenizer = Tokenizer(config.tokenizer, sizes.n_mels, sizes.stride) if config.tokenizer else None
+        self.tokenizer = Tokenizers(config.tokenizers, sizes.n_mels, sizes.stride) if config.tokenizers else None
         self.quantizer = _quantizer(config.quantizer, sizes.dim) if config.quantizer else None
-        tokens = self.tokenizer.size if self.tokenizer else (0, 0)
+        tokens: tuple[int, int] = self.tokenizer.size if self.tokenizer else (0, 0)
         codes = (config.quantizer.groups, config.quantizer.codes) if config.quantizer else (0, 0)
         self.inputs = _Embedding(tokens, sizes.dim) if config.discrete else None
         shape = Shape(sizes, sizes.n_mels, tokens, codes)
@@ -191,17 +192,18 @@ class SelfSupervised(System):
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the averaged teacher towards the encoder."""
-        pairs = (list(self.teacher.parameters()), list(self.encoder.parameters()))
-        torch._foreach_lerp_(*pairs, 1 - self.config.decay)
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.encoder.parameters()), 1 - self.config.decay)
 
     def _load(self, folder: Path) -> None:
         """Take the tensors of a trained model that have equal names and shapes."""
         stored = read_tensors(folder)
-        own = self.state_dict()
+        wanted = self.state_dict()
         first_kept = self.config.encoder.depth - self.config.reset_top
         kept = tuple(f"encoder.network.layers.{i}." for i in range(first_kept, self.config.encoder.depth))
-        taken = {n: t for n, t in stored.items() if n in own and own[n].shape == t.shape and not n.startswith(kept)}
-        if not any(name.startswith("encoder.") for name in taken):
+        taken = {
+            n: t for n, t in stored.items() if n in wanted and wanted[n].shape == t.shape and not n.startswith(kept)
+        }
+        if any(n.startswith("encoder.") and not n.startswith(kept) and n not in taken for n in wanted):
             raise CheckpointError(f"system.init: {folder} does not fit the recipe's encoder; use the sizes it has")
         self.load_state_dict(taken, strict=False)
 
