@@ -11,6 +11,7 @@ import typer
 
 import aural
 from aural.cli import (
+    ask,
     audit,
     caption,
     classify,
@@ -73,7 +74,7 @@ def _root(
 
 
 for _command in (
-    *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, embed.embed, demo.demo),
+    *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, ask.ask, embed.embed, demo.demo),
     *(train.train, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search),
     *(serve.serve, mcp.mcp),
 ):

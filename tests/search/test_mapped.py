@@ -1,4 +1,4 @@
-"""The graph index gives the hits of the exact index, follows the table, and is never used damaged or outdated."""
+"""The mapped index gives the hits of the exact index, follows the table, and is never used damaged or outdated."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-pytest.importorskip("usearch")
+pytest.importorskip("numkong")
 
-from aural.search import graph, graph_build
+from aural.search import mapped, mapped_build
 from aural.search.check import check
 from aural.search.filters import all_of, one_of, parse_filter
-from aural.search.graph import GraphIndex
-from aural.search.graph_files import FOLDER, INDEX, is_readable, read_manifest
 from aural.search.index import Hit, Index
 from aural.search.lance import LanceStore, schema, table_of, vectors_of
 from aural.search.library import Library
+from aural.search.mapped import MappedIndex
+from aural.search.mapped_files import FOLDER, INDEX, is_readable, read_manifest
 from library_toys import random_filter, random_store
 from sketch import DIM, SketchEmbedder
 
-SCRIPT = Path(__file__).with_name("run_graph.py")
+SCRIPT = Path(__file__).with_name("run_mapped.py")
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build graphs of small tables, and search them under filters that leave 20 rows."""
-    monkeypatch.setattr(graph_build, "OUTSIDE", 50)
-    monkeypatch.setattr(graph_build, "MOST_OUTSIDE", 50)
-    monkeypatch.setattr(graph, "EXACT_ROWS", 20)
+    """Make lists of small tables, and search them under filters that leave 20 rows."""
+    monkeypatch.setattr(mapped_build, "LISTS_FROM_ROWS", 100)
+    monkeypatch.setattr(mapped_build, "OUTSIDE", 50)
+    monkeypatch.setattr(mapped_build, "MOST_OUTSIDE", 50)
+    monkeypatch.setattr(mapped, "EXACT_ROWS", 20)
 
 
-def built(store: LanceStore) -> GraphIndex:
-    index = GraphIndex(store.folder, store)
-    index.update(create=True, threads=1)
+def built(store: LanceStore) -> MappedIndex:
+    index = MappedIndex(store.folder, store)
+    index.update(create=True)
     return index
 
 
@@ -77,7 +78,7 @@ def test_the_same_hits_as_the_exact_index(tmp_path: Path, small: None) -> None:
     index = built(store).current()
     assert index is not None
     assert isinstance(index, Index)
-    assert index.manifest.graph_slots == store.count() > 500
+    assert index.manifest.coded_slots == store.count() > 500
     agrees(index, store, 1, 100)
     files = [f"{i:016x}" for i in range(0, 40, 3)]
     for where in (one_of("file", files), all_of(one_of("file", [*files, "no such id"]), parse_filter("channels = 1"))):
@@ -85,8 +86,8 @@ def test_the_same_hits_as_the_exact_index(tmp_path: Path, small: None) -> None:
     assert index.search(queries(1, 2)[0], 5, one_of("file", ["f" * 16])) == []
 
 
-def test_a_filter_that_leaves_few_neighbors_is_still_answered_completely(tmp_path: Path, small: None) -> None:
-    """The rows that meet it are the farthest from the query, so the graph's candidates do not meet it."""
+def test_a_filter_that_leaves_few_rows_of_near_lists_is_still_answered_completely(tmp_path: Path, small: None) -> None:
+    """The rows that meet it are the farthest from the query, so those of the nearest lists do not meet it."""
     store = random_store(tmp_path, 300)
     query = queries(1, 3)[0]
     far = [hit.file for hit in store.exact().search(query, 10_000)][-60:]
@@ -124,7 +125,7 @@ def test_the_index_follows_every_change_of_the_table(tmp_path: Path, small: None
         before = read_manifest(store.folder / FOLDER)
         change()
         assert index.current() is None, "answers from before the change"
-        index.update(threads=1)
+        index.update()
         snapshot = index.current()
         assert snapshot is not None
         assert len(snapshot.rows) == store.count()
@@ -132,14 +133,68 @@ def test_the_index_follows_every_change_of_the_table(tmp_path: Path, small: None
         after = snapshot.manifest
         assert before is not None
         if number in (2, 4):  # no new vector
-            assert (after.vectors, after.slots, after.graph) == (before.vectors, before.slots, before.graph)
+            assert (after.vectors, after.slots, after.codes) == (before.vectors, before.slots, before.codes)
         if number == 5:
-            assert after.graph != before.graph
+            assert after.codes != before.codes
             assert after.vectors == before.vectors
         named = {*after.files, INDEX}
         assert {path.name for path in (store.folder / FOLDER).iterdir()} == named
     assert after.vectors != before.vectors  # more than a third of the vectors belonged to deleted rows
     assert after.slots == store.count()
+
+
+def test_a_small_library_is_compared_exactly(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 300)
+    index = built(store).current()
+    assert index is not None
+    assert (index.manifest.dtype, index.manifest.codes) == ("float32", None)
+    oracle, draw = store.exact(), random.Random(9)
+    for query in queries(60, 9):
+        where = parse_filter(random_filter(draw)) if draw.random() < 0.5 else None
+        actual, want = index.search(query, 300, where), oracle.search(query, 300, where)
+        assert [(hit.file, hit.window) for hit in actual] == [(hit.file, hit.window) for hit in want]
+        assert [hit.score for hit in actual] == pytest.approx([hit.score for hit in want], abs=2e-6)
+
+
+def test_a_small_library_becomes_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = random_store(tmp_path, 100)
+    index = built(store)
+    monkeypatch.setattr(mapped_build, "LISTS_FROM_ROWS", 100)
+    store.remove([f"{0:016x}"])
+    index.update()
+    snapshot = index.current()
+    assert snapshot is not None
+    assert snapshot.manifest.dtype == "float16"
+    assert snapshot.manifest.coded_slots == store.count()
+    agrees(snapshot, store, 1)
+    store.remove([f"{i:016x}" for i in range(90)])
+    index.update()
+    snapshot = index.current()
+    assert snapshot is not None
+    assert (snapshot.manifest.dtype, snapshot.manifest.codes) == ("float32", None)
+    agrees(snapshot, store, 2)
+
+
+def test_few_lists_hold_most_of_the_nearest_rows(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in 40 clusters: a tenth of the lists is enough. The exact answer follows from all lists."""
+    monkeypatch.setattr(mapped, "SEARCHED_ROWS", 1)
+    store, draw = random_store(tmp_path, 400), default_rng(6)
+    rows = store.rows([name for name in store.columns if name != "vector"]).to_pylist()
+    centers = draw.standard_normal((40, DIM))
+    vectors = (centers[draw.integers(0, 40, len(rows))] + 0.3 * draw.standard_normal((len(rows), DIM))).astype("f4")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    store.overwrite(table_of(rows, vectors, DIM))
+    index = built(store).current()
+    assert index is not None
+    count, oracle = round(4 * len(rows) ** 0.5), store.exact()
+    recalls: dict[int, list[float]] = {count // 10: [], count: []}
+    for center in centers.astype(np.float32):
+        want = {(hit.file, hit.window) for hit in oracle.search(center, 10)}
+        for lists, recall in recalls.items():
+            hits = index.search(center, 10, lists=lists)
+            recall.append(len({(hit.file, hit.window) for hit in hits} & want) / 10)
+    assert np.mean(recalls[count // 10]) > 0.9
+    assert np.mean(recalls[count]) > 0.995
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "gone", "folder"])
@@ -158,10 +213,10 @@ def test_damaged_files_are_noticed_and_written_again(tmp_path: Path, small: None
             path.unlink()
             if damage == "folder":
                 path.mkdir()
-        assert GraphIndex(store.folder, store).current() is None, name
+        assert MappedIndex(store.folder, store).current() is None, name
         assert is_readable(place) == (damage == "gone" and name == INDEX), name
-        again = GraphIndex(store.folder, store)
-        again.update(create=True, threads=1)
+        again = MappedIndex(store.folder, store)
+        again.update(create=True)
         snapshot = again.current()
         assert snapshot is not None, name
         agrees(snapshot, store, 3, 3)
@@ -170,27 +225,27 @@ def test_damaged_files_are_noticed_and_written_again(tmp_path: Path, small: None
 def test_a_library_builds_uses_and_repairs_its_index(editable: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = SketchEmbedder()
     query = embedder.embed_text(["rain"])[0]
-    assert editable.graph.current() is None
-    monkeypatch.setattr(graph_build, "OUTSIDE", 10)
+    assert editable.mapped.current() is None
+    monkeypatch.setattr(mapped_build, "OUTSIDE", 10)
     with editable.writing():
-        editable.graph.update(create=True)
-    assert editable.index() is editable.graph.current()
+        editable.mapped.update(create=True)
+    assert editable.index() is editable.mapped.current()
     same(editable.search(query, 8, words=["00"]), editable.search(query, 8, words=["00"], exact=True))
     name = next(iter(editable.files()))
     Path(name).unlink()
     assert [one.status for one in editable.update(embedder)].count("removed") == 1
-    assert editable.index() is editable.graph.current()
+    assert editable.index() is editable.mapped.current()
     assert name not in [hit.path for hit in editable.search(query, 50)]
     assert check(editable).problems == []
-    graph_file = next((editable.folder / FOLDER).glob("*.usearch"))
-    graph_file.write_bytes(graph_file.read_bytes()[:-9])
-    assert any(problem.startswith("graph: ") for problem in check(editable).problems)
+    vectors = next((editable.folder / FOLDER).glob("vectors-*"))
+    vectors.write_bytes(vectors.read_bytes()[:-9])
+    assert any(problem.startswith("mapped: ") for problem in check(editable).problems)
     same(editable.search(query, 3), Library(editable.root).search(query, 3))
 
 
 def test_a_search_needs_no_lancedb(editable: Library) -> None:
     with editable.writing():
-        editable.graph.update(create=True)
+        editable.mapped.update(create=True)
     editable.words.update()
     query = SketchEmbedder().embed_text(["rain"])[0].tolist()
     program = f"""
@@ -224,10 +279,10 @@ def test_killed_while_it_is_written(tmp_path: Path, turns: int) -> None:
             _, err = run.communicate(timeout=60)
         assert "Error" not in err, err
         killed += run.returncode != 0
-        snapshot = GraphIndex(tmp_path, store).current()
+        snapshot = MappedIndex(tmp_path, store).current()
         agrees(snapshot or store, store, turn, 3)
-        index = GraphIndex(tmp_path, store)
-        index.update(create=True, threads=1)
+        index = MappedIndex(tmp_path, store)
+        index.update(create=True)
         snapshot = index.current()
         assert snapshot is not None
         agrees(snapshot, store, turn, 3)

@@ -1,4 +1,4 @@
-"""Map the metadata of a graph index into memory: hits, filters, and the rows of files.
+"""Map the metadata of a mapped index into memory: hits, filters, and the rows of files.
 
 Legend: N rows, sorted by file and window; S slots.
 """
@@ -31,7 +31,7 @@ MASK_BYTES: Final = 64 << 20
 Rows = NDArray[np.int64]
 
 
-class GraphRows:
+class MappedRows:
     """The metadata of N rows in an Arrow file that is mapped into memory."""
 
     def __init__(self, path: Path, slots: int) -> None:

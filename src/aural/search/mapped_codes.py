@@ -1,19 +1,13 @@
-"""Turn vectors into the 8-bit codes of the graph index, and its constants.
-
-Legend: N rows, E dimensions.
-"""
+"""Turn vectors into the 8-bit codes of the mapped index. Legend: N rows, E dimensions."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBORS: Final = 16
-"""Neighbors per vector in the upper levels of the graph; twice as many in the lowest."""
-ADD_CANDIDATES: Final = 128
-"""Candidates that are looked at when a vector is added."""
+from aural.core.types import FloatArray
 
 
 def codes(vectors: NDArray[Any], scale: float) -> NDArray[np.int8]:
@@ -24,3 +18,12 @@ def codes(vectors: NDArray[Any], scale: float) -> NDArray[np.int8]:
     """
     scaled = np.rint(np.asarray(vectors, np.float32) * np.float32(scale))
     return np.clip(scaled, -127, 127).astype(np.int8)
+
+
+def query_code(query: FloatArray) -> NDArray[np.int8]:
+    """Return a query (E,) as 8-bit integers with a scale of its own, because only the order of its scores counts.
+
+    >>> query_code(np.float32([0.6, -0.8])).tolist()
+    [95, -127]
+    """
+    return codes(query, 127 / float(np.abs(query).max()))

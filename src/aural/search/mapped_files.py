@@ -1,9 +1,11 @@
-"""Lay out the files of a library's graph index, and distinguish complete ones from damaged or outdated ones.
+"""Lay out the files of a library's mapped index, and distinguish complete ones from damaged or outdated ones.
 
-The folder `graph` of a library holds what searches map into memory:
+The folder `mapped` of a library holds what searches map into memory:
 
-- `vectors-N.f16`: the vectors (S, E) as float16, one slot per vector. It only grows; a new number N starts it again.
-- `graph-N.usearch`: the neighbor graph of the first slots with 8-bit codes.
+- `vectors-N`: the vectors (S, E), one slot per vector, float32 in a small library and float16 in a large one. The file
+  only grows; a new number N starts it again.
+- `codes-N.npy`: in a large library, the 8-bit codes of the first slots, list by list.
+- `lists-N.npz`: the centers of the lists, where each begins in the codes, and the slots in the order of the codes.
 - `rows-N.arrow`: the metadata of the rows, sorted by file and window, with each row's slot.
 - `index.json`: which files belong together, the version of the table that they hold, their sizes and checksums.
 
@@ -17,7 +19,7 @@ import contextlib
 import os
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from aural.core.config import Config
 from aural.core.errors import ConfigError, WriteError
@@ -25,7 +27,7 @@ from aural.core.files import delete, remove_stale, write_text
 from aural.search.folder import TABLE_FOLDER
 from aural.search.lance_files import newest_number
 
-FOLDER: Final = "graph"
+FOLDER: Final = "mapped"
 INDEX: Final = "index.json"
 FORMAT: Final = 1
 """Counts up when the files change; an index of another format is built again."""
@@ -41,12 +43,12 @@ class FileRecord(Config):
     crc32: int
 
 
-class GraphManifest(Config):
+class MappedManifest(Config):
     """The files of an index and what they hold.
 
     version: of the table. rows: number of rows. slots: number of stored vectors, those of deleted rows included.
-    graph_slots: number of slots in the graph; the vectors of later slots are compared one by one. scale: factor from
-    vectors to 8-bit codes.
+    coded_slots: number of slots in lists; the vectors of later slots are compared one by one. trained_slots: number of
+    slots when the centers were chosen. scale: factor from vectors to 8-bit codes. dtype: of the vectors.
     """
 
     format: int = FORMAT
@@ -54,13 +56,16 @@ class GraphManifest(Config):
     embed_dim: int
     rows: int
     slots: int
-    graph_slots: int
+    coded_slots: int = 0
+    trained_slots: int = 0
     scale: float
+    dtype: Literal["float32", "float16"]
     number: int
     """Counts up with every manifest; names of new files hold it."""
     vectors: str
     table: str
-    graph: str | None = None
+    codes: str | None = None
+    lists: str | None = None
     files: dict[str, FileRecord]
     crc32: int = 0
     """Of all other values."""
@@ -70,10 +75,10 @@ class GraphManifest(Config):
         return zlib.crc32(self.model_dump_json(exclude={"crc32"}).encode())
 
 
-def read_manifest(folder: Path) -> GraphManifest | None:
+def read_manifest(folder: Path) -> MappedManifest | None:
     """Return the manifest of the index in `folder`, or None if there is none that can be used."""
     try:
-        manifest = GraphManifest.read(folder / INDEX)
+        manifest = MappedManifest.read(folder / INDEX)
     except (ConfigError, OSError):
         return None
     return manifest if manifest.format == FORMAT and manifest.crc32 == manifest.checksum() else None
@@ -88,7 +93,7 @@ def holds_newest(library: Path) -> bool:
         return False
 
 
-def write_manifest(folder: Path, manifest: GraphManifest) -> None:
+def write_manifest(folder: Path, manifest: MappedManifest) -> None:
     """Make an index current: replace the manifest, and delete the files that it does not name."""
     manifest = manifest.model_copy(update={"crc32": manifest.checksum()})
     write_text(folder / INDEX, manifest.model_dump_json(indent=1) + "\n")
@@ -128,7 +133,7 @@ def record(path: Path, size: int | None = None, earlier: FileRecord | None = Non
     return FileRecord(size=start, crc32=crc32)
 
 
-def intact(folder: Path, manifest: GraphManifest, read_bytes: int | None = None) -> bool:
+def intact(folder: Path, manifest: MappedManifest, read_bytes: int | None = None) -> bool:
     """Return whether the files of an index are as they were written.
 
     read_bytes: files up to this size are read; of the others the sizes are compared. None: all are read.

@@ -1,14 +1,14 @@
-"""Compare the graph index with USearch and faiss on the same hard vectors: build time, latency, recall and memory.
+"""Compare the mapped index with USearch and faiss on the same hard vectors: build time, latency, recall and memory.
 
-    python bench/graph.py --from-library LIBRARY --vectors real.npz     # vectors of sounds and of texts, one model
-    python bench/graph.py --vectors real.npz --rows 1000000
+    python bench/mapped.py --from-library LIBRARY --vectors real.npz     # vectors of sounds and of texts, one model
+    python bench/mapped.py --vectors real.npz --rows 1000000
 
 Hard vectors are made from real ones: a real vector, moved up to a third of the way to another one, plus noise with the
 covariance of the real vectors. One in twenty is a near copy of another (a near tie). They are turned into 512 numbers
 by a fixed random rotation, so their geometry is that of the model. Queries are further draws ("sounds") and the model's
 vectors of real sentences ("texts"), which are far from all sounds. Recall@10 is relative to a float32 comparison with
-every row. Every query is timed separately, one after the other, on one thread; rows are added on `--threads`.
-"Busy" is the processor time of the query's thread, which other work on the machine hardly changes. The graph index
+every row. Every query is timed separately, one after the other, on one thread; the peers add rows on `--threads`.
+"Busy" is the processor time of the query's thread, which other work on the machine hardly changes. The mapped index
 returns complete hits with metadata; faiss and USearch return row numbers.
 """
 
@@ -75,7 +75,7 @@ class Drawer:
 
 
 class MemoryTable:
-    """Rows in memory with the methods of a table that writing a graph index needs."""
+    """Rows in memory with the methods of a table that writing a mapped index needs."""
 
     version = 1
 
@@ -151,27 +151,27 @@ class Bench:
         print(f"| {name} | {' | '.join(numbers_shown)} | {os.getloadavg()[0]:.1f} | {note} |", flush=True)
 
 
-def bench_graph(bench: Bench, folder: Path, threads: int) -> None:
+def bench_mapped(bench: Bench, folder: Path) -> None:
     from aural.search.filters import parse_filter
-    from aural.search.graph import GraphSnapshot
-    from aural.search.graph_build import update
-    from aural.search.graph_files import FOLDER, read_manifest
+    from aural.search.mapped import MappedSnapshot
+    from aural.search.mapped_build import update
+    from aural.search.mapped_files import FOLDER, read_manifest
 
     table = MemoryTable(bench.vectors)
     began = time.perf_counter()
-    update(folder, table, threads=threads)  # type: ignore[arg-type]
+    update(folder, table)  # type: ignore[arg-type]
     seconds = time.perf_counter() - began
     manifest = read_manifest(folder / FOLDER)
     assert manifest is not None
     began = time.perf_counter()
-    index = GraphSnapshot(folder / FOLDER, manifest)
+    index = MappedSnapshot(folder / FOLDER, manifest)
     opened = time.perf_counter() - began
     sizes = {name.partition("-")[0]: record.size / 1e6 for name, record in manifest.files.items()}
     note = f"built in {seconds:.0f} s, opened in {opened:.2f} s, MB: " + ", ".join(
         f"{name} {size:,.0f}" for name, size in sizes.items()
     )
-    for candidates in (64, 128, 256, 512):
-        bench.row(f"aural, {candidates}", lambda q, c=candidates: index.search(q, TOP, candidates=c), note)
+    for lists in (16, 32, 64, 128):
+        bench.row(f"aural, {lists} lists", lambda q, count=lists: index.search(q, TOP, lists=count), note)
         note = ""
     duration = table.durations()
     for limit in (5, 1, 0.5):
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--sounds", type=int, default=300, help="number of queries by sound")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--peers", default="usearch,faiss", help="comma-separated: usearch, faiss, faiss-hnsw; or none")
-    parser.add_argument("--out", type=Path, default=Path("out/bench-graph"))
+    parser.add_argument("--out", type=Path, default=Path("out/bench-mapped"))
     chosen = parser.parse_args()
     if chosen.from_library:
         save_real(chosen.from_library, chosen.vectors)
@@ -273,12 +273,12 @@ def main() -> None:
     print(f"{chosen.rows:,} rows of {chosen.dim} from {len(real['sounds'])} real vectors of {real['model']}")
     print(f"{chosen.sounds} queries by sound, {len(real['texts'])} by text; best score of the first of each: {tops};")
     print(f"mean tenth score {tenth[: chosen.sounds].mean():.3f} and {tenth[chosen.sounds :].mean():.3f}")
-    print(f"{os.cpu_count()} cores; {chosen.threads} threads add rows, each query runs on one")
-    print("| index, candidates | p50, ms | p99, ms | p50 busy | p99 busy | sounds | texts | ties count | load | |")
+    print(f"{os.cpu_count()} cores; {chosen.threads} threads for building, each query runs on one")
+    print("| index | p50, ms | p99, ms | p50 busy | p99 busy | sounds | texts | ties count | load | |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")
     shutil.rmtree(chosen.out, ignore_errors=True)
     chosen.out.mkdir(parents=True)
-    bench_graph(bench, chosen.out, chosen.threads)
+    bench_mapped(bench, chosen.out)
     for peer in chosen.peers.split(","):
         if peer == "usearch":
             bench_usearch(bench, chosen.threads)

@@ -33,6 +33,8 @@ class MapperConfig(Config):
     slots: Size = 40
     depth: Size = 8
     heads: Size = 8
+    hidden: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Width of the hidden layer of "mlp"; 0: half of the numbers of the prefix, as in ClipCap."""
 
 
 class MlpMapper(nn.Module):
@@ -41,8 +43,9 @@ class MlpMapper(nn.Module):
     def __init__(self, config: MapperConfig) -> None:
         super().__init__()
         total = config.length * config.d_out
+        width = config.hidden or total // 2
         self.length = config.length
-        self.hidden, self.out = nn.Linear(config.d_in, total // 2), nn.Linear(total // 2, total)
+        self.hidden, self.out = nn.Linear(config.d_in, width), nn.Linear(width, total)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.hidden(x).tanh()).unflatten(-1, (self.length, -1))
