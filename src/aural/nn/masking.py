@@ -34,7 +34,7 @@ def patch_mask(
 ) -> Tensor:
     """Return a mask (B, T, F), true in rectangles of `block` frames and bands, which hide about `share` of the area.
 
-    Rectangles are cells of a grid, so that neighboring patches are hidden as a group. The count is round(share * cells).
+    Rectangles are cells of a grid, so that neighbors are hidden as a group. The count is round(share * cells).
 
     Source: Atito et al. 2022, ASiT (arXiv 2211.13189), section 3.1 (group masked model learning).
 
