@@ -17,6 +17,7 @@ from aural.cli import (
     corpus,
     data,
     demo,
+    distill,
     embed,
     evaluate,
     library,
@@ -74,7 +75,15 @@ def _root(
 
 for _command in (
     *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, embed.embed, demo.demo),
-    *(train.train, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search),
+    *(
+        train.train,
+        distill.distill,
+        evaluate.evaluate,
+        evaluate.compare,
+        audit.audit,
+        reproduce.reproduce,
+        search.search,
+    ),
     *(serve.serve, mcp.mcp),
 ):
     app.command()(_command)
