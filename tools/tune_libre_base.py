@@ -38,6 +38,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from aural.core.weights import WEIGHTS
 from aural.data.libre.cards import SOURCES
 from aural.data.manifest import TRAINING_SPLITS, Manifest, Row, read_manifest
+from aural.data.text import Example
 from aural.models.clap import Clap
 from aural.models.load import load
 from aural.models.tagger import Tagger
@@ -45,6 +46,7 @@ from aural.nn.functional import unit
 from make_libre_base import UNFAMILIAR, captions_of, ridge
 from tune_model import Run, Texts, assemble, between, branch_of, bundled, changed, put, trainable
 from tune_sounds import first_windows, masked
+from tune_texts import TextLosses, TextTask, misspelled_texts
 from tune_views import Views
 
 PROMPTS = ("the sound of {}", "{}", "This is a sound of {}.", "a recording of {}")
@@ -169,6 +171,9 @@ class Trainer:
         numbers = np.random.default_rng(run.seed)
         self.generator = torch.Generator(self.device).manual_seed(run.seed)
         groups = trainable(clap, run)
+        tasks = [TextTask.parse(task, "toggles") for task in run.toggles]
+        losses = TextLosses(tasks, clap.text, self.texts.tokenizer, run.seed).to(self.device)
+        groups += [{"params": list(losses.parameters()), "lr": run.rate}] if list(losses.parameters()) else []
         parameters = [p for group in groups for p in group["params"]]
         average = [p.detach().clone() for p in parameters]
         optimizer = torch.optim.AdamW(groups, weight_decay=1e-3)
@@ -178,6 +183,8 @@ class Trainer:
                 group["lr"] = rate * min(1, (step + 1) / 30) * (0.5 + 0.5 * math.cos(math.pi * step / run.steps))
             batch = numbers.choice(self.used, run.batch, p=self.weight)
             loss = self.loss(clap, run, batch, numbers, taught)
+            if tasks:
+                loss = loss + losses(self.examples(batch, np.random.default_rng((run.seed, step))), self.device)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -188,6 +195,17 @@ class Trainer:
             parameter.data.copy_(value)
         self.generator = None
         return start, clap.requires_grad_(False)
+
+    def examples(self, batch: Places, rng: np.random.Generator) -> list[Example]:
+        """Return a caption of each class of a batch of clips (B,), with the others of its clip as paraphrases."""
+        examples = []
+        for i in {self.class_names[i] or i: i for i in batch}.values():
+            row = self.rows[i]
+            files = [text for file in self.extra.values() for text in file.get(row.path, [])]
+            texts = list(dict.fromkeys([*(captions_of(row) or [row.class_name]), *row.captions, *files]))
+            text, *others = (texts[k] for k in rng.permutation(len(texts)))
+            examples.append(Example("sentence", text, paraphrases=tuple(others)))
+        return examples
 
     def taught(self, run: Run) -> Tensor:
         """Return the teacher's embeddings (V, N, E) of all versions of all clips."""
@@ -254,9 +272,13 @@ class Trainer:
         return loss - run.tags * (share * logits).sum() / share.sum()
 
     @torch.inference_mode()
-    def validate(self, clap: Clap, run: Run) -> dict[str, float]:
-        """Return scores of the validation clips among all classes and of the clips of --dev among their classes."""
-        scores: dict[str, float] = {}
+    def validate(self, clap: Clap, run: Run) -> dict[str, Places]:
+        """Return the ranks of the validation clips among all classes and of the clips of --dev among their classes.
+
+        valid and dev: rank of a clip's class. _retrieval: of the clip for each of its captions; _typos: for the same
+        captions, misspelled; _paraphrase: for its captions in the files of --captions.
+        """
+        ranks: dict[str, Places] = {}
         new = sorted({self.rows[i].class_name for i in self.places("eval-only")})
         for key, split, classes in (("valid", "valid", self.classes), ("dev", "eval-only", new)):
             places = [i for i in self.places(split) if self.rows[i].class_name]
@@ -264,33 +286,58 @@ class Trainer:
                 continue
             prompts = self.texts.every(clap, [PROMPTS[0].format(name) for name in classes])
             rows = self.embed(clap, run, places)
-            cosines = rows @ prompts.T
-            truth = torch.tensor([classes.index(self.rows[i].class_name) for i in places], device=self.device)
-            rank = (cosines > cosines.gather(1, truth[:, None])).sum(1) + 1.0
-            scores |= {f"{key}_top1": float((rank == 1).float().mean()), f"{key}_mrr": float((1 / rank).mean())}
-            captions = [t for i in places for t in captions_of(self.rows[i])]
-            clip = torch.tensor([k for k, i in enumerate(places) for _ in captions_of(self.rows[i])])
-            cosines = self.texts.every(clap, captions) @ rows.T
-            rank = (cosines > cosines.gather(1, clip[:, None].to(self.device))).sum(1) + 1.0
-            scores[f"{key}_retrieval"] = float((1 / rank).mean())
-        return {name: round(score, 3) for name, score in scores.items()}
+            named = [classes.index(self.rows[i].class_name) for i in places]
+            ranks[key] = ranked(rows, prompts, named)
+            captions = [(t, k) for k, i in enumerate(places) for t in captions_of(self.rows[i])]
+            paths = [self.rows[i].path for i in places]
+            more = [(t, k) for file in self.extra.values() for k, path in enumerate(paths) for t in file.get(path, [])]
+            kinds = {"retrieval": captions, "paraphrase": more}
+            kinds["typos"] = list(
+                zip(misspelled_texts([t for t, _ in captions]), [k for _, k in captions], strict=True)
+            )
+            for kind, pairs in kinds.items():
+                if pairs:
+                    texts = self.texts.every(clap, [t for t, _ in pairs])
+                    ranks[f"{key}_{kind}"] = ranked(texts, rows, [k for _, k in pairs])
+                    ranks[f"{key}_{kind}_clip"] = np.array([k for _, k in pairs])
+        return ranks
 
     def go(self, run: Run) -> None:
         """Train, score, print and save one run."""
         begin = time.monotonic()
-        start, model = self.fit(run)
+        with torch.random.fork_rng():  # dropout of the toggles
+            torch.manual_seed(run.seed)
+            start, model = self.fit(run)
+        ranks = self.validate(model, run)
         if run.save:
             part = self.folder / f"{run.name}.part"
             save_file(changed(model, run), part)
             part.rename(self.folder / f"{run.name}.safetensors")
+        np.savez(self.folder / f"{run.name}.ranks.npz", **ranks)
         settings = {k: v for k, v in dataclasses.asdict(run).items() if v != getattr(Run(), k)}
-        report = {"name": run.name, **settings, **self.validate(model, run), "seconds": round(time.monotonic() - begin)}
+        report = {"name": run.name, **settings, **summary(ranks), "seconds": round(time.monotonic() - begin)}
         print(json.dumps(report), flush=True)
-        if not run.teacher:
+        if run.save and not run.teacher:
             into = copy.deepcopy(start)
             for share in SHARES:
-                scores = self.validate(between(start, model, share, into), run)
+                scores = summary(self.validate(between(start, model, share, into), run))
                 print(json.dumps({"name": run.name, "share": share, **scores}), flush=True)
+
+
+def ranked(questions: Tensor, answers: Tensor, truth: Sequence[int]) -> Places:
+    """Return the rank (N,), from 1, of the true one of unit rows `answers` (K, E) for unit rows `questions` (N, E)."""
+    cosines = questions @ answers.T
+    place = torch.as_tensor(truth, device=cosines.device)[:, None]
+    ranks: Places = ((cosines > cosines.gather(1, place)).sum(1) + 1).cpu().numpy()
+    return ranks
+
+
+def summary(ranks: dict[str, Places]) -> dict[str, float]:
+    """Return the top-1 accuracy of the classes and the mean reciprocal ranks."""
+    scores = {f"{key}_top1": float((ranks[key] == 1).mean()) for key in ("valid", "dev") if key in ranks}
+    kinds = [key for key in ranks if not key.endswith("_clip")]
+    scores |= {f"{key}_mrr" if key in ("valid", "dev") else key: float((1 / ranks[key]).mean()) for key in kinds}
+    return {name: round(score, 3) for name, score in scores.items()}
 
 
 def chosen_rows(manifest: Manifest, training: bool) -> list[Row]:

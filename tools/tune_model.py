@@ -75,6 +75,8 @@ class Run:
     languages: bool = True
     """Whether captions of speech in another language count as false, as those of another class do."""
     mix: tuple[float, float, float] = (0.75, 1.0, 0.15)
+    toggles: tuple[dict[str, Any], ...] = ()
+    """Objectives of sentence vectors for the text tower: the fields of `tune_texts.TextTask`."""
     decay: float = 0.99
     """Of the averaged weights, which are scored and saved."""
     save: bool = True

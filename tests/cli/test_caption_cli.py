@@ -14,7 +14,8 @@ import aural
 from aural.core.errors import AudioError, ConfigError
 from aural.core.types import AudioSource
 from aural.generate.writer import SearchConfig
-from aural.models.captioner import Caption, Captioner, RetrievalCaptioner, captioner_of, class_sentences
+from aural.models.captioner import Caption, Captioner, RetrievalCaptioner, class_sentences
+from aural.models.writers import captioner_of
 from tiny import save_tiny, write_wav
 
 Run = Callable[..., tuple[int, str, str]]
@@ -39,7 +40,7 @@ def test_the_sentence_is_the_nearest_one(run_aural: Run, place: Path) -> None:
     code, out, err = run_aural(*words)
     assert code == 0
     assert [line.split("  ", 1)[1] for line in out.splitlines()] == [SENTENCES[i] for i in nearest]
-    assert "writes no captions; these are picked from 3 lines of" in err
+    assert "compares given sentences; captions are picked from 3 lines of" in err
     _, out, _ = run_aural(*words, "--json", "--width", 2)
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["caption"] for row in rows] == [SENTENCES[i] for i in nearest]
@@ -80,7 +81,7 @@ class Echo(Captioner):
 
 def test_a_captioner_is_used_as_it_is_and_errors_stay_with_their_sound() -> None:
     echo = Echo()
-    assert captioner_of(echo) is echo  # type: ignore[arg-type]
+    assert captioner_of(echo) == (echo, "")  # type: ignore[arg-type]
     results = list(echo.stream_captions(["a.wav", "gone.wav", "b.wav"], SearchConfig(width=3)))
     assert [result.captions[0].text if result.captions else str(result.error) for result in results] == [
         "3 words",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,3 +100,34 @@ def test_windows_are_whole_windows_of_the_model() -> None:
 
 def test_clock() -> None:
     assert [clock(s) for s in (0, 59.6, 760, 3723)] == ["0:00", "1:00", "12:40", "1:02:03"]
+
+
+def test_copies_are_one_hit_on_the_command_line_and_over_http(
+    tmp_path: Path, run: Run, tiny_folder: Path, tiny: Model
+) -> None:
+    """`aural search`, the API and the library give the same files and copies, folded and not."""
+    from fastapi.testclient import TestClient
+
+    from aural.serve.app import create_app
+    from aural.serve.settings import Settings
+
+    (tmp_path / "sounds").mkdir()
+    write_wav(tmp_path / "sounds" / "rain.wav", 1.0, seed=1, hz=300)
+    write_wav(tmp_path / "sounds" / "wind.wav", 4.0, seed=2, hz=3000)
+    for name in ("b.wav", "c.wav"):
+        shutil.copy(tmp_path / "sounds" / "rain.wav", tmp_path / "sounds" / name)
+    folder = tmp_path / "library"
+    assert run("library", "add", tmp_path / "sounds", "-L", folder, "--model", tiny_folder)[0] == 0
+    library = Library(folder)
+    query = tiny.embed_text(["rain"])[0]
+    with TestClient(create_app(library, tiny, Settings()), "http://localhost") as client:
+        for fold in (True, False):
+            hits = library.search(query, 10, words=["rain"], fold=fold)
+            want = [(hit.path, [copy.path for copy in hit.copies]) for hit in hits]
+            flag = "--fold" if fold else "--no-fold"
+            lines = run("search", "rain", "-L", folder, flag, "--json")[1].splitlines()
+            assert [(one["path"], one["copies"]) for one in map(json.loads, lines)] == want
+            answer = client.post("/v1/search", json={"words": ["rain"], "fold": fold}).json()["hits"]
+            assert [(one["path"], [copy["path"] for copy in one["copies"]]) for one in answer] == want
+            assert sorted(len(copies) for _, copies in want) == ([0, 2] if fold else [0, 0, 0, 0])
+    assert "  + 2 copies" in run("search", "rain", "-L", folder)[1]

@@ -71,9 +71,9 @@ def test_a_few_faults_of_a_command_that_writes_files(harness: Harness, name: str
         ("library spaces --delete", "rename", "spaces/", "EIO", "refused"),
         ("train", "delete", "checkpoints/", "EIO", "completed"),  # a checkpoint without weights was left
         ("evaluate", "mkdir", "scores/", "ENOSPC", "refused"),  # an empty folder was left
-        ("library optimize", "write", "graph/vectors", "ENOSPC", "completed"),  # the index is optional
-        ("library optimize", "rename", "graph/index.json", "EIO", "completed"),
-        ("library optimize", "rename", "graph/index.json", "kill", "killed"),
+        ("library optimize", "write", "mapped/vectors", "ENOSPC", "completed"),  # the index is optional
+        ("library optimize", "rename", "mapped/index.json", "EIO", "completed"),
+        ("library optimize", "rename", "mapped/index.json", "kill", "killed"),
     ],
 )
 def test_a_fault_at_a_place_that_was_not_safe(

@@ -57,6 +57,18 @@ def test_duplicates_by_vectors_of_the_meaning_and_by_noise() -> None:
     assert float(SCORES["duplicates"](Model(), 0).mean()) == pytest.approx(0.5, abs=0.1)
 
 
+def test_translations_by_vectors_of_the_meaning_and_by_noise() -> None:
+    world = examples_of(json.dumps({"kind": "sentence", "split": "test", "size": toggle_scores.TRANSLATED}))
+    examples = [world.example(place) for place in range(toggle_scores.TRANSLATED)]
+    table = {}
+    for example in examples:
+        meaning = noise(example.translations[0], 64)
+        table |= dict.fromkeys([example.text, *example.translations], meaning)
+    for name in ("translations", "toy-to-toy"):
+        assert float(SCORES[name](Model(table), 0).mean()) > 0.97
+        assert float(SCORES[name](Model(), 0).mean()) < 0.03
+
+
 def test_kendall_of_gold_order_and_of_noise() -> None:
     world = examples_of(json.dumps({"kind": "sentence", "split": "test", "size": toggle_scores.LISTS}))
     table = {}

@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 
 from aural.core.errors import ConfigError
 from aural.core.types import FloatArray
+from aural.models.captioner import class_sentences
 from aural.search.filters import parse_filter
 from aural.search.fuse import fused
 from aural.search.index import best_per_file
@@ -116,6 +117,37 @@ def test_embed_and_classify(client: TestClient) -> None:
     alone = client.post("/v1/classify", files={"sound": sound}, data={"labels": ["rain"], "multi_label": True}).json()
     neutral = embedder.embed_text(["the sound of something"])[0] @ embedder.embed_audio([sound])[0]
     assert alone["labels"][0]["score"] == pytest.approx(1 / (1 + np.exp(-100 * (cosines[0] - neutral))), abs=1e-4)
+
+
+def test_caption_and_ask(client: TestClient, served: Library) -> None:
+    embedder, sound = SketchEmbedder(), wav(2.0, 3)
+    vector = embedder.embed_audio([sound])[0]
+    got = client.post("/v1/caption", files={"sound": sound}).json()
+    sentences = class_sentences()
+    order = np.argsort(-(embedder.embed_text(sentences) @ vector), kind="stable")
+    assert (got["caption"], got["kind"]) == (sentences[order[0]], "picked")
+    assert got["others"] == [sentences[i] for i in order[1:3]]
+    assert got["note"] == '"SketchEmbedder" writes no captions'
+    choices = ["rain", "wind", "dog"]
+    answer = client.post(
+        "/v1/ask", files={"sound": sound}, data={"question": "which is it?", "choices": choices}
+    ).json()
+    cosines = embedder.embed_text(choices) @ vector
+    assert answer["answer"] == choices[int(cosines.argmax())]
+    assert [one["score"] for one in answer["options"]] == pytest.approx(
+        sorted(np.exp(100 * cosines) / np.exp(100 * cosines).sum(), reverse=True), abs=1e-4
+    )
+    free = client.post("/v1/ask", files={"sound": sound}, data={"question": "which is it?"})
+    assert free.status_code == 422
+    assert "answers no free question" in free.json()["detail"]
+    held = next(one for one in served.files().values() if one.path.endswith("03.wav"))
+    id = public(client)(held.file)
+    row = embedder.embed_audio([held.path])[0]
+    body = {"question": "which is it?", "choices": choices}
+    stored = client.post(f"/v1/audio/{id}/ask", json=body).json()
+    assert stored["answer"] == choices[int((embedder.embed_text(choices) @ row).argmax())]
+    assert client.post(f"/v1/audio/{id}/caption").json()["kind"] == "picked"
+    assert client.post("/v1/audio/0123456789abcdef/caption").status_code == 404
 
 
 def test_sounds_whole_and_in_part(client: TestClient, served: Library) -> None:

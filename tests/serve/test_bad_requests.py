@@ -35,6 +35,7 @@ BODIES = {
     ("POST", "/v1/marks"): ["ids"],
     ("PATCH", "/v1/marks/{id}"): ["favorite", "stars", "note"],
     ("POST", "/v1/audio/{id}/locate"): ["texts", "threshold", "min_duration_s", "max_gap_s", "start_s", "end_s"],
+    ("POST", "/v1/audio/{id}/ask"): ["question", "choices"],
     ("POST", "/v1/session"): ["token"],
 }
 FORMS = {
@@ -45,12 +46,15 @@ FORMS = {
     ("POST", "/v1/classify"): ["labels", "template", "multi_label", "top"],
     ("POST", "/v1/locate"): ["texts", "threshold", "min_duration_s", "max_gap_s"],
     ("POST", "/v1/embed/sound"): ["sound"],
+    ("POST", "/v1/caption"): ["sound"],
+    ("POST", "/v1/ask"): ["question", "choices"],
 }
 QUERIES: dict[tuple[str, str], list[str]] = {
     ("GET", "/v1/library"): [],
     ("GET", "/v1/facets"): ["where"],
     ("GET", "/v1/map"): [],
     ("GET", "/v1/audio/{id}"): [],
+    ("POST", "/v1/audio/{id}/caption"): [],
     ("GET", "/v1/audio/{id}/excerpt"): ["start_s", "end_s", "original"],
     ("GET", "/v1/sounds/{id}"): [],
     ("GET", "/v1/collections"): [],

@@ -150,6 +150,22 @@ def test_marks(page: Any, served: Library) -> None:
     page.wait_for_selector("#empty:not([hidden])")
 
 
+def test_a_sound_is_described_and_answers(page: Any, served: Library) -> None:
+    search(page, served)
+    row = ".hit:nth-child(2)"
+    page.click(f"{row} .open")
+    page.click(f"{row} .describe")
+    reply = f"document.querySelector('{row} .reply').textContent"
+    until(page, f"{reply}.includes('the nearest of known sentences')")
+    page.fill(f"{row} .ask input", "which is it? rain, wind, dog")
+    page.keyboard.press("Enter")
+    until(page, f"/^(rain|wind|dog) .[0-9]+%/.test({reply})")
+    page.fill(f"{row} .ask input", "which is it?")
+    page.keyboard.press("Enter")
+    until(page, f"{reply}.includes('answers no free question')")
+    assert axe(page) == []
+
+
 def test_sound_starts_at_the_place_of_the_hit(page: Any, served: Library) -> None:
     search(page, served)
     query = combine(["rain"], [], [], SketchEmbedder().embed_text)

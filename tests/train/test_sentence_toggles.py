@@ -34,6 +34,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("simcse", {"attention": 0.1}),
     ("simcse", {"positive": "context"}),
     ("simcse", {"positive": "span"}),
+    ("simcse", {"positive": "translation"}),
     ("debiased-negatives", {"noise": 8, "after": 0, "hard": True}),
     ("propensity", {"after": 0}),
     ("refined", {"after": 0, "sentences": True, "pairs": 0.5, "threshold": 0.9, "hard": True}),
@@ -54,6 +55,14 @@ def shape() -> Shape:
     text = TextConfig.model_validate({**large, "dim": 16, "depth": 1, "heads": 2, "hidden_dim": 16})
     torch.manual_seed(0)
     return Shape(text, sentence_tokenizer(text, "random"), Bert(text, 0.1))
+
+
+def test_translations_are_drawn_from_both_toy_languages() -> None:
+    toggle, step = built("simcse", {"positive": "translation"})
+    anchors, positives, _ = toggle.pairs(step)  # type: ignore[operator]
+    languages = {example.translations.index(text) for example, text in zip(step.examples, positives, strict=True)}
+    assert languages == {0, 1}
+    assert anchors == [example.text for example in step.examples]
 
 
 def built(name: str, options: dict[str, Any]) -> tuple[Toggle, Step]:

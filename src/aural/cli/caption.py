@@ -42,11 +42,13 @@ def caption(
 ) -> None:
     """Describe each sound in a sentence.
 
-    A captioner such as msclap-clapcap writes the sentence. Any other model picks the one that fits best, by default
-    from the names of the 521 classes of AudioSet's tagger; the command says so.
+    libre-base writes the sentence with the bundled bridge and the language model SmolLM2, if its package is installed,
+    and a captioner such as msclap-clapcap by itself. Any other model picks the sentence that fits best, by default from
+    the names of the 521 classes of AudioSet's tagger; the command says so.
     """
     from aural.generate.writer import SearchConfig
-    from aural.models.captioner import RetrievalCaptioner, captioner_of
+    from aural.models.captioner import RetrievalCaptioner
+    from aural.models.writers import captioner_of
 
     if out is not None:
         check_table(out, "captions")
@@ -59,11 +61,11 @@ def caption(
     if not files:
         raise typer.Exit(batch.close())
     loaded = options.open(model)
-    captioner = captioner_of(loaded, lines)
+    captioner, reason = captioner_of(loaded, lines)
     if isinstance(captioner, RetrievalCaptioner):
         origin = f"lines of {sentences}" if sentences else "names of classes"
         count = len(captioner.sentences)
-        print(f'"{model}" writes no captions; these are picked from {count} {origin}', file=sys.stderr)
+        print(f"{reason}; captions are picked from {count} {origin}", file=sys.stderr)
     stream = progress(captioner.stream_captions(files, config), len(files), "describing")
     rows = _rows(stream, batch, captioner.caption_kind)
     if out is not None:

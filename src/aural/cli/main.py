@@ -11,6 +11,7 @@ import typer
 
 import aural
 from aural.cli import (
+    ask,
     audit,
     caption,
     classify,
@@ -74,17 +75,9 @@ def _root(
 
 
 for _command in (
-    *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, embed.embed, demo.demo),
-    *(
-        train.train,
-        distill.distill,
-        evaluate.evaluate,
-        evaluate.compare,
-        audit.audit,
-        reproduce.reproduce,
-        search.search,
-    ),
-    *(serve.serve, mcp.mcp),
+    *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, ask.ask, embed.embed, demo.demo),
+    *(train.train, distill.distill, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce),
+    *(search.search, serve.serve, mcp.mcp),
 ):
     app.command()(_command)
 app.add_typer(library.app, name="library")

@@ -46,6 +46,9 @@ def search(
     not_weight: Annotated[float, typer.Option("--not-weight", help="Weight of unwanted words.")] = 0.5,
     by: Annotated[str, typer.Option("--by", help="both: sound and names; sound: the sound alone.")] = "both",
     reject: RejectOption = False,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Print copies of a sound as one file with their number.")
+    ] = True,
     marks: MarkOptions,
     remember: Annotated[
         bool, typer.Option("--remember/--no-remember", help="Add the query to the library's history.")
@@ -77,7 +80,7 @@ def search(
         raise ConfigError("--reject compares sounds with words; leave out --like")
     weights = QueryWeights(words_weight, like_weight, not_weight)
     check_filter(where)
-    limits = _Limits(where, top, exact, reject, remember, locate)
+    limits = _Limits(where, top, exact, reject, remember, locate, fold)
     session = _Session(library, options, marks, weights, limits, _Shown(as_json, by == "both"))
     if not interactive:
         session.answer(words or [], like or [], minus or [])
@@ -113,6 +116,7 @@ class _Limits:
     reject: bool
     remember: bool
     locate: bool
+    fold: bool
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class _Session:
         sounds: list[FloatArray] = list(self.model.embed_audio(like)) if like else []
         query = combine(words, sounds, minus, self.model.embed_text, self.weights)
         names = words if self.shown.names else []
-        hits = self.library.search(query, limits.top, self.condition, words=names, exact=limits.exact)
+        hits = self.library.search(query, limits.top, self.condition, words=names, exact=limits.exact, fold=limits.fold)
         if limits.remember:
             parts = {"words": [*words], "like": [str(path) for path in like], "not": [*minus], "where": limits.where}
             with suppress(AuralError):  # a library that cannot be written has no history
@@ -188,7 +192,8 @@ def _json(hit: Hit, locate: bool) -> str:
     if locate:
         places = {"onset_s": hit.onset_s, "offset_s": hit.offset_s, "confidence": hit.confidence}
         values |= {name: None if number is None else round(number, 6) for name, number in places.items()}
-    return json_line(values | {"id": hit.file, "window": hit.window, "tags": hit.tags})
+    values |= {"id": hit.file, "window": hit.window, "tags": hit.tags}
+    return json_line(values | {"copies": [copy.path for copy in hit.copies]})
 
 
 def _line(hit: Hit) -> str:
@@ -198,7 +203,8 @@ def _line(hit: Hit) -> str:
     heard = ""
     if hit.confidence is not None:
         heard = f"  heard {hit.onset_s:.1f} to {hit.offset_s:.1f} s, {100 * hit.confidence:.0f}%"
-    return f"{hit.score:+.3f}  {hit.path}{part}{named}{heard}"
+    copies = f"  + {len(hit.copies)} {'copy' if len(hit.copies) == 1 else 'copies'}" if hit.copies else ""
+    return f"{hit.score:+.3f}  {hit.path}{part}{named}{heard}{copies}"
 
 
 def clock(seconds: float) -> str:

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 from aural.audio.decode import source_name
 from aural.core.config import Config, read_mapping
-from aural.core.errors import AuralError, ConfigError
+from aural.core.errors import AuralError
 from aural.core.names import DEFAULT_TAGGER, DEFAULT_TEMPLATE
-from aural.core.types import AudioSource, FloatArray
+from aural.core.types import AudioSource, Embedder, FloatArray
 from aural.core.weights import weight_card
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aural.models.embedding import EmbeddingModel
 
 
 class Caption(Config):
@@ -77,7 +75,7 @@ class RetrievalCaptioner(Captioner):
 
     caption_kind = "picked"
 
-    def __init__(self, model: EmbeddingModel, sentences: Sequence[str]) -> None:
+    def __init__(self, model: Embedder, sentences: Sequence[str]) -> None:
         self.model, self.sentences = model, list(dict.fromkeys(check_words(sentences)))
         self.rows: FloatArray = model.embed_text(self.sentences)
 
@@ -85,21 +83,6 @@ class RetrievalCaptioner(Captioner):
         fits = self.rows @ self.model.embed_audio([clip])[0]
         best = fits.argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]
-
-
-def captioner_of(model: EmbeddingModel, sentences: Sequence[str] | None = None) -> Captioner:
-    """Return the model itself if it writes captions, else one that picks from `sentences`.
-
-    sentences: default: one per class of the bundled tagger.
-
-    Raises:
-        ConfigError: sentences are given for a model that writes its captions.
-    """
-    if not isinstance(model, Captioner):
-        return RetrievalCaptioner(model, sentences or class_sentences())
-    if sentences is not None:
-        raise ConfigError(f'"{model.name}" writes its captions; leave the sentences out')
-    return model
 
 
 def class_sentences() -> list[str]:

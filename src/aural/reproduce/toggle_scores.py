@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aural.data.text import held_out
 from aural.data.text.grammar import words_of
 from aural.data.text.world import examples_of
-from aural.reproduce.sentence_scores import SCORES, Score, Values, probed_rows, rows
+from aural.reproduce.sentence_scores import SCORES, Score, Values, probed_rows, reciprocal_ranks, rows
 from aural.train.sentences.documents import AFTER, Neighbors, Turns
 from aural.train.sentences.prompting import Prompt
 from aural.train.systems.sentences import Sentences
@@ -28,6 +28,7 @@ COPIES: Final = 0.3
 OF_DUPLICATES: Final = 400
 GROUP: Final = 8
 """Stories whose sentences are the candidates of a context."""
+TRANSLATED: Final = 400
 CLUSTERS: Final = 8
 TOP: Final = 10
 """Phrases nearest to the center of a cluster that describe it."""
@@ -51,6 +52,32 @@ def duplicates(model: Sentences, seed: int) -> Values:
         cosine = float(vectors[i] @ vectors[of])
         shares.append(float((others < cosine).mean() + 0.5 * (others == cosine).mean()))
     return np.array(shares)
+
+
+def translated(model: Sentences, question: int, answer: int) -> Values:
+    """Return 1 / rank of the sentence in one language for its translation, among 400 test sentences; 0 beyond rank 10.
+
+    Languages are -1, English, and 0 and 1, the toy languages, which share no word. Equal translations count once.
+    """
+    world = examples_of(json.dumps({"kind": "sentence", "split": "test", "size": TRANSLATED}))
+    examples = [world.example(i) for i in range(TRANSLATED)]
+    texts = {-1: [one.text for one in examples]}
+    texts |= {language: [one.translations[language] for one in examples] for language in (0, 1)}
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts[answer]))}
+    answers = np.array([place[text] for text in texts[answer]])
+    return reciprocal_ranks(rows(model, texts[question]), rows(model, list(place)), answers)
+
+
+@SCORES.register("translations")
+def translations(model: Sentences, seed: int) -> Values:
+    """Return the reciprocal ranks of the English sentences for translations of both toy languages."""
+    return np.concatenate([translated(model, language, -1) for language in (0, 1)])
+
+
+@SCORES.register("toy-to-toy")
+def toy_to_toy(model: Sentences, seed: int) -> Values:
+    """Return the reciprocal ranks of sentences of one toy language for those of the other, never trained as pairs."""
+    return translated(model, 0, 1)
 
 
 @SCORES.register("kendall")

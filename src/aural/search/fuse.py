@@ -32,6 +32,11 @@ class FuseConfig:
 DEFAULT = FuseConfig()
 
 
+def config_for(top: int) -> FuseConfig:
+    """Return the weights for pages of `top` hits; every page has the same number of candidates by words."""
+    return replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * top))
+
+
 def fused(
     search: Callable[[FloatArray, int, Filter | None], list[Hit]],
     query: FloatArray,

@@ -24,6 +24,7 @@ class Hit:
     word_score: how well the query's words match the file's name, folders and tags (BM25; 0: not at all, or not asked).
     onset_s, offset_s, confidence: where in the file the query's words are heard, see `aural.search.place`; None: not
     heard in the window, or not asked.
+    copies: hits of the other files with the same sound (`aural.search.copies`), by path; empty if they are not folded.
     """
 
     file: str
@@ -39,6 +40,7 @@ class Hit:
     onset_s: float | None = None
     offset_s: float | None = None
     confidence: float | None = None
+    copies: tuple[Hit, ...] = ()
 
 
 @runtime_checkable

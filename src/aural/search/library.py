@@ -20,8 +20,8 @@ import numpy as np
 from aural.core.errors import AuralError, ConfigError, DataError
 from aural.core.files import filled_folder
 from aural.core.types import Embedder, FloatArray
-from aural.core.vectors import unit_rows
 from aural.search.checksums import check_opened
+from aural.search.copies import NO_COPIES, CopyIndex
 from aural.search.embed import EmbeddedFile, FileEmbedder, FileJob, embed_files, file_columns
 from aural.search.facts import Facts
 from aural.search.filters import FIRST_WINDOWS, Filter, one_of, parse_filter
@@ -35,14 +35,16 @@ from aural.search.folder import (
     write_card,
     writer_lock,
 )
-from aural.search.fuse import fused
-from aural.search.graph import GraphIndex
-from aural.search.graph_files import holds_newest
-from aural.search.index import Hit, Index, best_per_file
-from aural.search.lance import INDEX_FROM_ROWS, LanceStore, column_of, table_of, vectors_of
+from aural.search.fuse import config_for
+from aural.search.index import Hit, Index
+from aural.search.lance import INDEX_FROM_ROWS, LanceStore, table_of, vectors_of
 from aural.search.locations import FoundFile, address_of, content_hash, is_storable
+from aural.search.mapped import MappedIndex
+from aural.search.mapped_files import holds_newest
+from aural.search.near import file_vectors
 from aural.search.notebook import Notebook
 from aural.search.plan import Plan, StoredFile, plan_locations, plan_roots
+from aural.search.rank import MOST_HITS, Ranking
 from aural.search.removed import with_roots
 from aural.search.spaces import active_folder, space_folder
 from aural.search.words import WordIndex
@@ -101,10 +103,11 @@ class Library:
         self.card = read_card(self.folder)
         check_opened(self.folder)
         self.store = LanceStore(self.folder, self.card.embed_dim, defer=holds_newest(self.folder))
-        self.graph = GraphIndex(self.folder, self.store)
+        self.mapped = MappedIndex(self.folder, self.store)
         self.notebook = Notebook(self.root)
         self.facts = Facts(self.root)
         self.words = WordIndex(self.folder, self.store, self.facts)
+        self.copies = CopyIndex(self.folder, self.store)
         self._checked: Embedder | None = None  # the embedder that passed `check_model`
 
     @classmethod
@@ -145,23 +148,24 @@ class Library:
         *,
         words: Sequence[str] = (),
         exact: bool = False,
+        fold: bool = True,
     ) -> list[Hit]:
         """Return the `top` best files, each with its nearest window.
 
         query: a unit vector (E,). words: texts whose words in names, folders and tags also count (`aural.search.fuse`);
         without them files are ranked by the vector alone. exact=True compares every window even if there is an
-        approximate index.
+        approximate index. fold: list copies of a sound in `Hit.copies` of the best one instead of separately.
         """
-        if not isinstance(top, int) or not 1 <= top <= 10_000:
-            raise ConfigError(f"top is {top}; it must be a whole number between 1 and 10000")
+        if not isinstance(top, int) or not 1 <= top <= MOST_HITS:
+            raise ConfigError(f"top is {top}; it must be a whole number between 1 and {MOST_HITS}")
         index = partial(self.store.search, exact=True) if exact else self.index().search
-        if words:
-            return fused(index, query, partial(self.words.search, words), top, where)
-        return best_per_file(lambda rows: index(query, rows, where), top)
+        named = partial(self.words.search, words) if words else None
+        copies = self.copies.groups() if fold else NO_COPIES
+        return Ranking(index, query, where, named, copies, config_for(top)).best(top)[0]
 
     def index(self) -> Index:
-        """Return the fastest index of the newest commit: the graph index if there is one, else the table."""
-        return self.graph.current() or self.store
+        """Return the fastest index of the newest commit: the mapped index if there is one, else the table."""
+        return self.mapped.current() or self.store
 
     def filter(self, text: str | None) -> Filter | None:
         """Parse a filter, which may use the facts of the library; None for an empty text."""
@@ -239,7 +243,8 @@ class Library:
     def optimize_locked(self, *, build_from: int = INDEX_FROM_ROWS) -> bool:
         """Do what `optimize` does; the caller holds the writer's lock."""
         built = self.store.optimize(build_from=build_from)
-        self.graph.update(create=self.store.count() >= max(build_from, 256))
+        self.mapped.update(create=True)
+        self.copies.update()
         return built
 
     @contextlib.contextmanager
@@ -252,7 +257,8 @@ class Library:
             if self._follows and active_folder(self.root) != self.folder:
                 raise DataError(f"{self.root}: was switched to another space meanwhile; run the command again")
             yield
-            self.graph.update()
+            self.mapped.update()
+            self.copies.update()
 
     def delete_if_empty(self) -> None:
         """Delete the library and its folder if no file was ever added and no other process is writing to it."""
@@ -370,24 +376,6 @@ def _create(folder: Path, embedder: Embedder, model: str, window_s: float) -> bo
         LanceStore(folder, card.embed_dim, create=True)
         write_card(folder, card)
     return True
-
-
-def file_vectors(table: pa.Table, embed_dim: int) -> tuple[list[str], FloatArray]:
-    """Return the ids of the files of a table and their unit vectors (F, E).
-
-    A file's vector is the sum of its windows' vectors, each weighted by the seconds that no earlier window contains,
-    scaled to length 1. The table needs the columns file, window, end and vector.
-    """
-    table = table.sort_by([("file", "ascending"), ("window", "ascending")])
-    files = column_of(table, "file")
-    ends = table["end"].to_numpy()
-    if not len(files):
-        return [], np.empty((0, embed_dim), np.float32)
-    firsts = np.flatnonzero(np.r_[True, files[1:] != files[:-1]])
-    fresh = np.diff(ends, prepend=0.0)
-    fresh[firsts] = ends[firsts]
-    sums = np.add.reduceat(vectors_of(table, embed_dim) * fresh[:, None].astype(np.float32), firsts, axis=0)
-    return [str(name) for name in files[firsts]], unit_rows(sums)
 
 
 def _size_and_time(file: FoundFile) -> pa.Table:

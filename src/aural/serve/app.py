@@ -22,7 +22,7 @@ from aural.search.filters import FIRST_WINDOWS
 from aural.search.folder import check_model
 from aural.search.library import Library
 from aural.search.notebook import UnknownCollectionError
-from aural.serve import embeddings_routes, notebook_routes, sound_routes
+from aural.serve import embeddings_routes, notebook_routes, sound_routes, words_routes
 from aural.serve.access import COOKIE, SESSION_S, Access, client_of
 from aural.serve.follow import OpenModel, following
 from aural.serve.guard import LOG, Guard, describe
@@ -91,6 +91,7 @@ def create_app(
     app.include_router(notebook_routes.router)
     app.include_router(embeddings_routes.router)
     app.include_router(sound_routes.router)
+    app.include_router(words_routes.router)
     access = Access(settings)
     _server_routes(app, settings, access, metrics)
     _error_handlers(app)

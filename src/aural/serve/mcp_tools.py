@@ -48,6 +48,7 @@ class FoundSound(BaseModel):
     end_s: float
     duration_s: float
     tags: list[str]
+    copies: list[str] = Field(description="Paths of other files with the same sound.")
 
 
 class SearchResult(BaseModel):
@@ -107,6 +108,7 @@ def create_mcp_server(library: Library, embedder: Embedder) -> MCPServer[Any]:
                     end_s=round(hit.end_s, 3),
                     duration_s=round(hit.duration_s, 3),
                     tags=list(hit.tags),
+                    copies=[printable(copy.path) for copy in hit.copies],
                 )
                 for hit in hits
             ]

@@ -27,6 +27,7 @@ from aural.serve.cursor import decode, encode
 from aural.serve.locate import locate, place_hits, response_of
 from aural.serve.schemas import (
     FILE_ID,
+    FOLD,
     MAX_LABELS,
     MAX_TEXTS,
     MAX_TOP,
@@ -158,7 +159,9 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     same = body.model_dump_json(exclude={"cursor", "remember"})
     key = service.ids.tag(f"{service.library.card.model} {same}")
     after = decode(body.cursor, key) if body.cursor else None
-    query = Query(body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks)
+    query = Query(
+        body.words, body.like, body.minus, body.where, body.top, weights, names=body.names, marks=marks, fold=body.fold
+    )
     hits, end = await service.page(query, after)
     if body.remember and after is None:
         await service.remember(body.model_dump(exclude={"remember"}, exclude_defaults=True), len(hits))
@@ -182,6 +185,7 @@ async def similar(
     collections: Annotated[list[Name], Form(max_length=MAX_TEXTS)] = [],  # noqa: B006
     favorites: Annotated[bool, Form()] = False,
     min_stars: Annotated[int, Form(ge=0, le=MOST_STARS)] = 0,
+    fold: Annotated[bool, Form(description=FOLD)] = True,
 ) -> SearchResponse:
     """Search like /v1/search, with an uploaded sound added to the sum."""
     began = time.perf_counter()
@@ -189,7 +193,7 @@ async def similar(
     weights = QueryWeights(words_weight, like_weight, minus_weight)
     vector, _ = await service.sound(sound, client_of(request.scope))
     marks = MarkFilter(collections, favorites, min_stars)
-    query = Query(words, like, minus, where, top, weights, [vector], marks)
+    query = Query(words, like, minus, where, top, weights, [vector], marks, fold=fold)
     return _answer(service, query, await service.search(query), began)
 
 

@@ -16,6 +16,8 @@ from aural.search.query import NOT_WEIGHT
 MAX_TEXT, MAX_TEXTS, MAX_LABELS, MAX_TOP = 1000, 32, 1000, 1000
 FILE_ID = r"^[0-9a-f]{16}$"
 
+FOLD = "Whether files with the same sound are one hit, which lists the others in `copies`."
+
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="A sentence or a few words.")]
 FileId = Annotated[str, Field(pattern=FILE_ID, description="Id of a file, from a search.")]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="Name of a collection.")]
@@ -51,6 +53,7 @@ class SearchRequest(Strict):
     top: int = Field(20, ge=1, le=MAX_TOP, description="Number of hits per page.")
     cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before, for the next one.")
     names: bool = Field(True, description="Whether the words also count in file names, folders and tags.")
+    fold: bool = Field(True, description=FOLD)
     collections: list[Name] = Field(default=[], max_length=MAX_TEXTS, description="Only sounds in all of these.")
     favorites: bool = Field(False, description="Only favorites.")
     min_stars: int = Field(0, ge=0, le=MOST_STARS, description="Only sounds rated so or better.")
@@ -86,12 +89,15 @@ class SoundHit(BaseModel):
     onset_s: float | None = Field(None, description="Where in the file the words are heard, with locate; else null.")
     offset_s: float | None = None
     confidence: float | None = Field(None, description="Probability that the words are heard there.")
+    copies: list[SoundHit] = Field([], description="Other files with the same sound, by path; they have no copies.")
 
     @classmethod
     def of(cls, hit: Hit) -> SoundHit:
         """Convert a hit of an index."""
-        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name", "shown"}}
-        return cls(id=hit.file, name=hit.path.rsplit("/", 1)[-1], shown=printable(hit.path), **same)
+        same = {name: getattr(hit, name) for name in cls.model_fields.keys() - {"id", "name", "shown", "copies"}}
+        name = hit.path.rsplit("/", 1)[-1]
+        copies = [cls.of(copy) for copy in hit.copies]
+        return cls(id=hit.file, name=name, shown=printable(hit.path), copies=copies, **same)
 
 
 class SearchResponse(BaseModel):
@@ -168,6 +174,38 @@ class LocateResponse(BaseModel):
     origin: str = Field(description="calibrated, model or score: where confidences come from.")
     spans: list[SpanResponse]
     best: list[BestResponse]
+
+
+class AskRequest(Strict):
+    """A question about a sound of the library."""
+
+    question: Text
+    choices: list[Text] = Field(default=[], max_length=MAX_TEXTS, description="The answers to choose from; empty: any.")
+
+
+class CaptionResponse(BaseModel):
+    """A sentence about a sound, and the next best ones."""
+
+    caption: str
+    others: list[str]
+    kind: str = Field(description="written word by word, or picked from known sentences.")
+    note: str = Field(description="Why nothing is written; empty where it is.")
+
+
+class OptionScore(BaseModel):
+    """A possible answer."""
+
+    answer: str
+    score: float = Field(description="Probability among the choices.")
+
+
+class AskResponse(BaseModel):
+    """The answer to a question about a sound."""
+
+    answer: str
+    options: list[OptionScore] = Field(description="All choices, the best first; empty for a free answer.")
+    kind: str = Field(description="written by a language model, or compared by vectors.")
+    note: str = Field(description="Why vectors were compared; empty where a language model answered.")
 
 
 class MapResponse(BaseModel):

@@ -22,16 +22,18 @@ from aural.core.printable import printable
 from aural.core.scoring import NEUTRAL, Calibration, label_prompts
 from aural.core.types import Clip, Embedder, FloatArray
 from aural.core.vectors import check_vector
+from aural.search.copies import NO_COPIES
 from aural.search.facets import facets
 from aural.search.filters import FIRST_WINDOWS, Filter, all_of, one_of
 from aural.search.folder import CARD, UnusableLibraryError
-from aural.search.fuse import DEFAULT, fused, value
-from aural.search.index import ExactIndex, Hit, Index, best_per_file
+from aural.search.fuse import config_for, value
+from aural.search.index import ExactIndex, Hit, Index
 from aural.search.lance import INDEX_FROM_ROWS
 from aural.search.library import Library
 from aural.search.map_groups import WORDS, group
 from aural.search.marked import MarkFilter, with_marks
 from aural.search.query import QueryWeights, combine
+from aural.search.rank import Ranking
 from aural.search.sound_map import sound_map
 from aural.serve.batch import Batcher, TextCache
 from aural.serve.cursor import Position
@@ -43,11 +45,10 @@ from aural.serve.sandbox import DecodePool
 from aural.serve.schemas import MapResponse
 from aural.serve.settings import Settings
 from aural.serve.shared import Shared
+from aural.serve.words import Words
 
 T = TypeVar("T")
 MAX_TAGS = 200
-MAX_HITS = 10_000
-"""Hits on all pages of a query."""
 
 
 class UnknownFileError(AuralError):
@@ -76,6 +77,8 @@ class Query:
     marks: MarkFilter = field(default_factory=MarkFilter)
     names: bool = True
     """Whether the words also count in names, folders and tags; see `aural.search.fuse`."""
+    fold: bool = True
+    """Whether copies of a sound are one hit; see `aural.search.rank`."""
 
 
 class InferenceService:
@@ -93,6 +96,7 @@ class InferenceService:
         self._loading = threading.Lock()
         self.ids = PublicIds(library_key(library.root) or secrets.token_bytes(KEY_BYTES))
         self._opener = Opener(library.card.roots)
+        self.writers = Words(embedder)
         self._maps = Shared(self._draw_map, "aural-map")
         self._map_words: FloatArray | None = None
         self._tags = Shared(self._count_tags, "aural-tags")
@@ -177,26 +181,26 @@ class InferenceService:
             return np.stack([vectors[text] for text in wanted])
 
         vector = combine(query.words, sounds, query.minus, look_up, query.weights)
-        shown = 0 if after is None else after.shown
-        count = min(shown + query.top + 1, MAX_HITS)
-        while True:
-            ranked = await self.on_store(self._search, vector, query, condition, count)
-            hits = [hit for hit in ranked if after is None or after.is_before(value(hit), hit.file)]
-            if len(hits) > query.top or len(ranked) < count or count == MAX_HITS:
-                break
-            count = min(2 * count, MAX_HITS)  # sounds that were added since rank before the position
-        page = hits[: query.top]
-        end = Position(shown + len(page), value(page[-1]), page[-1].file) if len(hits) > len(page) else None
-        return [replace(hit, file=self.ids.hide(hit.file)) for hit in page], end
+        page, more = await self.on_store(self._page, vector, query, condition, after)
+        shown = len(page) + (0 if after is None else after.shown)
+        end = Position(shown, value(page[-1]), page[-1].file) if more else None
+        return [self._public(hit) for hit in page], end
 
-    def _search(self, vector: FloatArray, query: Query, condition: Filter | None, count: int) -> list[Hit]:
+    def _public(self, hit: Hit) -> Hit:
+        """Return a hit and its copies with public ids."""
+        return replace(hit, file=self.ids.hide(hit.file), copies=tuple(self._public(copy) for copy in hit.copies))
+
+    def _page(
+        self, vector: FloatArray, query: Query, condition: Filter | None, after: Position | None
+    ) -> tuple[list[Hit], bool]:
         """Search in memory while the library is small enough for it, otherwise in the table."""
         index: Index = self._index() or self.library.index()
-        if not (query.words and query.names):
-            return best_per_file(lambda rows: index.search(vector, rows, condition), count)
-        config = replace(DEFAULT, word_candidates=max(DEFAULT.candidates, 2 * query.top))  # equal for every page
-        words = partial(self.library.words.search, query.words)
-        return fused(index.search, vector, words, count, condition, config=config)
+        words = partial(self.library.words.search, query.words) if query.words and query.names else None
+        copies = self.library.copies.groups() if query.fold else NO_COPIES
+        ranking = Ranking(index.search, vector, condition, words, copies, config_for(query.top))
+        if after is None:
+            return ranking.best(query.top)
+        return ranking.best(query.top, lambda hit: after.is_before(value(hit), hit.file), after.shown)
 
     def _index(self) -> ExactIndex | None:
         """Return all rows in memory, read again when the library changed; None from `INDEX_FROM_ROWS` rows on."""

@@ -28,9 +28,9 @@ from aural.models import peer as peers
 from aural.models.captioner import Caption, Captioner
 from aural.models.clap import AudioConfig, AudioTower
 from aural.models.families.base import FILES, FamilyModel, OpenOptions, Traits
+from aural.nn.bridges.mapper import MapperConfig, TransformerMapper
 from aural.nn.decoder import Decoder, DecoderConfig
 from aural.nn.functional import unit
-from aural.nn.mapper import MapperConfig, TransformerMapper
 
 MARKER = "clap_project.prefix_const"
 AUDIO = AudioConfig(

@@ -31,6 +31,8 @@ const json = (body, signal, method = "POST") => ({
   method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
 });
 
+export const caption = (id) => call(`/v1/audio/${id}/caption`, { method: "POST" });
+export const ask = (id, question, choices) => call(`/v1/audio/${id}/ask`, json({ question, choices }));
 export const library = () => call("/v1/library");
 export const map = () => call("/v1/map");
 export const session = (token) => call("/v1/session", json({ token }));

@@ -1,6 +1,7 @@
 // The details of a hit: facts, path, rating, collections, note, download.
 
 import * as api from "/static/api.js";
+import { connect } from "/static/ask.js";
 
 const template = document.getElementById("details");
 const NAMES = {
@@ -21,6 +22,7 @@ export async function open(row, item, on) {
   panel.querySelector(".copy").addEventListener("click", on.copy);
   panel.querySelector(".find").addEventListener("click", on.locate);
   panel.querySelector(".path").textContent = hit.shown;
+  connect(panel.querySelector(".ask"), hit);
   try {
     const [sound, marks, names] = await Promise.all([api.describe(hit.id), api.marks([hit.id]), api.collections()]);
     showFacts(panel.querySelector(".facts"), sound);

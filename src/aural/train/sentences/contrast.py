@@ -24,7 +24,7 @@ from aural.train.sentences.base import TOGGLES, Shape, Step, Toggle
 from aural.train.sentences.wording import View, split_words, view_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Literal["view", "paraphrase", "entailed", "context", "span"]
+Positive = Literal["view", "paraphrase", "entailed", "context", "span", "translation"]
 
 
 class ContrastConfig(Config):
@@ -33,7 +33,8 @@ class ContrastConfig(Config):
     temperature: Annotated[float, Field(gt=0)] = 0.05
     positive: Positive = "view"
     """view: a view of the text itself. paraphrase, entailed: the related text. context: the sentence that contains the
-    phrase (Phrase-BERT). span: a span of the same story that touches the anchor span (DeCLUTR)."""
+    phrase (Phrase-BERT). span: a span of the same story that touches the anchor span (DeCLUTR). translation: the
+    sentence in one of the toy languages (LaBSE)."""
     view: View = "same"
     """How the words of a view are changed; "same": only dropout differs (SimCSE)."""
     rate: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -57,6 +58,7 @@ class Contrast(Toggle):
     version, `rate: 0` the control without dropout. Mirror-BERT (arXiv 2104.08027): `view: mask-span`. CLEAR (arXiv
     2012.15466): the other views. PromCSE (arXiv 2203.06875): `prompt`, `hinge`. miCSE (arXiv 2211.04928): `attention`.
     DeCLUTR (arXiv 2006.03659): `positive: span`. Phrase-BERT (arXiv 2109.06304): `positive: paraphrase` or `context`.
+    LaBSE (arXiv 2007.01852): `positive: translation`.
     """
 
     config_type = ContrastConfig
@@ -99,6 +101,8 @@ class Contrast(Toggle):
         related = example.text
         if kind == "paraphrase" and example.paraphrases:
             related = example.paraphrases[int(step.rng.integers(len(example.paraphrases)))]
+        if kind == "translation" and example.translations:
+            related = example.translations[int(step.rng.integers(len(example.translations)))]
         if kind == "entailed":
             related = example.entailed or example.text
         if kind == "context":

@@ -95,7 +95,7 @@ class Sentences(System):
                 self.encoder.words.copy_(word_vectors(config.text, self.tokenizer, config.words))
         self.shape = Shape(config.text, self.tokenizer, self.encoder)
         self.special = self.shape.special
-        self.toggles = nn.ModuleList(_built(toggle, self.shape) for toggle in config.toggles)
+        self.toggles = nn.ModuleList(built(toggle, self.shape) for toggle in config.toggles)
         self.number: Tensor
         self.register_buffer("number", torch.zeros((), dtype=torch.int64))
         self.steps_seen = -1
@@ -190,7 +190,8 @@ class Sentences(System):
         )
 
 
-def _built(toggle: ToggleConfig, shape: Shape) -> Toggle:
+def built(toggle: ToggleConfig, shape: Shape) -> Toggle:
+    """Construct a toggle. Raises ConfigError when an option is wrong."""
     kind = TOGGLES[toggle.name]
     try:
         config = kind.config_type.parse(toggle.options, f'toggle "{toggle.name}"')

@@ -1,0 +1,165 @@
+"""Answer questions about sounds: what every answerer returns, and the answerer that compares vectors.
+
+Legend: N items, M options, E dimensions.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from aural.audio.decode import source_name
+from aural.core.config import Config
+from aural.core.errors import AuralError, ConfigError
+from aural.core.scoring import Calibration
+from aural.core.types import AudioSource, Embedder
+from aural.models.arguments import as_sources, check_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+YES_NO: Final = ("yes", "no")
+PRESENCE: Final = re.compile(
+    r"(?:is|are) there (?:(?:a|the) sound of )?(.+)|(?:can|do) (?:you|i|we|one) hear (.+)|is (.+) (?:heard|there)",
+    re.IGNORECASE,
+)
+
+
+class Score(Config):
+    """An option and its probability among the options."""
+
+    text: str
+    score: float
+
+
+class Answer(Config):
+    """An answer. options: all options with their probabilities, the best first; empty for a free answer.
+
+    kind: "written" by a language model, or "compared" where vectors decided. score: the probability of the chosen
+    option, or the mean log-likelihood per token of a free answer.
+    """
+
+    text: str
+    score: float
+    options: tuple[Score, ...] = ()
+    kind: Literal["written", "compared"]
+
+
+@dataclass(frozen=True)
+class AnswerResult:
+    """The answer about one sound, or the reason why there is none."""
+
+    source: str
+    answer: Answer | None = None
+    error: AuralError | None = None
+
+
+class AnsweringModel(ABC):
+    """A model that answers questions about sounds; an `Answerer`."""
+
+    @abstractmethod
+    def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
+        """Return the answer to one question. options: what it may be; None: any words.
+
+        Raises AudioError for a sound that cannot be read, and ConfigError for a question that cannot be answered.
+        """
+
+    def stream_answers(
+        self, clips: Iterable[AudioSource], question: str, options: Sequence[str] | None = None
+    ) -> Iterator[AnswerResult]:
+        """Yield one result per sound, in order; a sound that cannot be read has an error, and the rest goes on.
+
+        Raises:
+            ConfigError: the question is blank, or there are fewer than two options.
+        """
+        check_question(question, options)
+        for clip in as_sources(clips):
+            try:
+                yield AnswerResult(source_name(clip), self.answer_of(clip, question, options))
+            except ConfigError:
+                raise
+            except AuralError as error:
+                yield AnswerResult(source_name(clip), error=error)
+
+    def answer(self, clips: Sequence[AudioSource], questions: Sequence[str]) -> list[str]:
+        """Answer question n about clip n in free words: N clips and N questions to N strings."""
+        return [self.answer_of(clip, one).text for clip, one in zip(clips, questions, strict=True)]
+
+
+def check_question(question: str, options: Sequence[str] | None) -> None:
+    """Raise ConfigError for a blank question, or for options that are blank, equal or fewer than two."""
+    if not question.strip():
+        raise ConfigError("the question is blank")
+    if options is None:
+        return
+    check_words(options)
+    if len(set(options)) < 2 or len(set(options)) < len(options):
+        raise ConfigError("give at least two different options")
+
+
+def model_name(model: Embedder) -> str:
+    """Return the name of a model, or of its class where it has none."""
+    return str(getattr(model, "name", type(model).__name__))
+
+
+def sound_in(question: str) -> str | None:
+    """Return the sound that a question for its presence names; None for another question.
+
+    >>> sound_in("Is there a dog barking?"), sound_in("can you hear rain?"), sound_in("How often does it ring?")
+    ('a dog barking', 'rain', None)
+    """
+    match = PRESENCE.fullmatch(question.strip().rstrip("?").strip())
+    return next(part for part in match.groups() if part) if match else None
+
+
+class ComparingAnswerer(AnsweringModel):
+    """Compares the vector of a sound with those of options; for models without a decoder.
+
+    It answers "is there ...?" by the least cosine of a match, which is measured for some models only, and chooses among
+    options. It cannot answer in free words.
+    """
+
+    def __init__(self, model: Embedder) -> None:
+        self.model, self.calibration = model, Calibration.of(model)
+        self.name = model_name(model)
+
+    def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
+        check_question(question, options)
+        if options is None:
+            raise ConfigError(
+                f'"{self.name}" has no language model and answers no free question; give --choices or --yes-no, '
+                "or install the language model (docs/models/captions.md)"
+            )
+        if tuple(one.lower() for one in options) == YES_NO:
+            return self._presence(clip, question, options)
+        sound = self.model.embed_audio([clip])
+        logits = self.calibration.scale * (self.model.embed_text(list(options)) @ sound[0])
+        return chosen(options, [float(one) for one in logits], "compared")
+
+    def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
+        name, least = sound_in(question), self.calibration.least
+        if name is None:
+            raise ConfigError(f'"{question}": without a language model, yes or no is answered only to "is there ...?"')
+        if least is None:
+            raise ConfigError(f'"{self.name}": the least cosine of a match was not measured, so it cannot say no')
+        cosine = float(self.model.embed_text([name])[0] @ self.model.embed_audio([clip])[0])
+        margin = self.calibration.scale * (cosine - least)
+        return chosen(options, [margin, 0.0], "compared")
+
+
+def chosen(options: Sequence[str], logits: Sequence[float], kind: Literal["written", "compared"]) -> Answer:
+    """Return the answer with the largest logit; probabilities are the softmax over the options.
+
+    >>> chosen(["a", "b"], [0.0, 0.0], "compared").score
+    0.5
+    """
+    import numpy as np
+
+    shares = np.exp(np.asarray(logits) - max(logits))
+    shares /= shares.sum()
+    order = np.argsort(-shares, kind="stable")
+    scores = tuple(Score(text=options[i], score=float(shares[i])) for i in order)
+    return Answer(text=scores[0].text, score=scores[0].score, options=scores, kind=kind)

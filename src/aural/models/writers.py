@@ -1,0 +1,44 @@
+"""Choose what writes captions and answers for a model, and say why where it is not a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aural.core.errors import ConfigError, MissingDependencyError
+from aural.core.types import Embedder
+from aural.models.answerer import AnsweringModel, ComparingAnswerer, model_name
+from aural.models.captioner import Captioner, RetrievalCaptioner, class_sentences
+from aural.models.sound_writer import SoundWriter, writer_of
+
+
+def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tuple[Captioner, str]:
+    """Return what describes sounds for a model, and the reason where it picks sentences instead of writing.
+
+    The model itself if it writes captions, else the bundled captioner if it fits, else one that picks from `sentences`
+    (default: one per class of the bundled tagger).
+
+    Raises:
+        ConfigError: sentences are given for a model that writes its captions.
+    """
+    if isinstance(model, Captioner):
+        if sentences is not None:
+            raise ConfigError(f'"{model_name(model)}" writes its captions; leave the sentences out')
+        return model, ""
+    if sentences is not None:
+        return RetrievalCaptioner(model, sentences), f'"{model_name(model)}" compares given sentences'
+    writer, reason = _writer(model)
+    return (writer, "") if writer else (RetrievalCaptioner(model, class_sentences()), reason)
+
+
+def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
+    """Return what answers questions for a model, and the reason where vectors are compared instead."""
+    writer, reason = _writer(model)
+    return (writer, "") if writer else (ComparingAnswerer(model), reason)
+
+
+def _writer(model: Embedder) -> tuple[SoundWriter | None, str]:
+    try:
+        writer = writer_of(model)
+    except MissingDependencyError as error:
+        return None, f"no language model: {error}"
+    return writer, "" if writer else f'"{model_name(model)}" writes no captions'
