@@ -16,6 +16,21 @@ LOUD = 1e4
 """Samples above this value are the likely cause of an invalid vector; full scale is 1."""
 
 
+def mean_cosine(rows: FloatArray) -> float:
+    """Return the mean cosine of all pairs of different rows (N, E); 0 for random directions, 1 for a collapsed tower.
+
+    It is (|sum of rows|^2 - N) / (N (N - 1)), the anisotropy of Ethayarajh (arXiv 1909.00512).
+
+    >>> mean_cosine(np.eye(3))
+    0.0
+    >>> mean_cosine(np.ones((4, 1)))
+    1.0
+    """
+    count = len(rows)
+    total = np.asarray(rows, np.float64).sum(axis=0)
+    return float((total @ total - count) / (count * (count - 1)))
+
+
 def unit_rows(x: Any) -> FloatArray:
     """Return the rows of `x` (..., E) divided by their Euclidean norm, as float32.
 
