@@ -41,7 +41,7 @@ FRAMES = [
     r"here is (.+)", r"this is (.+)", r"you can hear (.+)", r"one \w+s (.+)", r"(.+) can be heard",
     r"(?:a recording|the sound|a sound clip) of (.+)", r"a sound clip: (.+)", r"(?:in this clip )?there is (.+)",
 ]  # fmt: skip
-BLOCK, COMMON = 32, 6000
+COMMON, DECODER_DIM = 6000, 576
 WHICH = "Which sound is it?"
 
 
@@ -368,9 +368,34 @@ def score(model: Any, bridge: nn.Module, data: Data, arm: str) -> dict[str, floa
     return result
 
 
+def bundle(args: argparse.Namespace) -> None:
+    """Write the folder of the bundled captioner from a trained bridge."""
+    from safetensors.torch import load_file, save_file
+
+    from aural.models.bridge import BridgeConfig
+    from aural.models.packaged import SMOLLM2
+    from aural.models.sound_writer import bundled_bridge
+
+    tensors, folder = load_file(args.out), bundled_bridge()
+    hidden, wide = tensors["hidden.weight"], tensors["out.weight"]
+    sizes = MapperConfig(
+        d_in=hidden.shape[1], d_out=DECODER_DIM, kind="mlp", length=len(wide) // DECODER_DIM, hidden=len(hidden)
+    )
+    config = BridgeConfig(
+        embedder="libre-base",
+        decoder="smollm2",
+        mapper=sizes,
+        decoder_sha256=SMOLLM2.sha256,
+        source=f"tools/train_captioner.py, {Path(args.out).name}",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["prepare", "pack", "train"])
+    parser.add_argument("what", choices=["prepare", "pack", "train", "bundle"])
     parser.add_argument("paths", nargs="+")
     for name, value in {"result": "result", "device": "cuda", "arms": "text,audio,both"}.items():
         parser.add_argument(f"--{name}", default=value)
@@ -381,7 +406,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out = args.paths[-1]
     args.corpus = args.paths[0]
-    {"prepare": prepare, "pack": pack, "train": train}[args.what](args)
+    {"prepare": prepare, "pack": pack, "train": train, "bundle": bundle}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from aural.nn.bridges.memory import Memory
 from aural.nn.bridges.noise import noisy, paired_deviation
 from aural.nn.bridges.qformer import QFormer, QFormerConfig
 from aural.nn.bridges.shift import Shift
+from aural.nn.bridges.stretch import squeezed_places, virtual_places
 from aural.nn.bridges.temporal import TemporalMapper
 from aural.nn.decoder import Decoder, DecoderConfig
 
@@ -164,3 +165,47 @@ def test_injection_is_refused_where_it_cannot_be_and_costs_less() -> None:
         injected(model, [torch.randn(1, 2, 8)] * 2)
     weights = sum(p.numel() for name, p in model.layers[0].named_parameters() if p.dim() == 2)
     assert multiplications(8, 1, attention_only=False) == weights
+
+
+def rotary() -> Decoder:
+    torch.manual_seed(0)
+    model = Decoder(DecoderConfig(vocab_size=11, positions=32, dim=8, depth=2, heads=2, rope_theta=100.0)).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)  # else attention is nearly uniform and no place counts
+    return model
+
+
+def test_rotary_positions_see_differences_only_and_read_with_a_cache_as_without() -> None:
+    model, words = rotary(), torch.randn(1, 5, 8)
+    logits = model(words)
+    far = model(words, places=torch.arange(5)[None] + 7.5)
+    assert torch.allclose(logits, far, atol=1e-4)
+    assert not torch.allclose(logits, model(words, places=2.0 * torch.arange(5)[None]), atol=1e-2)
+    step = model.read(words[:, :3], torch.ones(1, 3, dtype=torch.long))
+    for n in (3, 4):
+        step = model.read(words[:, n : n + 1], torch.ones(1, n + 1, dtype=torch.long), step.cache)
+        assert torch.allclose(step.logits, logits[:, n], atol=1e-5)
+
+
+def test_rotary_positions_are_those_of_llama() -> None:
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    from aural.nn.decoder import turned
+
+    rotation = {"rope_type": "default", "rope_theta": 100.0}
+    sizes = LlamaConfig(hidden_size=8, num_attention_heads=2, head_dim=4, rope_parameters=rotation)
+    judge = LlamaRotaryEmbedding(sizes)
+    x, places = torch.randn(1, 2, 5, 4), torch.arange(5)[None]
+    cosine, sine = judge(x, places)
+    expected, _ = apply_rotary_pos_emb(x, x, cosine, sine)
+    assert torch.allclose(turned(x, rotary()._angles(places)), expected, atol=1e-5)
+
+
+def test_squeezed_and_virtual_places_end_where_training_ended() -> None:
+    assert squeezed_places(64, 3, 16).tolist()[-4:] == [15.75, 16.0, 17.0, 18.0]
+    assert squeezed_places(8, 2, 16).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]  # a shorter sound is left alone
+    places = virtual_places(16, 2, torch.tensor([1.0, 4.0]), torch.tensor([0.7, 0.0]))
+    assert places[0].tolist() == list(range(18))
+    assert places[1, :3].tolist() == [0.0, 0.25, 0.5]
+    assert places[1, 16:].tolist() == [16.0, 17.0]

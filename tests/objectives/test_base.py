@@ -11,10 +11,19 @@ import torch
 from aural.core.errors import ConfigError
 from aural.objectives import OBJECTIVES, Objective, build_objective, check_needs
 
-PAIRS = ["f_divergence", "hard_negatives", "info_nce", "multi_positive", "sigmoid", "soft_targets", "temporal_focus"]
+PAIRS = [
+    "f_divergence",
+    "hard_negatives",
+    "importance_nce",
+    "info_nce",
+    "multi_positive",
+    "sigmoid",
+    "soft_targets",
+    "temporal_focus",
+]
 FRAMES = ["frame_adjusted", "frame_binary", "frame_contrast"]
 SEVERAL = ["modular_contrast", "segment_contrast", "sequence_contrast"]
-OTHERS = [*FRAMES, *SEVERAL, "byol", "rank_n_contrast", "regress", "sup_con"]
+OTHERS = [*FRAMES, *SEVERAL, "byol", "rank_n_contrast", "regress", "sup_con", "triplet_regression"]
 TILED = ["tiled_info_nce", "tiled_sigmoid"]
 
 

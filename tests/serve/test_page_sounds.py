@@ -155,14 +155,14 @@ def test_a_sound_is_described_and_answers(page: Any, served: Library) -> None:
     row = ".hit:nth-child(2)"
     page.click(f"{row} .open")
     page.click(f"{row} .describe")
-    said = f"document.querySelector('{row} .said').textContent"
-    until(page, f"{said}.includes('the nearest of known sentences')")
+    reply = f"document.querySelector('{row} .reply').textContent"
+    until(page, f"{reply}.includes('the nearest of known sentences')")
     page.fill(f"{row} .ask input", "which is it? rain, wind, dog")
     page.keyboard.press("Enter")
-    until(page, f"/^(rain|wind|dog) .[0-9]+%/.test({said})")
+    until(page, f"/^(rain|wind|dog) .[0-9]+%/.test({reply})")
     page.fill(f"{row} .ask input", "which is it?")
     page.keyboard.press("Enter")
-    until(page, f"{said}.includes('answers no free question')")
+    until(page, f"{reply}.includes('answers no free question')")
     assert axe(page) == []
 
 

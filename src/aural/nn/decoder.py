@@ -1,7 +1,8 @@
 """A causal transformer that reads vectors in place of tokens and keeps what it has read: the decoder of GPT-2.
 
 Radford et al. 2019, "Language models are unsupervised multitask learners": layer norms before attention and
-perceptron, tanh GELU, learned positions, the table of tokens as output layer.
+perceptron, tanh GELU, learned positions, the table of tokens as output layer. With `rope_theta` positions turn
+queries and keys instead (Su et al. 2021, "RoFormer", arXiv 2104.09864, equation 34).
 
 Legend: R rows, L new positions, S all positions, D width, H heads, V vocabulary.
 """
@@ -30,11 +31,15 @@ class DecoderConfig(Config):
     depth: Size = 12
     heads: Size = 12
     layer_norm_eps: float = 1e-5
+    rope_theta: Annotated[float, Field(ge=0)] = 0.0
+    """Base of the frequencies of rotary positions; 0: learned positions."""
 
     @model_validator(mode="after")
     def _divides(self) -> DecoderConfig:
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        if self.rope_theta and self.dim // self.heads % 2:
+            raise ValueError(f"rotary positions need an even width per head, not {self.dim // self.heads}")
         return self
 
 
@@ -59,10 +64,15 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(
-        self, x: Tensor, allowed: Tensor, past: tuple[Tensor, Tensor] | None
+        self, x: Tensor, allowed: Tensor, past: tuple[Tensor, Tensor] | None, angles: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return states (R, L, D) and the keys and values of all positions. allowed: (R, 1, L, S), True where seen."""
+        """Return states (R, L, D) and the keys and values of all positions.
+
+        allowed: (R, 1, L, S), True where seen. angles: (R, 1, L, D / 2H) by which queries and keys are turned.
+        """
         queries, keys, values = self.projected(x)
+        if angles is not None:
+            queries, keys = turned(queries, angles), turned(keys, angles)
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
         heard = scaled_dot_product_attention(queries, keys, values, attn_mask=allowed[..., -keys.shape[2] :])
@@ -77,6 +87,17 @@ class Layer(nn.Module):
         return queries, keys, values
 
 
+def turned(x: Tensor, angles: Tensor) -> Tensor:
+    """Return x (..., 2 N) with each pair (x_n, x_{n + N}) turned by its angle (..., N).
+
+    >>> turned(torch.tensor([1.0, 0.0]), torch.tensor([torch.pi / 2])).round().tolist()
+    [-0.0, 1.0]
+    """
+    first, second = x.chunk(2, dim=-1)
+    sine, cosine = angles.sin(), angles.cos()
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
 class Decoder(nn.Module):
     """A causal language model. `forward` gives the logits of all positions, for training; `read` those of the last."""
 
@@ -84,7 +105,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.dim)
-        self.places = nn.Embedding(config.positions, config.dim)
+        self.places = None if config.rope_theta else nn.Embedding(config.positions, config.dim)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, config.layer_norm_eps)
         for module in self.modules():  # GPT-2, section 2.3: smaller where the residual stream is written to
@@ -99,14 +120,22 @@ class Decoder(nn.Module):
         vectors: Tensor = self.tokens(ids)
         return vectors
 
-    def forward(self, vectors: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        vectors: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        *,
+        places: Tensor | None = None,
+    ) -> Tensor:
         """Return logits (R, L, V) of vectors (R, L, D), read after the S - L positions of the cache.
 
         mask: (R, S), 0 on padding, which may be on either side. A layer may have fewer positions in the cache than
-        others; its last ones count (`aural.nn.bridges.inject`).
+        others; its last ones count (`aural.nn.bridges.inject`). places: (R, L), the positions of the vectors as real
+        numbers, for rotary positions only; default: the number of vectors before.
         """
         mask = vectors.new_ones(vectors.shape[:2], dtype=torch.long) if mask is None else mask
-        states, _ = self._states(vectors, mask, cast("KeysValues | None", cache))
+        states, _ = self._states(vectors, mask, cast("KeysValues | None", cache), places)
         return linear(states, self.tokens.weight)
 
     def read(self, vectors: Tensor, mask: Tensor, cache: Cache | None = None) -> Step:
@@ -119,7 +148,7 @@ class Decoder(nn.Module):
         return Step(linear(last, self.tokens.weight), last, KeysValues(layers))
 
     def _states(
-        self, vectors: Tensor, mask: Tensor, cache: KeysValues | None
+        self, vectors: Tensor, mask: Tensor, cache: KeysValues | None, places: Tensor | None = None
     ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
         length, total = vectors.shape[1], mask.shape[1]
         if total > self.config.positions:
@@ -129,9 +158,20 @@ class Decoder(nn.Module):
         seen = order <= order[total - length :, None]  # (L, S)
         allowed = seen & mask[:, None, None, :].bool()
         allowed = allowed | (order == order[total - length :, None])  # padding sees itself, so that no row is empty
-        x = vectors + self.places(place)
+        x, angles = vectors, None
+        if self.places is None:
+            angles = self._angles(place if places is None else places)
+        else:
+            x = x + self.places(place)
         layers: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
-            x, kept = layer(x, allowed, None if cache is None else cache.layers[number])
+            x, kept = layer(x, allowed, None if cache is None else cache.layers[number], angles)
             layers.append(kept)
         return self.norm(x), tuple(layers)
+
+    def _angles(self, places: Tensor) -> Tensor:
+        """Return the angles (R, 1, L, D / 2H) of positions (R, L)."""
+        width = self.config.dim // self.config.heads
+        numbers = torch.arange(0, width, 2, device=places.device, dtype=torch.float32)
+        frequencies = self.config.rope_theta ** (-numbers / width)
+        return (places[..., None].float() * frequencies)[:, None]

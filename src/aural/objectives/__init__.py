@@ -8,6 +8,7 @@ from aural.objectives.frame_adjusted import FrameAdjusted
 from aural.objectives.frame_binary import FrameBinary, FrameConfig
 from aural.objectives.frame_contrast import FrameContrast
 from aural.objectives.hard_negatives import HardNegatives, HardNegativesConfig
+from aural.objectives.importance_nce import ImportanceNCE, ImportanceNCEConfig
 from aural.objectives.info_nce import InfoNCE, InfoNCEConfig
 from aural.objectives.modular_contrast import ModularContrast
 from aural.objectives.multi_positive import MultiPositive, MultiPositiveConfig
@@ -21,6 +22,7 @@ from aural.objectives.sup_con import SupCon, SupConConfig
 from aural.objectives.targets import TARGETS, TargetProducer, build_targets
 from aural.objectives.temporal_focus import TemporalFocus, TemporalFocusConfig
 from aural.objectives.tiled import TiledConfig, TiledInfoNCE, TiledSigmoid, tiled_info_nce, tiled_sigmoid
+from aural.objectives.triplet_regression import TripletRegression, TripletRegressionConfig
 
 __all__ = [
     "OBJECTIVES",
@@ -36,6 +38,8 @@ __all__ = [
     "FrameContrast",
     "HardNegatives",
     "HardNegativesConfig",
+    "ImportanceNCE",
+    "ImportanceNCEConfig",
     "InfoNCE",
     "InfoNCEConfig",
     "ModularContrast",
@@ -62,6 +66,8 @@ __all__ = [
     "TiledConfig",
     "TiledInfoNCE",
     "TiledSigmoid",
+    "TripletRegression",
+    "TripletRegressionConfig",
     "build_objective",
     "build_targets",
     "check_needs",

@@ -171,7 +171,7 @@ def write_clips(data: str, file: str, samples: range, clips: int) -> None:
             version, place = divmod(sample, clips)
             row: Row = manifest[int(order[place])]
             try:
-                wave = _wave(manifest, row)
+                wave = corpus_wave(manifest, row)
             except AudioError:
                 continue
             if version:
@@ -192,7 +192,7 @@ def write_mixed(data: str, file: str, numbers: range, clips: int) -> None:
             rng = generator(0, ITEM, number, 2)
             first, second = (manifest[int(order[i])] for i in rng.choice(clips, 2, replace=False))
             try:
-                wave = mix(_wave(manifest, first), _wave(manifest, second), rng.uniform(-6, 6))
+                wave = mix(corpus_wave(manifest, first), corpus_wave(manifest, second), rng.uniform(-6, 6))
             except AudioError:
                 continue
             columns = ("caption_label", "caption_short", "caption_detailed")
@@ -221,7 +221,8 @@ def joined(first: str, second: str) -> str:
     return f"{first.removesuffix('.')} and {second[:1].lower()}{second[1:]}"
 
 
-def _wave(manifest: Manifest, row: Row) -> FloatArray:
+def corpus_wave(manifest: Manifest, row: Row) -> FloatArray:
+    """Return the first `LONGEST_S` of a clip at `RATE_HZ`, (T,)."""
     length_s = min(row.duration_s or LONGEST_S, LONGEST_S)
     clip = read(manifest.file(row), sample_rate_hz=RATE_HZ, mono=True, start_s=row.start_s, duration_s=length_s)
     return clip.samples[0]

@@ -131,14 +131,18 @@ def text_table(context: StudyContext, data: Data, model: str, width: int) -> Ten
 
     See `reduced`; the axes are those of the training captions.
     """
+    used = sorted({place for of_clip in data.train.captions for place in of_clip})
+    return reduced(text_vectors(context, data.texts, model), used, width).to(data.device)
+
+
+def text_vectors(context: StudyContext, texts: list[str], model: str) -> Tensor:
+    """Return vectors of texts (M, D) by a frozen language model, stored in half precision."""
     name = "minilm" if context.smoke else model  # SmolLM2 takes a minute to load
 
     def compute() -> dict[str, NDArray[Any]]:
-        return {"vectors": LANGUAGE_MODELS[name](None).embed(data.texts).half().numpy()}
+        return {"vectors": LANGUAGE_MODELS[name](None).embed(texts).half().numpy()}
 
-    stored = shared_arrays(context, name, repr((name, data.texts)), compute)
-    used = sorted({place for of_clip in data.train.captions for place in of_clip})
-    return reduced(torch.from_numpy(stored["vectors"]).float(), used, width).to(data.device)
+    return torch.from_numpy(shared_arrays(context, name, repr((name, texts)), compute)["vectors"]).float()
 
 
 def reduced(vectors: Tensor, used: Sequence[int], width: int) -> Tensor:
@@ -243,9 +247,13 @@ def embed_clips(towers: Towers, clips: Clips) -> NDArray[np.float64]:
 @torch.no_grad()
 def evaluate(towers: Towers, data: Data) -> dict[str, NDArray[np.float64]]:
     """Return the scores per clip of all tasks."""
-    test, place = data.test, data.places()
-    audio = embed_clips(towers, test)
     text = towers.embed_texts(torch.arange(len(data.texts), device=data.device)).double().cpu().numpy()
+    return scores_of_rows(embed_clips(towers, data.test), text, data)
+
+
+def scores_of_rows(audio: NDArray[np.float64], text: NDArray[np.float64], data: Data) -> dict[str, NDArray[np.float64]]:
+    """Return the scores per clip of all tasks, from unit rows of the test clips (N, E) and of all texts (M, E)."""
+    test, place = data.test, data.places()
     owner = np.array([n for n, of_clip in enumerate(test.captions) for _ in of_clip], np.int64)
     places = np.array([i for of_clip in test.captions for i in of_clip], np.int64)
     relevant = relevance([data.texts[i] for i in places], owner, len(audio), equal=True)

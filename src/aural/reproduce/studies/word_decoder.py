@@ -41,7 +41,7 @@ class Reading:
     """Sizes of the decoder and of its training on texts."""
 
     texts: int = 20_000
-    steps: int = 1500
+    steps: int = 3000
     batch: int = 128
     lr: float = 1e-3
     dim: int = 128
@@ -193,17 +193,21 @@ def learn_words(
 
 
 def _sequences(drawn: Sequence[Drawn], words: Words) -> list[list[int]]:
-    """Return a caption, a caption after a hint, and a caption with a question and answer, in turn."""
+    """Return a caption after a hint or alone, and two captions with up to three questions and answers, in turn."""
     sequences = []
     for n, one in enumerate(drawn):
         caption = [SAY, *words.encode(one.caption)]
-        if n % 3 == 0:
-            sequences.append([*caption, END])
-        elif n % 3 == 1:
+        if n % 4 == 0:
+            hint = [HINT, *words.encode(one.hint)] if n % 3 else []
+            sequences.append([*hint, *caption, END])
+        elif n % 4 == 1:
             sequences.append([HINT, *words.encode(one.hint), *caption, END])
         else:
-            question, answer = one.questions[n % len(one.questions)]
-            sequences.append([*caption, ASK, *words.encode(question), REPLY, *words.encode(answer), END])
+            row = list(caption)
+            for k in generator(0, ITEM, 17, n).permutation(len(one.questions))[:3]:
+                question, answer = one.questions[k]
+                row += [ASK, *words.encode(question), REPLY, *words.encode(answer), END]
+            sequences.append(row[:POSITIONS])
     return sequences
 
 

@@ -13,13 +13,13 @@ export function choicesOf(text) {
 }
 
 export function connect(form, hit) {
-  const input = form.querySelector("input"), said = form.querySelector(".said");
+  const input = form.querySelector("input"), reply = form.querySelector(".reply");
   const show = async (request, text) => {
-    said.textContent = "Listening …";
+    reply.textContent = "Listening …";
     try {
-      said.textContent = text(await request());
+      reply.textContent = text(await request());
     } catch (error) {
-      said.textContent = error.message;
+      reply.textContent = error.message;
     }
   };
   form.querySelector(".describe").addEventListener("click", () => show(
