@@ -231,8 +231,8 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
 
     states: dict[str, Callable[[], None]] = {
         "start": start, "search": search, "audition": audition, "region": region, "details": details,
-        "copies": copies, "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse, "similar": similar,
-        "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
+        "copies": copies, "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse,
+        "similar": similar, "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
         "recording": recording, "recorded": recorded,
         "map": the_map, "map-group": map_group,
     }  # fmt: skip
