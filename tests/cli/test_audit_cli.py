@@ -48,6 +48,20 @@ def test_membership_of_a_manifest(run_aural: Callable[..., tuple[int, str, str]]
     assert "fewer than two groups" in out
 
 
+def test_membership_of_names(run_aural: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    lists = []
+    for name, persons in (("trained", "Anna Weber\nPeter Novak\nRosa Silva"), ("others", "Leon Brown\n\nIrene Vogel")):
+        lists.append(tmp_path / f"{name}.txt")
+        lists[-1].write_text(persons)
+    code, out, _ = run_aural("audit", "--names", *lists, "-o", tmp_path / "page.html")
+    assert code == 0
+    assert "3 trained, 2 other, text alone" in out
+    assert "3 trained names against 2 others" in (tmp_path / "page.html").read_text()
+    code, _, err = run_aural("audit", "--names", lists[0], lists[0])
+    assert code == 2
+    assert '"Anna Weber" is in both lists' in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -11,6 +11,7 @@ from aural.encoders.cnn9 import Cnn9, Cnn9Config
 from aural.encoders.cnn14 import Cnn14, Cnn14Config
 from aural.encoders.htsat import Htsat
 from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
+from aural.encoders.sequence import SequenceConfig, SequenceEncoder
 from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.vit import Vit, VitConfig
 from tiny import TINY_HTSAT
@@ -20,9 +21,10 @@ MAKERS = {
     "cnn9": lambda: Cnn9(Cnn9Config(n_mels=64, width=2)),
     "cnn14": lambda: Cnn14(Cnn14Config(out_dim=32)),
     "mobilenet": lambda: Mobilenet(MobilenetConfig()),
+    "sequence": lambda: SequenceEncoder(SequenceConfig(dim=24, depth=2, heads=2, hidden_dim=32)),
     "vit": lambda: Vit(VitConfig(dim=24, depth=2, heads=2)),
 }
-TOKENS = {"htsat": 32, "cnn9": 40, "cnn14": 10, "mobilenet": 5, "vit": 20}  # of 320 frames
+TOKENS = {"htsat": 32, "cnn9": 40, "cnn14": 10, "mobilenet": 5, "sequence": 160, "vit": 20}  # of 320 frames
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -89,7 +91,7 @@ def test_every_weight_learns(encoder: tuple[str, AudioEncoder]) -> None:
     (pooled.square().sum() + tokens.square().sum()).backward()
     unused = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()}
     model.zero_grad()
-    allowed = {"vit": {"mask_token", "cls"}}.get(name, set())
+    allowed = {"vit": {"mask_token", "cls"}, "sequence": {"mask_vector"}}.get(name, set())
     # A bias of keys changes no softmax; the first shift's table may be flat.
     assert {n for n in unused if not n.endswith("qkv.bias")} <= allowed | {"mask_token"}
 
@@ -97,8 +99,9 @@ def test_every_weight_learns(encoder: tuple[str, AudioEncoder]) -> None:
 @pytest.mark.parametrize("shape", [(1, 320, 63), (1, 4, 64), (1, 2000, 64)])
 def test_wrong_shapes_are_refused(encoder: tuple[str, AudioEncoder], shape: tuple[int, ...]) -> None:
     name, model = encoder
-    fits = {"htsat": (1, 4, 64), "cnn9": (1, 2000, 64), "cnn14": (1, 2000, 64), "mobilenet": (1, 2000, 64)}
-    if fits.get(name) == shape:
+    long, short = (1, 2000, 64), (1, 4, 64)
+    fits = {"htsat": {short}, "cnn9": {long}, "cnn14": {long}, "mobilenet": {long}, "sequence": {long, short}}
+    if shape in fits.get(name, set()):
         pytest.skip("any number of frames fits")
     with pytest.raises(ValueError, match="of 64 bands"):
         model(torch.zeros(shape))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from aural.core.errors import DataError
-from aural.core.vectors import unit_rows
+from aural.core.vectors import mean_cosine, unit_rows
 from aural.evaluate.audit.clips import Clips
-from aural.evaluate.audit.geometry import alignment, effective_rank, mean_cosine, modality_gap, uniformity
+from aural.evaluate.audit.geometry import alignment, effective_rank, modality_gap, uniformity
 from aural.evaluate.audit.groups import group_gaps, hits, membership
 from aural.evaluate.audit.page import report, write_page
 from aural.evaluate.audit.run import audit, probe_texts

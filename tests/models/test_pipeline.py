@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aural.core.errors import AuralError
+from aural.core.errors import AuralError, DefectWarning
 from aural.core.types import Clip, Embedder
 from aural.models.load import load
 from aural.models.pipeline import Model
+from aural.models.zeroshot import Classifier
 from tiny import RATE_HZ, save_tiny, tiny_config, tone, write_wav
 
 LENGTHS_S = (0.02, 0.5, 1.0, 1.3, 3.7)
@@ -225,3 +227,27 @@ def test_labels_are_kept_in_order_or_refused(labels: list[str]) -> None:
     else:
         with pytest.raises(AuralError, match="label"):
             check_labels(labels)
+
+
+class EqualTexts:
+    """A model whose text vectors are nearly equal, as those of `larger-clap-music`."""
+
+    name = "equal"
+
+    def __init__(self, spread: float) -> None:
+        self.spread = spread
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        rows = np.random.default_rng(0).standard_normal((len(texts), 64)) * self.spread + np.eye(64)[0] * 8
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("spread", "labels", "warns"), [(0.02, 4, True), (0.02, 2, False), (1.0, 4, False)])
+def test_labels_with_equal_text_vectors_warn(spread: float, labels: int, warns: bool) -> None:
+    names = ["rain", "a dog", "wind", "a door"][:labels]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Classifier(EqualTexts(spread), names, "{}", multi_label=False)  # type: ignore[arg-type]
+    texts = [str(one.message) for one in caught if one.category is DefectWarning]
+    assert len(texts) == warns
+    assert all("4 labels have a mean cosine of 0.99" in text or "1.0000" in text for text in texts)

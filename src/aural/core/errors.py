@@ -44,7 +44,7 @@ class PluginError(AuralError):
 
 
 class DefectWarning(UserWarning):
-    """A published checkpoint has a known defect that its card describes."""
+    """A checkpoint has a defect: its card describes one, or its text vectors of different labels are nearly equal."""
 
 
 def near_miss(name: str, names: Iterable[str]) -> str:

@@ -9,18 +9,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from aural.audio.io import read
 from aural.audio.voice import measure_voice
 from aural.core.config import Config
-from aural.core.errors import DataError
+from aural.core.errors import ConfigError, DataError
 from aural.core.registry import Registry, build
 from aural.core.types import FloatArray
 from aural.data.manifest import Manifest, Row, read_manifest
+from aural.data.notes import NotesConfig, played
 from aural.data.speech.simulator import RATE_HZ, SpeechConfig, caption_of, facts_of, plan, render
+from aural.data.speech.words import WordsConfig, spoken_words
+from aural.data.store import read_store
 from aural.data.text.real import RealTextsConfig, example_of, read_texts
 from aural.data.text.world import TextConfig, epoch_order, examples_of
 
@@ -243,3 +247,69 @@ class RealTextsWorld(World):
         record = self.texts[int(epoch_order(len(self.texts), 0, epoch)[at])]
         example = example_of(record, self.config.languages)
         return WorldItem(record.key, (example.text, *example.paraphrases), example.to_facts())
+
+
+@WORLDS.register("words")
+class WordsWorld(World):
+    """Two random words without meaning, spoken by espeak-ng in one of several languages, with phoneme times."""
+
+    config_type = WordsConfig
+
+    def __len__(self) -> int:
+        return int(self.config.size)
+
+    def item(self, index: int) -> WorldItem:
+        one = spoken_words(self.config, index % self.config.size)
+        return WorldItem(f"words {index}: {one.text}", (one.text,), one.facts(), one.wave, RATE_HZ)
+
+
+@WORLDS.register("notes")
+class NotesWorld(World):
+    """Short melodies with a known key, mode, style and instrument."""
+
+    config_type = NotesConfig
+
+    def __len__(self) -> int:
+        return int(self.config.size)
+
+    def item(self, index: int) -> WorldItem:
+        wave, facts = played(self.config, index % self.config.size)
+        caption = f"A {facts['instrument']} plays {facts['style']} in {facts['key']} {facts['mode']}."
+        return WorldItem(f"notes {index}", (caption,), facts, wave, RATE_HZ)
+
+
+class StoredConfig(Config):
+    """Options of the world "stored"."""
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    """Files of stored sounds (see `aural.data.store`)."""
+    seed: int = 0
+    """Seed of the order of the sounds."""
+    sizes: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Number of first sounds to use of each file, 0 for all; empty: all of all files."""
+
+
+@WORLDS.register("stored")
+class StoredWorld(World):
+    """Sounds with facts from files of arrays, in an order that differs between epochs."""
+
+    config_type = StoredConfig
+
+    def __init__(self, config: StoredConfig) -> None:
+        super().__init__(config)
+        self.stores = [read_store(file) for file in config.files]
+        sizes = config.sizes or (0,) * len(self.stores)
+        if len(sizes) != len(self.stores):
+            raise ConfigError(f'world "stored": {len(sizes)} sizes for {len(self.stores)} files; give one per file')
+        counts = [min(size or len(store), len(store)) for store, size in zip(self.stores, sizes, strict=True)]
+        self.places = [(store, i) for store, count in zip(self.stores, counts, strict=True) for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def item(self, index: int) -> WorldItem:
+        epoch, at = divmod(index, len(self.places))
+        store, place = self.places[int(epoch_order(len(self.places), self.config.seed, epoch)[at])]
+        facts = store.facts[place]
+        caption = str(facts.get("transcript") or facts.get("class") or "")
+        return WorldItem(f"stored {place}", (caption,), facts, store.waves[place], store.sample_rate_hz)

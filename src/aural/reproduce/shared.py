@@ -26,14 +26,19 @@ def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[
 
     key: everything that the arrays depend on.
     """
+    with np.load(shared_file(context, name, key, compute), allow_pickle=False) as stored:
+        return {array: stored[array] for array in stored.files}
+
+
+def shared_file(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> Path:
+    """Return the file (.npz) that `shared_arrays` reads, written now if it does not exist."""
     folder = ((context.shared or context.out) if context.smoke else cache_folder().parent) / "features"
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     with locked(folder / f"{file.stem}.lock"):
         if not file.is_file():
             with atomic_write(file) as part:
                 np.savez_compressed(part, **compute())  # type: ignore[arg-type]
-    with np.load(file, allow_pickle=False) as stored:
-        return {array: stored[array] for array in stored.files}
+    return file
 
 
 @contextlib.contextmanager

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aural.core.errors import DataError
+from aural.evaluate.audit.groups import Membership, membership
+from aural.models.embedding import EmbeddingModel
 
 Array = NDArray[np.float64]
 VOWELS: Final = "aeiou"
 CONSONANTS: Final = "bcdfghjklmnpqrstvwxz"
 NEIGHBORS: Final = 5
+GIBBERISH: Final = 200
+"""Number of gibberish names."""
 SHRINK: Final = 0.1
 """Share of the mean variance in the diagonal of the covariance, so that more features than texts are allowed."""
 
@@ -80,3 +84,24 @@ def _neighbors(rows: Array, normal: Array, skipped: int) -> Array:
     distance = np.linalg.norm(rows[:, None] - normal[None], axis=2)
     nearest: Array = np.sort(distance, axis=1)[:, skipped : skipped + NEIGHBORS]
     return np.asarray(nearest.mean(1), np.float64)
+
+
+def name_membership(
+    model: EmbeddingModel, members: list[str], others: list[str], generator: np.random.Generator
+) -> Membership:
+    """Return the AUROC of `anomaly_scores` for names that were trained against others, from text alone (USMID).
+
+    The other names must be of the same kind as the trained ones, because any difference of both lists counts.
+
+    Raises:
+        DataError: fewer than two names in a list, or a name in both.
+    """
+    both = sorted(set(members) & set(others))
+    if both:
+        raise DataError(f'"{both[0]}" is in both lists of names; remove it from one')
+    if min(len(members), len(others)) < 2:
+        raise DataError(f"{len(members)} trained and {len(others)} other names; give at least two of each")
+    gibberish = model.embed_text(gibberish_names(GIBBERISH, generator))
+    scores = anomaly_scores(model.embed_text([*members, *others]), gibberish)
+    trained = np.arange(len(scores)) < len(members)
+    return membership(scores, trained, np.arange(len(scores)), generator)

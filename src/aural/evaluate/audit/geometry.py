@@ -13,21 +13,6 @@ from numpy.typing import NDArray
 from aural.core.types import FloatArray
 
 
-def mean_cosine(rows: FloatArray) -> float:
-    """Return the mean cosine of all pairs of different rows (N, E); 0 for random directions, 1 for a collapsed tower.
-
-    It is (|sum of rows|^2 - N) / (N (N - 1)), the anisotropy of Ethayarajh (arXiv 1909.00512).
-
-    >>> mean_cosine(np.eye(3))
-    0.0
-    >>> mean_cosine(np.ones((4, 1)))
-    1.0
-    """
-    count = len(rows)
-    total = np.asarray(rows, np.float64).sum(axis=0)
-    return float((total @ total - count) / (count * (count - 1)))
-
-
 def effective_rank(rows: FloatArray) -> float:
     """Return the effective rank of the rows (N, E): from 1 for a collapsed tower up to min(N, E).
 

@@ -36,6 +36,13 @@ def report(audit: Audit) -> str:
             "",
             f"membership  AUROC {m.auroc:.3f} [{m.low:.3f}, {m.high:.3f}]  {m.members} trained, {m.others} other",
         ]
+    if audit.names is not None:
+        n = audit.names
+        lines += [
+            "",
+            f"names       AUROC {n.auroc:.3f} [{n.low:.3f}, {n.high:.3f}]  {n.members} trained, {n.others} other, text "
+            "alone",
+        ]
     lines += ["", *(f"warning: {warning}" for warning in audit.warnings)] if audit.warnings else ["", "no warning"]
     return "\n".join([*lines, *(f"skipped: {reason}" for reason in audit.skipped)])
 
@@ -79,6 +86,12 @@ def write_page(audit: Audit, path: str | Path) -> None:
         parts.append(
             f"<h2>Membership</h2><p>AUROC {m.auroc:.3f} [{m.low:.3f}, {m.high:.3f}] of the similarity of sound and "
             f"caption, {m.members} trained clips against {m.others} others. 0.5: equal.</p>"
+        )
+    if audit.names is not None:
+        n = audit.names
+        parts.append(
+            f"<h2>Names</h2><p>AUROC {n.auroc:.3f} [{n.low:.3f}, {n.high:.3f}] of how unusual a name is among "
+            f"gibberish, {n.members} trained names against {n.others} others, from text alone. 0.5: equal.</p>"
         )
     if audit.skipped:
         parts.append("<h2>Skipped</h2><ul>" + "".join(f"<li>{e(reason)}</li>" for reason in audit.skipped) + "</ul>")

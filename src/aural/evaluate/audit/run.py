@@ -14,6 +14,7 @@ import numpy as np
 
 from aural.core.errors import DataError
 from aural.core.types import FloatArray
+from aural.core.vectors import mean_cosine
 from aural.evaluate.audit import geometry
 from aural.evaluate.audit.clips import Clips
 from aural.evaluate.audit.groups import GroupGap, Membership, group_gaps, hits, membership
@@ -53,6 +54,8 @@ class Audit:
     groups: dict[str, list[GroupGap]]
     membership: Membership | None
     skipped: tuple[str, ...]
+    names: Membership | None = None
+    """Whether trained names are anomalies among gibberish, see `name_membership`."""
 
     @property
     def warnings(self) -> list[str]:
@@ -76,6 +79,11 @@ class Audit:
             lines.append(
                 f"trained clips are recognized: AUROC {m.auroc:.3f} [{m.low:.3f}, {m.high:.3f}] from the similarity of "
                 "sound and caption"
+            )
+        if self.names is not None and self.names.leaks:
+            n = self.names
+            lines.append(
+                f"trained names are recognized from text alone: AUROC {n.auroc:.3f} [{n.low:.3f}, {n.high:.3f}]"
             )
         return lines
 
@@ -171,7 +179,7 @@ def _embedded(
 def _tower(rows: FloatArray) -> Tower:
     return Tower(
         len(rows),
-        geometry.mean_cosine(rows),
+        mean_cosine(rows),
         geometry.effective_rank(rows),
         min(rows.shape),
         geometry.uniformity(rows),
