@@ -3,6 +3,7 @@
     python tools/train_captioner.py prepare CORPUS OUT    # texts, questions and vectors
     python tools/train_captioner.py pack OUT              # the decoder in three files
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
+    python tools/train_captioner.py compare OUT           # the same questions by similarity alone
     python tools/train_captioner.py bundle R/both.safetensors   # write src/aural/weights/libre-captions
 
 `prepare` needs the corpus, MiniLM and the package of SmolLM2, and in OUT the vectors of clips (audio.npy, test.npy: one
@@ -287,7 +288,7 @@ def train(args: argparse.Namespace) -> None:
         for step in range(args.steps):
             if args.limit_s and time.time() - start > args.limit_s:
                 break
-            vectors, rows = draw(data, arm, args.batch, deviation * args.noise, rng)
+            vectors, rows = draw(data, arm, args.batch, deviation * args.noise, args.questions, rng)
             with half:
                 ids, mask, target = batch_of(rows, args.device)
                 loss = (losses(model, bridge(vectors), ids, mask, target) / target.sum(1)).mean()
@@ -306,14 +307,16 @@ def train(args: argparse.Namespace) -> None:
             print(f"{arm}: {json.dumps(score(model, bridge, data, arm))}", flush=True)
 
 
-def draw(data: Data, arm: str, count: int, noise: float, rng: random.Random) -> tuple[Tensor, list[Any]]:
-    """Return vectors (B, E) and token rows: half captions, a quarter of each kind of question."""
+def draw(
+    data: Data, arm: str, count: int, noise: float, questions: float, rng: random.Random
+) -> tuple[Tensor, list[Any]]:
+    """Return vectors (B, E) and token rows. questions: share of questions, half of them about presence."""
     vectors, rows = [], []
     generator = torch.Generator().manual_seed(rng.randrange(2**62))
     for n in range(count):
         text_only = arm == "text" or (arm == "both" and n % 2 == 0)
         if text_only:
-            index = rng.randrange(len(data.texts)) if n % 4 else rng.choice(data.singles)
+            index = rng.choice(data.singles) if n % 8 else rng.randrange(len(data.texts))
             text = data.texts[index]
             vectors.append(noisy(data.text[index][None], noise, generator)[0])
             single = data.kind[index] != "pair"
@@ -323,9 +326,9 @@ def draw(data: Data, arm: str, count: int, noise: float, rng: random.Random) -> 
             vectors.append(noisy(data.audio[index][None], 0.25 * noise, generator)[0])
         task = rng.random()
         others = [data.texts[rng.choice(data.singles)] for _ in range(2)]
-        if task < 0.5 or not single or text in others or others[0] == others[1]:
+        if task >= questions or not single or text in others or others[0] == others[1]:
             rows.append(data.caption(text))
-        elif task < 0.75:
+        elif task < questions / 2:
             there = rng.random() < 0.5
             rows.append(data.presence(text if there else others[0], there))
         else:
@@ -371,6 +374,29 @@ def score(model: Any, bridge: nn.Module, data: Data, arm: str) -> dict[str, floa
     return result
 
 
+def compare(args: argparse.Namespace) -> None:
+    """Print how often libre-base answers questions about the test clips by similarity, also with another clip's sound."""
+    import aural
+
+    model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
+    rows = json.loads((folder / "test.json").read_text())
+    sounds = np.load(folder / "test.npy").astype(np.float32)
+    named = sorted({text for row in rows for text in row["texts"]})
+    vectors = dict(zip(named, model.embed_text(named), strict=True))
+    assert model.least_cosine is not None
+    for what, clips in (("the clip", sounds), ("another clip", np.roll(sounds, 1, axis=0))):
+        rng, presence, choice = random.Random(1), [], []
+        for n, row in enumerate(rows):
+            text = row["texts"][0]
+            others = rng.sample(
+                [r["texts"][0] for r in rows if r["label"] != row["label"] and r["texts"][0] != text], 2
+            )
+            asked = text if n % 2 == 0 else others[0]
+            presence.append((float(vectors[asked] @ clips[n]) >= model.least_cosine) == (n % 2 == 0))
+            choice.append(int(np.argmax([vectors[one] @ clips[n] for one in (text, *others)])) == 0)
+        print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
+
+
 def bundle(args: argparse.Namespace) -> None:
     """Write the folder of the bundled captioner from a trained bridge."""
     from aural.models.bridge import BridgeConfig
@@ -396,19 +422,20 @@ def bundle(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["prepare", "pack", "train", "bundle"])
+    parser.add_argument("what", choices=["prepare", "pack", "train", "compare", "bundle"])
     parser.add_argument("paths", nargs="+")
     for name, value in {"result": "result", "device": "cuda", "arms": "text,audio,both"}.items():
         parser.add_argument(f"--{name}", default=value)
     for name, number in {"steps": 1500, "batch": 64, "seed": 0, "most": 500, "limit-s": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--start", help="a trained bridge to start from")
+    parser.add_argument("--questions", type=float, default=0.5, help="share of questions, the rest is captions")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=1.0, help="times the deviation of pairs")
     args = parser.parse_args()
     args.out = args.paths[-1]
     args.corpus = args.paths[0]
-    {"prepare": prepare, "pack": pack, "train": train, "bundle": bundle}[args.what](args)
+    {"prepare": prepare, "pack": pack, "train": train, "compare": compare, "bundle": bundle}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def ask(
 ) -> None:
     """Answer a question about each sound.
 
-    libre-base answers with the bundled bridge and the language model SmolLM2, if its package is installed. Without it,
-    and with other models, an answer is chosen by similarity; then --choices or --yes-no is needed.
+    With --choices and --yes-no the answer is chosen by similarity. "what is heard?" is answered by a caption, which
+    libre-base writes with the language model SmolLM2, if its package is installed.
     """
     from aural.models.answerer import YES_NO, ComparingAnswerer, check_question
     from aural.models.writers import answerer_of
@@ -56,7 +56,7 @@ def ask(
     if not files:
         raise typer.Exit(batch.close())
     answerer, reason = answerer_of(options.open(model))
-    if isinstance(answerer, ComparingAnswerer):
+    if isinstance(answerer, ComparingAnswerer) and reason:
         print(f"{reason}; answers are chosen by similarity", file=sys.stderr)
     stream = progress(answerer.stream_answers(files, question, answers), len(files), "asking")
     for row in _rows(stream, batch):

@@ -17,7 +17,7 @@ from aural.core.errors import ConfigError
 from aural.core.types import AudioSource, Embedder
 from aural.generate.search import Written
 from aural.generate.writer import SearchConfig, write
-from aural.models.answerer import Answer, AnsweringModel, check_question, chosen, model_name
+from aural.models.answerer import LONGEST, Answer, AnsweringModel, check_question, chosen, model_name
 from aural.models.bridge import BridgeConfig, choice_question, joined, prompt_ids, read_bridge
 from aural.models.captioner import Caption, Captioner
 from aural.models.causal import TransformersDecoder, open_decoder
@@ -25,7 +25,6 @@ from aural.models.packaged import SMOLLM2
 from aural.nn.bridges.mapper import MlpMapper
 
 FOLDER: Final = "weights/libre-captions"
-LONGEST: Final = 40
 
 
 def bundled_bridge() -> Path:

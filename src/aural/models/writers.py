@@ -31,9 +31,14 @@ def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tup
 
 
 def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
-    """Return what answers questions for a model, and the reason where vectors are compared instead."""
+    """Return what answers questions for a model, and the reason where no language model takes part.
+
+    A bridge that learned captions only answers what is heard; the other questions are answered by similarity.
+    """
     writer, reason = _writer(model)
-    return (writer, "") if writer else (ComparingAnswerer(model), reason)
+    if writer is not None and writer.config.questions:
+        return writer, ""
+    return ComparingAnswerer(model, writer), reason
 
 
 def _writer(model: Embedder) -> tuple[SoundWriter | None, str]:
