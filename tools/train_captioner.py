@@ -112,7 +112,7 @@ def unpack(blocks: np.ndarray) -> Tensor:
 
 
 def open_packed(folder: Path, device: str) -> Any:
-    """Return the causal model of the three files, frozen."""
+    """Return the causal model of the three files, frozen, in bfloat16."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tensors: dict[str, Tensor] = {}
@@ -139,7 +139,7 @@ def open_packed(folder: Path, device: str) -> Any:
     if set(missing.missing_keys) - {"lm_head.weight"} or missing.unexpected_keys:
         raise SystemExit(f"the files do not fit: {missing}")
     model.tie_weights()
-    return model.to(device).requires_grad_(False).eval()
+    return model.to(device, torch.bfloat16).requires_grad_(False).eval()
 
 
 # ---- data ----
@@ -254,7 +254,8 @@ def batch_of(rows: list[tuple[list[int], list[int]]], device: str) -> tuple[Tens
 
 def losses(model: Any, prefix: Tensor, ids: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     """Return the negative log-probability per row of the tokens to predict."""
-    vectors = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
+    words = model.get_input_embeddings()(ids)
+    vectors = torch.cat([prefix.to(words.dtype), words], dim=1)
     everything = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], dim=1)
     place = (everything.cumsum(1) - 1).clamp_min(0)
     logits = model(inputs_embeds=vectors, attention_mask=everything, position_ids=place, use_cache=False).logits
@@ -269,7 +270,6 @@ def train(args: argparse.Namespace) -> None:
     result.mkdir(parents=True, exist_ok=True)
     model = open_packed(folder, args.device)
     data = Data(folder, args.device, args.most)
-    half = torch.autocast(args.device.split(":")[0], torch.bfloat16)
     pairs = torch.tensor([data.number.get(row["texts"][0], -1) for row in data.rows["audio"]], device=args.device)
     known = pairs >= 0
     deviation = paired_deviation(data.audio[known], data.text[pairs[known]])
@@ -289,9 +289,8 @@ def train(args: argparse.Namespace) -> None:
             if args.limit_s and time.time() - start > args.limit_s:
                 break
             vectors, rows = draw(data, arm, args.batch, deviation * args.noise, args.questions, rng)
-            with half:
-                ids, mask, target = batch_of(rows, args.device)
-                loss = (losses(model, bridge(vectors), ids, mask, target) / target.sum(1)).mean()
+            ids, mask, target = batch_of(rows, args.device)
+            loss = (losses(model, bridge(vectors), ids, mask, target) / target.sum(1)).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
@@ -303,7 +302,7 @@ def train(args: argparse.Namespace) -> None:
             {n: t.detach().half().cpu().contiguous() for n, t in bridge.state_dict().items()},
             result / f"{arm}.safetensors",
         )
-        with torch.no_grad(), half:
+        with torch.no_grad():
             print(f"{arm}: {json.dumps(score(model, bridge, data, arm))}", flush=True)
 
 
@@ -375,7 +374,7 @@ def score(model: Any, bridge: nn.Module, data: Data, arm: str) -> dict[str, floa
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print how often libre-base answers questions about the test clips by similarity, also with another clip's sound."""
+    """Print how often libre-base answers questions about test clips by similarity, also with another clip's sound."""
     import aural
 
     model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
