@@ -4,6 +4,8 @@
     python tools/train_captioner.py pack OUT              # the decoder in three files
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
     python tools/train_captioner.py compare OUT           # the same questions by similarity alone
+    python tools/train_captioner.py sentences OUT         # the sentences that are picked where nothing is written
+    python tools/train_captioner.py picked OUT            # scores of the captions that libre-base picks
     python tools/train_captioner.py bundle R/both.safetensors   # write src/aural/weights/libre-captions
 
 `prepare` needs the corpus, MiniLM and the package of SmolLM2, and in OUT the vectors of clips (audio.npy, test.npy: one
@@ -44,7 +46,9 @@ FRAMES = [
     r"(?:a recording|the sound|a sound clip) of (.+)", r"a sound clip: (.+)", r"(?:in this clip )?there is (.+)",
 ]  # fmt: skip
 COMMON, DECODER_DIM = 6000, 576
-WHICH = "Which sound is it?"
+FRAMED = re.compile(r"\b(?:audio|recording|clip|sound of|sample)\b", re.IGNORECASE)
+LANGUAGE = re.compile(r"\b(?:speaking|talking) \w|\b(?:speech|spoken|voice in|language)\b", re.IGNORECASE)
+WHICH, SILENCE = "Which sound is it?", "the sound of silence"
 
 
 def plain(text: str) -> str:
@@ -150,8 +154,8 @@ def prepare(args: argparse.Namespace) -> None:
     import pyarrow.parquet as pq
 
     import aural
-    from aural.models.captioner import class_sentences
     from aural.models.causal import open_decoder
+    from aural.models.known_sentences import class_sentences
 
     out, rng = Path(args.out), random.Random(0)
     columns = ["path", "split", "family", "label", "captions", "caption_short", "caption_label"]
@@ -396,13 +400,58 @@ def compare(args: argparse.Namespace) -> None:
         print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
 
 
+def picked(args: argparse.Namespace) -> None:
+    """Print the scores of the captions that libre-base picks for the test clips, and ten of them."""
+    from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
+    from aural.models.known_sentences import class_sentences, known_sentences
+
+    rows = json.loads((Path(args.out) / "test.json").read_text())
+    sounds = np.load(Path(args.out) / "test.npy").astype(np.float32)
+    references = [[tokenize(text) for text in row["texts"]] for row in rows]
+    known, vectors = known_sentences("libre-base")
+    assert vectors is not None
+    classes = [known.index(one) for one in class_sentences() if one != SILENCE]
+    every = list(range(len(known)))
+    for what, numbers, clips in (
+        ("bundled sentences", every, sounds),
+        ("names of classes", classes, sounds),
+        ("bundled sentences, sound of another clip", every, np.roll(sounds, 1, axis=0)),
+    ):
+        captions = [known[numbers[k]] for k in (clips @ vectors[numbers].T).argmax(1)]
+        words = [tokenize(text) for text in captions]
+        print(
+            f"{what}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L {rouge_l(words, references).mean():.3f}"
+        )
+        if what == "bundled sentences":
+            lines = [f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |"
+                     for n in random.Random(0).sample(range(len(rows)), 10)]  # fmt: skip
+    print("\n".join(lines))
+
+
+def sentences(args: argparse.Namespace) -> None:
+    """Write the bundled sentences and their rows from texts.json: captions of training clips, then classes."""
+    import aural
+    from aural.models.known_sentences import captions_folder, class_sentences, packed_rows
+
+    stored, folder = json.loads((Path(args.out) / "texts.json").read_text()), captions_folder()
+    captions = [text for text, kind in zip(stored["texts"], stored["kind"], strict=True) if kind == "single"]
+    chosen = [text for text in captions if not FRAMED.search(text) and not LANGUAGE.search(text)]
+    classes = [text for text in class_sentences() if text != SILENCE]  # else many faint sounds are called silence
+    chosen = [*dict.fromkeys([*chosen, "a person speaking", *classes])]
+    rows = aural.load("libre-base", engine="onnx").embed_text(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sentences.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    save_file({"rows": torch.from_numpy(packed_rows(rows))}, folder / "rows.safetensors")
+    print(f"{len(chosen)} sentences")
+
+
 def bundle(args: argparse.Namespace) -> None:
     """Write the folder of the bundled captioner from a trained bridge."""
     from aural.models.bridge import BridgeConfig
+    from aural.models.known_sentences import captions_folder
     from aural.models.packaged import SMOLLM2
-    from aural.models.sound_writer import bundled_bridge
 
-    tensors, folder = load_file(args.out), bundled_bridge()
+    tensors, folder = load_file(args.out), captions_folder()
     hidden, wide = tensors["hidden.weight"], tensors["out.weight"]
     sizes = MapperConfig(
         d_in=hidden.shape[1], d_out=DECODER_DIM, kind="mlp", length=len(wide) // DECODER_DIM, hidden=len(hidden)
@@ -421,7 +470,7 @@ def bundle(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["prepare", "pack", "train", "compare", "bundle"])
+    parser.add_argument("what", choices=["prepare", "pack", "train", "compare", "picked", "sentences", "bundle"])
     parser.add_argument("paths", nargs="+")
     for name, value in {"result": "result", "device": "cuda", "arms": "text,audio,both"}.items():
         parser.add_argument(f"--{name}", default=value)
@@ -434,7 +483,8 @@ def main() -> None:
     args = parser.parse_args()
     args.out = args.paths[-1]
     args.corpus = args.paths[0]
-    {"prepare": prepare, "pack": pack, "train": train, "compare": compare, "bundle": bundle}[args.what](args)
+    work = {one.__name__: one for one in (prepare, pack, train, compare, picked, sentences, bundle)}
+    work[args.what](args)
 
 
 if __name__ == "__main__":

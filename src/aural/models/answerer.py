@@ -20,7 +20,7 @@ from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from aural.models.captioner import Captioner
 
@@ -49,14 +49,14 @@ class Score(Config):
 class Answer(Config):
     """An answer. options: all options with their probabilities, the best first; empty for a free answer.
 
-    kind: "written" by a language model, or "compared" where vectors decided. score: the probability of the chosen
-    option, or the mean log-likelihood per token of a free answer.
+    kind: "written" by a language model, "compared" where vectors decided among options, or "picked" from sentences.
+    score: the probability of the chosen option, or the score of the caption that answers a free question.
     """
 
     text: str
     score: float
     options: tuple[Score, ...] = ()
-    kind: Literal["written", "compared"]
+    kind: Literal["written", "compared", "picked"]
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,11 @@ class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
     It answers "is there ...?" by the least cosine of a match, which is measured for some models only, and chooses among
-    options. With a captioner it answers "what is heard?" by a caption; it cannot answer other questions in free words.
+    options. It answers "what is heard?" by a caption of `captioner`, which is opened when it is needed, and no other
+    question in free words.
     """
 
-    def __init__(self, model: Embedder, captioner: Captioner | None = None) -> None:
+    def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
         self.model, self.calibration, self.captioner = model, Calibration.of(model), captioner
         self.name = model_name(model)
 
@@ -148,17 +149,14 @@ class ComparingAnswerer(AnsweringModel):
         return chosen(options, [float(one) for one in logits], "compared")
 
     def _heard(self, clip: AudioSource, question: str) -> Answer:
-        if self.captioner is None:
+        if self.captioner is None or not HEARD.fullmatch(question.strip().rstrip("?").strip()):
             raise ConfigError(
-                f'"{self.name}" has no language model and answers no free question; give --choices or --yes-no, '
-                "or install the language model (docs/models/captions.md)"
+                f'"{self.name}" answers no free question but "what is heard?"; give --choices or --yes-no (choices in '
+                "Python and over HTTP)"
             )
-        if not HEARD.fullmatch(question.strip().rstrip("?").strip()):
-            raise ConfigError(
-                f'"{question}": of free questions, only "what is heard?" is answered; give --choices or --yes-no'
-            )
-        best = self.captioner.captions_of(clip, SearchConfig(max_tokens=LONGEST))[0]
-        return Answer(text=best.text, score=best.score, kind="written")
+        captioner = self.captioner()
+        best = captioner.captions_of(clip, SearchConfig(max_tokens=LONGEST))[0]
+        return Answer(text=best.text, score=best.score, kind=captioner.caption_kind)
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
         name, least = sound_in(question), self.calibration.least
