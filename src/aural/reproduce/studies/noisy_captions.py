@@ -59,7 +59,8 @@ Array: TypeAlias = NDArray[np.float64]
 TRAINING: Final = Training(steps=250, batch=128, lr=1e-3)
 SMALLER: Final = ENCODER.model_copy(
     update={
-        "patch_frames": 25, "stride_frames": 25, "patch_mels": MEL.n_mels, "stride_mels": MEL.n_mels, "dim": 96, "depth": 2,
+        "patch_frames": 25, "stride_frames": 25, "patch_mels": MEL.n_mels, "stride_mels": MEL.n_mels,
+        "dim": 96, "depth": 2,
     }
 )  # fmt: skip
 """Ten patches of half a second, so that a seed takes minutes on one core."""
