@@ -6,7 +6,8 @@ SOUNDS is a folder with `lengths.npy` (samples at 8 kHz per clip) and `train*.op
 step takes one segment of as many clips and a replica of each: up to 0.25 s earlier or later, up to 5% faster or slower,
 in a simulated room, with noise at -3 to 15 dB (other clips, or colored noise), with another frequency response, and
 with parts of its log-mel blanked (Chang et al. 2021, section 3). Rooms are noise that decays after the direct sound, so
-rooms of a room simulator are new to the network.
+rooms of a room simulator are new to the network. Before that, most segments become new sounds (`composed`): played at
+half to twice the speed and mixed with another clip, so that few hours of clips give segments without end.
 """
 
 from __future__ import annotations
@@ -62,12 +63,35 @@ class Replicas:
         drawn = (self.uniform(0, 1, 2, batch) * (room + 1)).long().minimum(room)
         levels = torch.stack([self.window(self.starts[order] + at, SEGMENT).square().mean(1) for at in drawn])
         at = self.starts[order] + drawn.gather(0, levels.argmax(0)[None])[0]
-        return self.window(at, SEGMENT), self.replica(at)
+        context = self.composed(at)
+        return context[:, CONTEXT + SLACK :][:, :SEGMENT], self.replica(context)
 
-    def replica(self, at: Tensor) -> Tensor:
-        batch = len(at)
+    def composed(self, at: Tensor) -> Tensor:
+        """Return the segments at some places and what surrounds them (B, CONTEXT + SEGMENT + 2 SLACK), as new sounds.
+
+        Two thirds are played at another speed; half are mixed with another clip at -8 to 8 dB.
+        """
+        wave = self.respeeded(at)
+        other = self.respeeded((self.uniform(0, 1, len(at)) * (len(self.wave) - SEGMENT)).long())
+        levels = [one.square().mean(1, keepdim=True).sqrt().clamp_min(1e-4) for one in (wave, other)]
+        share = 10 ** (self.uniform(-8, 8, len(at), 1) / 20) * (self.uniform(0, 1, len(at), 1) < 0.5)
+        return wave + other * share * levels[0] / levels[1]
+
+    def respeeded(self, at: Tensor) -> Tensor:
+        """Return (B, CONTEXT + SEGMENT + 2 SLACK) around places, played at 0.5 to 2 times the speed for two thirds."""
+        changed = self.uniform(0, 1, len(at), 1) < 0.67
+        speed = torch.exp(self.uniform(-0.69, 0.69, len(at), 1) * changed)
+        steps = torch.arange(CONTEXT + SEGMENT + 2 * SLACK, device=self.device) - CONTEXT - SLACK
+        places = steps * speed
+        below = places.floor()
+        left = (at[:, None] + below.long()).clamp(0, len(self.wave) - 2)
+        share = places - below
+        return self.wave[left] * (1 - share) + self.wave[left + 1] * share
+
+    def replica(self, wave: Tensor) -> Tensor:
+        """Return replicas (B, T) of the segments in the middle of waves (B, CONTEXT + SEGMENT + 2 SLACK)."""
+        batch = len(wave)
         length = CONTEXT + SEGMENT
-        wave = self.window(at - CONTEXT - SLACK, length + 2 * SLACK)
         speed = torch.exp(self.uniform(-0.05, 0.05, batch, 1))
         offset = self.uniform(-0.25, 0.25, batch, 1) * RATE_HZ
         steps = torch.arange(length, device=self.device) - CONTEXT

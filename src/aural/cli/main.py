@@ -18,6 +18,7 @@ from aural.cli import (
     corpus,
     data,
     demo,
+    distill,
     embed,
     evaluate,
     library,
@@ -75,8 +76,8 @@ def _root(
 
 for _command in (
     *(classify.classify, classify.similarity, locate.locate, tag.tag, caption.caption, ask.ask, embed.embed, demo.demo),
-    *(train.train, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce, search.search),
-    *(serve.serve, mcp.mcp),
+    *(train.train, distill.distill, evaluate.evaluate, evaluate.compare, audit.audit, reproduce.reproduce),
+    *(search.search, serve.serve, mcp.mcp),
 ):
     app.command()(_command)
 app.add_typer(library.app, name="library")

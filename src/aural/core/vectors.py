@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aural.core.errors import AudioError
 from aural.core.types import FloatArray
@@ -55,6 +56,33 @@ def unit_vector(x: Any) -> FloatArray:
     vector = np.asarray(x)
     unit = vector / max(float(np.linalg.norm(vector)), SMALLEST_NORM)
     return unit.astype(np.float32, copy=False)
+
+
+def nearest_others(rows: FloatArray, count: int, *, block: int = 1024) -> NDArray[np.int64]:
+    """Return the places (N, count) of the nearest other rows of each unit row (N, E), in no order.
+
+    block: rows that are compared at once.
+
+    >>> nearest_others(unit_rows([[1, 0], [0.9, 0.1], [0, 1]]), 1).ravel().tolist()
+    [1, 0, 1]
+    """
+    parts = list[NDArray[np.int64]]()
+    for first in range(0, len(rows), block):
+        cosines = rows[first : first + block] @ rows.T
+        at = np.arange(len(cosines))
+        cosines[at, first + at] = -np.inf
+        parts.append(np.argpartition(-cosines, count - 1, axis=1)[:, :count])
+    return np.concatenate(parts)
+
+
+def shared_neighbors(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Return the mean share of neighbors (N, K) that are the same in two lists of `nearest_others`.
+
+    >>> shared_neighbors(np.array([[1, 2], [0, 2]]), np.array([[2, 1], [3, 2]]))
+    0.75
+    """
+    pairs = zip(first, second, strict=True)
+    return float(np.mean([len(np.intersect1d(a, b, assume_unique=True)) / first.shape[1] for a, b in pairs]))
 
 
 def check_vector(vector: FloatArray, name: str, samples: FloatArray | None = None) -> None:

@@ -31,6 +31,8 @@ class MobilenetConfig(Config):
 
     n_mels: int = 64
     patch_frames: int = Field(default=96, ge=32)
+    blocks: int = Field(default=len(BLOCKS), ge=1, le=len(BLOCKS))
+    """Depthwise separable blocks after the first convolution; the first ones of the published network."""
     hop_frames: int = Field(default=48, gt=0)
     """Frames from one patch to the next; frames after the last whole patch are not read."""
     floor: float | None = None
@@ -79,16 +81,17 @@ class Same(nn.Conv2d):
 
 @AUDIO_ENCODERS.register("mobilenet", modality="audio", architecture="convolution", input="log-mel")
 class Mobilenet(AudioEncoder):
-    """27 convolutions on patches (96, F); tokens are the patches' features, pooled their mean."""
+    """27 convolutions (13 blocks) on patches (96, F); tokens are the patches' features, pooled their mean."""
 
     config_type = MobilenetConfig
 
     def __init__(self, config: MobilenetConfig) -> None:
         super().__init__()
-        self.config, self.dim = config, BLOCKS[-1][0]
+        blocks = BLOCKS[: config.blocks]
+        self.config, self.dim = config, blocks[-1][0]
         layers: dict[str, Same] = {"stem": Same(1, 32, stride=2)}
         width = 32
-        for i, (channels, stride) in enumerate(BLOCKS):
+        for i, (channels, stride) in enumerate(blocks):
             layers[f"depthwise{i}"] = Same(width, width, stride=stride, groups=width)
             layers[f"pointwise{i}"] = Same(width, channels, kernel=1)
             width = channels

@@ -25,12 +25,6 @@ def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> 
     then needs `tokenizer=FOLDER`.
     """
     checkpoint = model.checkpoint
-    tokenizer_json = None
-    if model.config.text.tokenizer not in BUNDLED:
-        try:
-            tokenizer_json = model.tokenizer.backend.to_str()
-        except MissingDependencyError:
-            tokenizer_json = None
     return save_own(
         target,
         model.config,
@@ -38,10 +32,20 @@ def save_pretrained(model: Model, target: str | Path, *, half: bool = False) -> 
         peer=checkpoint.peer,
         source=Path(checkpoint.source).name,
         card=model_card(model),
-        tokenizer_json=tokenizer_json,
+        tokenizer_json=tokenizer_of(model),
         dtype=torch.float16 if half else None,
         least_cosine=checkpoint.least_cosine,
     )
+
+
+def tokenizer_of(model: Model) -> str | None:
+    """Return the content of tokenizer.json; None if it is bundled with aural or not on this machine."""
+    if model.config.text.tokenizer in BUNDLED:
+        return None
+    try:
+        return model.tokenizer.backend.to_str()
+    except MissingDependencyError:
+        return None
 
 
 def push_to_hub(model: Model, repository: str, *, private: bool = False, token: str | None = None) -> str:

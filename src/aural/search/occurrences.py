@@ -62,11 +62,13 @@ def occurrences(sounds: Sequence[Prints], *, segment_s: float, hop_s: float) -> 
     ticks = np.rint(np.concatenate([one.starts_s for one in sounds]) / hop_s).astype(np.int64)
     hits = list[NDArray[np.float64]]()
     for first in range(0, len(rows), BLOCK_ROWS):
-        cosines = rows[first : first + BLOCK_ROWS] @ rows[first:].T
-        left, right = np.nonzero(cosines >= ALIKE)
-        left, right, values = left + first, right + first, cosines[left, right]
-        keep = owner[left] < owner[right]
-        hits.append(np.stack([left[keep], right[keep], values[keep]], 1))
+        for second in range(first, len(rows), BLOCK_ROWS):
+            cosines = rows[first : first + BLOCK_ROWS] @ rows[second : second + BLOCK_ROWS].T
+            left, right = np.nonzero(cosines >= ALIKE)
+            values = cosines[left, right]
+            left, right = left + first, right + second
+            keep = owner[left] < owner[right]
+            hits.append(np.stack([left[keep], right[keep], values[keep]], 1))
     table = np.concatenate(hits)
     pairs = table[:, :2].astype(np.int64)
     codes = owner[pairs[:, 0]] * len(sounds) + owner[pairs[:, 1]]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+import aural.train.vectors  # noqa: F401 - registers a batch field
 from aural.core.errors import AudioError, AuralError, ConfigError, DataError
 from aural.core.types import FloatArray
 from aural.train.batching import Batching, Group, Lengths, Numbers, Seconds, Windows
