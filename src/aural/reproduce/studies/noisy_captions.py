@@ -56,14 +56,14 @@ from aural.reproduce.study import Scores, StudyContext
 from aural.reproduce.worlds import MEL, RATE_HZ, corpus_folder, corpus_wave
 
 Array: TypeAlias = NDArray[np.float64]
-TRAINING: Final = Training(steps=250, batch=128, lr=1e-3)
+TRAINING: Final = Training(steps=200, batch=96, lr=1e-3)
 SMALLER: Final = ENCODER.model_copy(
     update={
-        "patch_frames": 25, "stride_frames": 25, "patch_mels": MEL.n_mels, "stride_mels": MEL.n_mels,
+        "patch_frames": 50, "stride_frames": 50, "patch_mels": MEL.n_mels, "stride_mels": MEL.n_mels,
         "dim": 96, "depth": 2,
     }
 )  # fmt: skip
-"""Ten patches of half a second, so that a seed takes minutes on one core."""
+"""Five patches of a second, so that a seed takes minutes on one core."""
 NOISE: Final = 0.5
 """Share of the training clips whose captions describe no sound."""
 CONCEPTS: Final = 0.1
