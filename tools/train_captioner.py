@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -278,10 +279,14 @@ def train(args: argparse.Namespace) -> None:
         config = MapperConfig(d_in=data.text.shape[1], d_out=model.config.hidden_size, kind="mlp", length=8, hidden=128)
         bridge = MlpMapper(config).to(args.device)
         nn.init.normal_(bridge.out.weight, std=0.02)
+        if args.start:
+            bridge.load_state_dict({name: tensor.float() for name, tensor in load_file(args.start).items()})
         optimizer = torch.optim.AdamW(bridge.parameters(), lr=args.lr, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, args.steps, pct_start=0.05)
         rng = random.Random(args.seed)
         for step in range(args.steps):
+            if args.limit_s and time.time() - start > args.limit_s:
+                break
             vectors, rows = draw(data, arm, args.batch, deviation * args.noise, rng)
             with half:
                 ids, mask, target = batch_of(rows, args.device)
@@ -293,8 +298,6 @@ def train(args: argparse.Namespace) -> None:
             schedule.step()
             if step % 100 == 0 or step == args.steps - 1:
                 print(f"{arm} step {step} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
-        from safetensors.torch import save_file
-
         save_file(
             {n: t.detach().half().cpu().contiguous() for n, t in bridge.state_dict().items()},
             result / f"{arm}.safetensors",
@@ -370,8 +373,6 @@ def score(model: Any, bridge: nn.Module, data: Data, arm: str) -> dict[str, floa
 
 def bundle(args: argparse.Namespace) -> None:
     """Write the folder of the bundled captioner from a trained bridge."""
-    from safetensors.torch import load_file, save_file
-
     from aural.models.bridge import BridgeConfig
     from aural.models.packaged import SMOLLM2
     from aural.models.sound_writer import bundled_bridge
@@ -399,8 +400,9 @@ def main() -> None:
     parser.add_argument("paths", nargs="+")
     for name, value in {"result": "result", "device": "cuda", "arms": "text,audio,both"}.items():
         parser.add_argument(f"--{name}", default=value)
-    for name, number in {"steps": 1500, "batch": 64, "seed": 0, "most": 500}.items():
+    for name, number in {"steps": 1500, "batch": 64, "seed": 0, "most": 500, "limit-s": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--start", help="a trained bridge to start from")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=1.0, help="times the deviation of pairs")
     args = parser.parse_args()

@@ -68,7 +68,7 @@ LABELED: Final = 0.1
 CLASSES: Final = 8
 WIDTH: Final = 64
 MASKS: Final = AugmentConfig(time_masks=1, time_mask_frames=8, band_masks=1, band_mask_bands=8)
-TRAINING: Final = Training(steps=500, batch=96, lr=1e-3)
+TRAINING: Final = Training(steps=250, batch=96, lr=1e-3)
 SUPERVISED: Final = Training(steps=200, batch=64, lr=1e-3)
 RIDGE: Final = 10.0
 ARMS: Final = ("supervised", "simclr", "swap", "one-channel", "shuffled", "untrained")

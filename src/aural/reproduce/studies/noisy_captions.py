@@ -39,15 +39,31 @@ from aural.data.describes import names_sound
 from aural.data.manifest import Row, read_manifest
 from aural.objectives import ImportanceNCE
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.studies.clip_pair import WIDTH, ClipPair, batch_mel, batch_texts, half_decibels, scores_of, smaller
+from aural.reproduce.studies.clip_pair import (
+    ENCODER,
+    WIDTH,
+    ClipPair,
+    batch_mel,
+    batch_texts,
+    half_decibels,
+    scores_of,
+    smaller,
+)
 from aural.reproduce.studies.frozen_text import PROMPT, Data, load_data, reduced, text_vectors
 from aural.reproduce.studies.scene_pair import Training, fit
 from aural.reproduce.studies.small_encoders import embedded
 from aural.reproduce.study import Scores, StudyContext
-from aural.reproduce.worlds import RATE_HZ, corpus_folder, corpus_wave
+from aural.reproduce.worlds import MEL, RATE_HZ, corpus_folder, corpus_wave
 
 Array: TypeAlias = NDArray[np.float64]
-TRAINING: Final = Training(steps=500, batch=128, lr=1e-3)
+TRAINING: Final = Training(steps=250, batch=128, lr=1e-3)
+SMALLER: Final = ENCODER.model_copy(
+    update={
+        "patch_frames": 25, "stride_frames": 25, "patch_mels": MEL.n_mels, "stride_mels": MEL.n_mels,
+        "dim": 96, "depth": 2,
+    }
+)  # fmt: skip
+"""Ten patches of half a second, so that a seed takes minutes on one core."""
 NOISE: Final = 0.5
 """Share of the training clips whose captions describe no sound."""
 CONCEPTS: Final = 0.1
@@ -71,7 +87,7 @@ class ConceptPair(nn.Module):
 
     def __init__(self, vectors: Tensor, seed: int, concepts: int) -> None:
         super().__init__()
-        self.pair = ClipPair(vectors, seed)
+        self.pair = ClipPair(vectors, seed, SMALLER)
         self.concepts = nn.Linear(self.pair.encoder.dim, concepts).to(vectors.device)
 
 
