@@ -26,8 +26,8 @@ CHUNK_FILES: Final = 8
 def analyze(library: Library, *, again: bool = False, jobs: int = 1) -> Iterator[FileResult]:
     """Store the facts of every content that has none yet, or of all with `again`; yield each file after its commit.
 
-    jobs: number of processes that read and measure; 1: this one. May be interrupted and repeated, and needs no lock: other
-    commands may write to the library meanwhile.
+    jobs: number of processes that read and measure; 1: this one. May be interrupted and repeated, and needs no lock:
+    other commands may write to the library meanwhile.
     """
     by_hash = {one.hash: one for one in library.files().values()}
     wanted = list(by_hash) if again else library.facts.missing(list(by_hash))
