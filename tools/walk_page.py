@@ -131,7 +131,23 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
         page.click(".hit:nth-child(1) .favorite")
         page.wait_for_selector(f"#marks .chip:has-text('{COLLECTION}')", state="attached")
 
+    def copies() -> None:
+        step.go("#words=a+dog+barking")
+        step.hits()
+        button = page.locator(".hit .copies").first
+        if not button.count():
+            return  # this library has no copies of the first hits
+        button.click()
+        page.wait_for_selector(".hit.copy")
+        step.hits()
+        page.click("#copies")
+        page.wait_for_selector(".hit.copy", state="detached")
+        page.click("#copies")
+        page.locator(".hit .copies").first.click()
+        step.hits()
+
     def endless() -> None:
+        search()
         before = page.evaluate("document.querySelectorAll('.hit').length")
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         step.until(f"document.querySelectorAll('.hit').length > {before}")
@@ -182,9 +198,9 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
         page.route("**/v1/search", lambda route: None)
         step.go("#words=rain")
         page.wait_for_selector("#loading:not([hidden])")
-        page.unroute("**/v1/search")
 
     def offline() -> None:
+        page.unroute("**/v1/search")
         search()
         page.route("**/v1/**", lambda route: route.abort())
         page.fill("#words", "thunder")
@@ -215,11 +231,12 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
 
     states: dict[str, Callable[[], None]] = {
         "start": start, "search": search, "audition": audition, "region": region, "details": details,
-        "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse, "similar": similar,
-        "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
+        "copies": copies, "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse,
+        "similar": similar, "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
         "recording": recording, "recorded": recorded,
         "map": the_map, "map-group": map_group,
     }  # fmt: skip
+    forget(page, address)  # of a walk that was interrupted
     for name, work in states.items():
         if not only or name in only:
             step.state(name, work)

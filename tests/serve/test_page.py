@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import aural
 import aural.serve
 from aural.search.library import Library
 from aural.serve.settings import Settings
+from library_toys import add_all, write_sound
 
 pytestmark = pytest.mark.slow
 WATCH_LEVEL = """() => { window.highest = 0; setInterval(() => {
@@ -39,8 +41,8 @@ def test_type_subtract_and_filter(page: Any, served: Library) -> None:
     where = "duration >= 1 and duration < 5 and path ilike '%ambience%'"
     wait_for(page, expected(served, ["rain"], ["wind", "dog"], where))
     page.click("#expert summary")
-    page.fill("#where", "duration > 2 or silent")
-    where = f"{where} and (duration > 2 or silent)"
+    page.fill("#where", "duration > 3 or silent")
+    where = f"{where} and (duration > 3 or silent)"
     wait_for(page, expected(served, ["rain"], ["wind", "dog"], where))
     page.reload()  # the address keeps the question
     wait_for(page, expected(served, ["rain"], ["wind", "dog"], where))
@@ -242,3 +244,33 @@ def test_every_file_of_the_page_is_in_the_package() -> None:
     text = "".join(path.read_text() for path in folder.glob("*.*") if path.suffix in (".html", ".js", ".css"))
     for name in set(re.findall(r"/static/([\w./-]+)", text)):
         assert (folder / name).is_file(), name
+
+
+def test_copies_unfold_below_their_hit(browser: Any, tmp_path: Path) -> None:
+    for seed, name in enumerate(("rain", "wind", "door")):
+        write_sound(tmp_path / "sounds" / f"{name}.wav", 1.0, seed)
+    for name in ("b.wav", "c.wav"):
+        shutil.copy(tmp_path / "sounds" / "rain.wav", tmp_path / "sounds" / name)
+    folded = ["rain.wav", *[name for name in expected(add_all(tmp_path), ["rain"], []) if name != "rain.wav"]]
+    with live_server(Library(tmp_path / "library")) as address:
+        page = browser.new_page(viewport={"width": 1200, "height": 850})
+        page.goto(f"{address}/#words=rain")
+        wait_for(page, folded)
+        assert page.inner_text(".hit .copies") == "+ 2 copies"
+        page.click(".hit .copies")
+        wait_for(page, ["rain.wav", "b.wav", "c.wav", *folded[1:]])
+        assert axe(page) == []
+        page.focus(".hit")
+        for name in ("rain.wav", "b.wav"):  # the arrow keys walk through the copies
+            page.wait_for_timeout(50)
+            page.keyboard.press("ArrowDown" if name == "b.wav" else "Home")
+            until(page, f"document.getElementById('bar-name').textContent === '{name}'")
+        page.click(".hit .copies")
+        wait_for(page, folded)
+        page.click("#copies")
+        until(page, "document.querySelectorAll('.hit').length === 5")
+        assert not page.query_selector(".hit .copies")
+        assert "copies=1" in page.url
+        page.go_back()
+        wait_for(page, folded)
+        page.close()

@@ -15,7 +15,7 @@ from aural.core.names import DEFAULT_MODEL
 from aural.core.printable import safe_print as print
 
 SCENES = "libre-scenes"
-METHODS = ("zero-shot", "linear-probe", "knn", "few-shot", "fine-tune")
+METHODS = ("zero-shot", "linear-probe", "knn", "few-shot", "layer-probe", "fine-tune")
 Several = list[str] | None
 
 

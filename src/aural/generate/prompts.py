@@ -1,7 +1,7 @@
 """Prompts in words that are retrieved for a sound: the texts nearest to it, for a decoder to read.
 
-Hard prompts of Zhang et al. 2024, "Zero-shot audio captioning using soft and hard prompts" (row 20, arXiv 2406.06295),
-section 3.3; retrieval prompts of RECAP (Ghosh et al. 2023, arXiv 2309.09836), section 3.
+Hard prompts of Zhang et al. 2024, "Zero-shot audio captioning using soft and hard prompts" (row 20, arXiv 2406.06295);
+retrieval prompts of RECAP (Ghosh et al. 2023, arXiv 2309.09836).
 
 Legend: B sounds, M texts, E dimensions.
 """

@@ -21,7 +21,7 @@ def codes(vectors: NDArray[Any], scale: float) -> NDArray[np.int8]:
 
 
 def query_code(query: FloatArray) -> NDArray[np.int8]:
-    """Return a query (E,) as 8-bit integers with a scale of its own, because only the order of its scores counts.
+    """Return a query (E,) as 8-bit integers with a separate scale, because only the order of its scores counts.
 
     >>> query_code(np.float32([0.6, -0.8])).tolist()
     [95, -127]

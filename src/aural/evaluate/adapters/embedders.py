@@ -17,6 +17,7 @@ from aural.core.errors import AuralError, ConfigError, DataError, MissingDepende
 from aural.core.types import AudioSource, Clip, Embedder, FloatArray
 from aural.core.vectors import unit_rows, unit_vector
 from aural.evaluate.kinds import KINDS
+from aural.models.systems import system_of
 
 if TYPE_CHECKING:
     from aural.audio.length import Shorter
@@ -131,6 +132,10 @@ def open_embedder(name: str, load: Callable[[str], Embedder]) -> Any:
     """
     kind, _, rest = name.partition(":")
     if not rest or "/" in kind or "\\" in kind or len(kind) == 1:
+        if system_of(name) == "self-supervised":
+            from aural.evaluate.adapters.sound_layers import SoundLayers
+
+            return SoundLayers(name)
         return load(name)
     if kind == "msclap":
         return from_msclap(_import("msclap").CLAP(version=rest, use_cuda=False), name)

@@ -5,6 +5,8 @@ Legend: N items, D and E dimensions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,9 +28,8 @@ def canonical_correlations(first: Rows, second: Rows, kept: float = KEPT) -> Row
     [1.0, 1.0]
     """
     bases = [_basis(rows, kept) for rows in (first, second)]
-    values: Rows = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
-    clipped: Rows = np.clip(values, 0.0, 1.0)
-    return clipped
+    values = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    return np.clip(np.asarray(values, np.float64), 0.0, 1.0)
 
 
 def mean_cca(first: Rows, second: Rows, kept: float = KEPT) -> float:
@@ -48,6 +49,6 @@ def _basis(rows: Rows, kept: float) -> Rows:
     return basis
 
 
-def permuted(values: Rows, seed: int) -> Rows:
+def permuted(values: NDArray[Any], seed: int) -> NDArray[Any]:
     """Return rows in random order, for a control that must be near the value of unrelated sets."""
     return values[np.random.default_rng(seed).permutation(len(values))]

@@ -128,7 +128,7 @@ def _task(runs: Sequence[Scored], key: str, seed: int) -> str:
         f"{_e(one['data_revision'])}; license: {_e(one['license'])}; {_e(one['citation'])}</p>",
         _all_metrics(runs, some),
         _paired(runs, key, seed),
-        _row(_per_class(some), _curve(some)),
+        _row(_per_class(some), _curve(some), *(_layers(runs[n].name, r) for n, r in some)),
         _row(*(_row(_picture(runs[n].name, r)) for n, r in some)),
         "</details>",
     ]
@@ -197,6 +197,24 @@ def _curve(some: Sequence[tuple[int, dict[str, Any]]]) -> str:
     if not series:
         return ""
     return f"<figure>{svg.curves(series, 'k', logarithmic=True)}<figcaption>R@k</figcaption></figure>"
+
+
+def _layers(name: str, record: dict[str, Any]) -> str:
+    """Return the table and the curve of `--method layer-probe`: what each layer holds of the classes."""
+    layers = record["details"].get("layers")
+    if not layers:
+        return ""
+    columns = list(next(iter(layers.values())))
+    table = _table(
+        ["layer", *map(_e, columns)],
+        [[_e(layer), *(f"{values[column]:.3f}" for column in columns)] for layer, values in layers.items()],
+    )
+    places = list(range(len(layers)))
+    drawn = [
+        (column, places, [min(one[column], 1.0) for one in layers.values()]) for column in ("linear", "knn", "cca")
+    ]
+    caption = f"{_e(name)}, by layer: linear probe, nearest neighbors, canonical correlation"
+    return f"<figure>{svg.curves(drawn, 'layer')}<figcaption>{caption}</figcaption>{table}</figure>"
 
 
 def _picture(name: str, record: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A diffusion model over vectors that takes the vector of a sound to where the texts are.
 
-Diffusion-Link (row 16, arXiv 2510.11330): noise is added to the vector of a sound or of a text up to a middle step, and
+Diffusion-Link (row 16): noise is added to the vector of a sound or of a text up to a middle step, and
 three residual perceptrons, which know the step, predict the vector of the text. Training pairs both with the same
 target. The reverse process is that of DDIM without noise (Song et al. 2020, arXiv 2010.02502, equation 12).
 

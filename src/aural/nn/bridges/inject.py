@@ -1,6 +1,6 @@
 """Sounds as keys and values inside the layers of a frozen decoder, in place of a prefix.
 
-PAL (row 53, arXiv 2506.10423), section 3: the tokens of a sound are only attended to. They pass no query, no output
+PAL (row 53): the tokens of a sound are only attended to. They pass no query, no output
 projection and no perceptron of the decoder ("attention-only"), and they may start at a later layer ("delayed").
 With one vector per layer it is prefix tuning of every layer (Li and Liang 2021, arXiv 2101.00190).
 

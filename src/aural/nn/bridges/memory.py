@@ -1,7 +1,7 @@
 """Replace the vector of a sound by a mean of remembered text vectors, weighted by likeness.
 
-Li et al. 2023, "DeCap: Decoding CLIP latents for zero-shot captioning via text-only training" (arXiv 2303.03032),
-equation 5; "projection-based decoding" in WSAC (arXiv 2309.12242), section 3.3.
+Li et al. 2023, "DeCap: Decoding CLIP latents for zero-shot captioning via text-only training" (arXiv 2303.03032);
+"projection-based decoding" in WSAC (arXiv 2309.12242).
 
 Legend: M texts, B vectors, E dimensions.
 """

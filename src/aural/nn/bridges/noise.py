@@ -1,7 +1,7 @@
 """Noise on text vectors, so that what learned to read them also reads vectors of sounds.
 
-Nukrai et al. 2022, "Text-only training for image captioning using noise-injected CLIP" (CapDec, arXiv 2211.00575),
-equation 1; used for sounds by Kouzelis and Katsouros 2023 (WSAC, arXiv 2309.12242), section 3.2.
+Nukrai et al. 2022, "Text-only training for image captioning using noise-injected CLIP" (CapDec, arXiv 2211.00575); used
+for sounds by Kouzelis and Katsouros 2023 (WSAC, arXiv 2309.12242).
 
 Legend: B vectors, E dimensions.
 """

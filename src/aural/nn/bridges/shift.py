@@ -1,7 +1,7 @@
 """Move vectors of sounds by the difference of the two means.
 
-Liang et al. 2022, "Mind the gap" (arXiv 2203.02053), section 4.2: the two modalities are in two narrow cones, whose
-distance is nearly the same for all pairs. WSAC (arXiv 2309.12242), section 3.3, uses it before decoding.
+Liang et al. 2022, "Mind the gap" (arXiv 2203.02053): the two modalities are in two narrow cones, whose
+distance is nearly the same for all pairs. WSAC (arXiv 2309.12242) uses it before decoding.
 
 Legend: N sounds, M texts, B vectors, E dimensions.
 """

@@ -1,6 +1,6 @@
 """Positions of a sound that is longer than those in training, squeezed into the positions that training used.
 
-Partial YaRN (row 97, arXiv 2510.15231): only the positions of the sound are interpolated; those of the text keep their
+Partial YaRN (row 97): only the positions of the sound are interpolated; those of the text keep their
 distance 1 and start where they started in training, so text alone is read as before. Virtual length augmentation (VLAT)
 places the short sounds of training as parts of a longer, squeezed one. Here all frequencies are interpolated alike
 (Chen et al. 2023, "Extending context window by positional interpolation", arXiv 2306.15595), not by parts.

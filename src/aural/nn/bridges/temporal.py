@@ -1,6 +1,6 @@
 """A prefix of two parts: one from the vector of the sound, one from its frames in the order of time.
 
-Kim et al. 2023, "Prefix tuning for automated audio captioning" (arXiv 2303.17489), section 2.2: a mapping network for
+Kim et al. 2023, "Prefix tuning for automated audio captioning" (arXiv 2303.17489): a mapping network for
 global and one for temporal features, whose prefixes are joined.
 
 Legend: B sounds, T frames, F their width, E dimensions of the vector, P positions, W width of the decoder.

@@ -41,7 +41,7 @@ from aural.train.systems.self_supervised import SelfSupervised, load_self_superv
 VERSION: Final = 1
 """Counts up when stored models no longer fit this code."""
 RECIPE: Final = "self_supervised"
-ARM: Final = ("loop.steps=600", "optimizer.lr=1e-3")
+ARM: Final = ("loop.steps=200", "loop.batch=16", "optimizer.lr=1e-3")
 """Changes of every stage before its own."""
 SMOKE: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
 LOCAL: Final = ("sets", "untrained", "probe", "centers", "of", "groups", "codes", "model")

@@ -2,7 +2,7 @@
 
 export const EMPTY = {
   words: "", minus: "", path: "", where: "", facets: {}, favorites: false, stars: 0, collections: [], order: "path",
-  like: null, view: "list", all: false,
+  like: null, view: "list", all: false, copies: false,
 };
 const TEXTS = ["words", "minus", "path", "where"];
 const SEPARATOR = "\u001f"; // between the values of one facet, which may hold commas
@@ -18,6 +18,7 @@ export function write(state) {
   if (state.like) { kept.set("like", state.like.id); kept.set("name", state.like.name); }
   if (state.view !== "list") kept.set("view", state.view);
   if (state.all) kept.set("all", "1");
+  if (state.copies) kept.set("copies", "1");
   return kept.size ? `#${kept}` : location.pathname;
 }
 
@@ -34,6 +35,7 @@ export function read() {
   if (/^[0-9a-f]{16}$/.test(kept.get("like") || "")) state.like = { id: kept.get("like"), name: kept.get("name") || "a sound" };
   if (kept.get("view") === "map") state.view = "map";
   state.all = kept.has("all");
+  state.copies = kept.has("copies");
   return state;
 }
 

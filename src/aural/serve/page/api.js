@@ -44,12 +44,12 @@ export const mark = (id, change) => call(`/v1/marks/${id}`, json(change, undefin
 export const collections = () => call("/v1/collections");
 export const collect = (name, id, on) => call(`/v1/collections/${encodeURIComponent(name)}/${id}`, { method: on ? "PUT" : "DELETE" });
 
-// query: {words: [], minus: [], where, collections: [], favorites, min_stars, order, top, cursor, remember,
+// query: {words: [], minus: [], where, collections: [], favorites, min_stars, order, fold, top, cursor, remember,
 // example: null | {id} | {blob, name}}. Without words and example, all sounds that meet the filters are listed.
 export function search(query, signal) {
   const { example, order, ...body } = query;
   if (!body.words.length && !example) {
-    const { words, minus, remember, ...rest } = body;
+    const { words, minus, remember, fold, ...rest } = body;
     return call("/v1/browse", json({ ...rest, order }, signal));
   }
   if (!example?.blob) return call("/v1/search", json({ ...body, like: example ? [example.id] : [] }, signal));
@@ -57,7 +57,7 @@ export function search(query, signal) {
   form.append("sound", example.blob, "sound");
   for (const name of ["words", "minus", "collections"]) for (const text of body[name]) form.append(name, text);
   if (body.where) form.append("where", body.where);
-  for (const name of ["top", "favorites", "min_stars"]) form.append(name, body[name]);
+  for (const name of ["top", "favorites", "min_stars", "fold"]) form.append(name, body[name]);
   return call("/v1/similar", { method: "POST", body: form, signal });
 }
 

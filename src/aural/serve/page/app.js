@@ -24,7 +24,7 @@ const asks = () => Boolean(state.words.trim() || example());
 function query() {
   const { favorites, collections, order } = state;
   const words = state.words.trim() ? [state.words.trim()] : [], minus = asks() ? list(state.minus) : [];
-  return { words, minus, where: filterOf(state), favorites, collections, min_stars: state.stars, order, top: shown, example: example() };
+  return { words, minus, where: filterOf(state), favorites, collections, min_stars: state.stars, order, fold: !state.copies, top: shown, example: example() };
 }
 
 // Search again. remember: the query was committed, not only typed.
@@ -34,6 +34,7 @@ async function ask({ remember = false, count = PAGE } = {}) {
   shown = count;
   cursor = null;
   facets.showActive(state);
+  $("copies-field").hidden = !state.copies;
   $("order-field").hidden = asks() || !address.narrows(state);
   if (!asks() && !address.narrows(state)) {
     results.clear();
@@ -51,6 +52,7 @@ async function ask({ remember = false, count = PAGE } = {}) {
     if (current !== asking) return;
     results.clear();
     results.append(answer.hits);
+    showCopiesField(answer.hits);
     cursor = answer.next_cursor;
     map.mark(answer.hits.map((hit) => hit.id));
     states.answered({ count: answer.hits.length, matches: answer.matches, took_ms: answer.took_ms, more: hasMore(answer), words: state.words.trim(), asks: asks() });
@@ -66,6 +68,8 @@ async function ask({ remember = false, count = PAGE } = {}) {
 // Searches by an upload have no cursor: they are asked again for more.
 const hasMore = (answer) => Boolean(cursor) || (upload !== null && answer.hits.length === shown && shown < MOST);
 
+function showCopiesField(hits) { if (hits.some((hit) => hit.copies?.length)) $("copies-field").hidden = false; }
+
 let extending = false;
 async function more() {
   if (extending || $("more").hidden) return;
@@ -79,6 +83,7 @@ async function more() {
     shown = upload ? next.top : shown + PAGE;
     cursor = answer.next_cursor;
     results.append(answer.hits);
+    showCopiesField(answer.hits);
     map.mark(results.hits().map((hit) => hit.id));
     states.extended(results.count(), hasMore(answer));
   } catch (error) {
@@ -99,6 +104,7 @@ function readFields() { for (const name of TEXTS) state[name] = $(name).value; }
 function writeFields() {
   for (const name of TEXTS) $(name).value = state[name];
   $("order").value = state.order;
+  $("copies").checked = state.copies;
   if (state.where) $("expert").open = true;
   $("example").hidden = !example();
   $("example-name").textContent = example()?.name || "";
@@ -218,6 +224,7 @@ $("words").addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown") { event.preventDefault(); results.focusFirst(); }
 });
 $("order").addEventListener("change", () => change((next) => { next.order = $("order").value; }));
+$("copies").addEventListener("change", () => change((next) => { next.copies = $("copies").checked; }));
 $("clear").addEventListener("click", clearFilters);
 $("empty-clear").addEventListener("click", clearFilters);
 $("browse").addEventListener("click", () => change((next) => { next.all = true; }));
@@ -225,9 +232,9 @@ $("more").addEventListener("click", more);
 new IntersectionObserver(([entry]) => { if (entry.isIntersecting) more(); }, { rootMargin: "600px" }).observe($("more"));
 
 function clearFilters() {
-  const { words, like: sound, view: name, order } = state;
+  const { words, like: sound, view: name, order, copies } = state;
   for (const id of TEXTS) if (id !== "words") $(id).value = "";
-  change((next) => Object.assign(next, structuredClone(address.EMPTY), { words, like: sound, view: name, order }));
+  change((next) => Object.assign(next, structuredClone(address.EMPTY), { words, like: sound, view: name, order, copies }));
 }
 
 $("pick").addEventListener("click", () => $("file").click());

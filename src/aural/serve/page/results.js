@@ -5,7 +5,7 @@ import { close, open } from "/static/details.js";
 import { paint, pictureOf } from "/static/picture.js";
 import * as player from "/static/player.js";
 import { showSpans } from "/static/spans.js";
-import { clock, lasts } from "/static/text.js";
+import { clock, lasts, many } from "/static/text.js";
 
 const list = document.getElementById("hits");
 const template = document.getElementById("hit");
@@ -33,7 +33,7 @@ export function clear() {
   player.keepOnly([]);
 }
 
-export const count = () => items.size;
+export const count = () => [...items.keys()].filter((row) => !row.classList.contains("copy")).length;
 export const stale = (on) => list.classList.toggle("stale", on);
 export const focusFirst = () => { const row = list.firstElementChild; if (row) audition(row); };
 export const hits = () => [...items.values()].map((item) => item.hit);
@@ -62,6 +62,7 @@ function rowOf(found) {
   where.append(place);
   if (hit.word_score > 0) where.append(label("name matches", "badge"));
   if (hit.silent) where.append(label("silence", "badge"));
+  if (hit.copies?.length) where.append(copiesButton(row, hit));
   for (const tag of hit.tags.slice(0, 6)) where.append(label(tag, "tag"));
   row.querySelector(".seconds").textContent = lasts(hit.duration_s);
   const span = long ? `${clock(hit.start_s)} to ${clock(hit.end_s)}` : "";
@@ -74,6 +75,40 @@ function rowOf(found) {
   seen.observe(row);
   return row;
 }
+
+// A button that unfolds the copies of a hit as rows below it.
+function copiesButton(row, hit) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "badge copies";
+  button.textContent = `+ ${many(hit.copies.length, "copy", "copies")}`;
+  button.setAttribute("aria-label", `${many(hit.copies.length, "copy", "copies")} of ${hit.name}`);
+  button.setAttribute("aria-expanded", "false");
+  button.addEventListener("click", () => {
+    const unfold = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(unfold));
+    if (!unfold) return fold(row);
+    const rows = hit.copies.map(rowOf);
+    for (const copy of rows) copy.classList.add("copy");
+    row.after(...rows);
+    keepOrder();
+    markFavorites(hit.copies.map((copy) => copy.id));
+  });
+  return button;
+}
+
+function fold(row) {
+  while (row.nextElementSibling?.classList.contains("copy")) {
+    const copy = row.nextElementSibling;
+    seen.unobserve(copy);
+    items.delete(copy);
+    copy.remove();
+  }
+  player.keepOnly([...items.values()]);
+}
+
+// The items in the order of their rows, in which the arrow keys move.
+function keepOrder() { items = new Map([...list.children].map((row) => [row, items.get(row)])); }
 
 function label(text, kind) {
   const element = document.createElement("span");

@@ -15,7 +15,7 @@ export const tenths = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s` : `
 
 export const lasts = (seconds) => (seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 60 ? `${Math.round(seconds)} s` : clock(seconds));
 
-export const many = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+export const many = (count, noun, nouns = `${noun}s`) => `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
 
 export const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 
