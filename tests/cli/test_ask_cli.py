@@ -78,6 +78,16 @@ def test_yes_is_a_cosine_above_the_least_one() -> None:
         answerer.answer_of("a.wav", "what is it?")
 
 
+def test_what_is_heard_is_answered_by_a_caption(writer: SoundWriter) -> None:
+    answerer = ComparingAnswerer(Known(), lambda: writer)  # type: ignore[arg-type]
+    answer = answerer.answer_of("a.wav", "What is heard?")
+    assert answer.text == writer.captions_of("a.wav", SearchConfig(max_tokens=40))[0].text
+    assert (answer.kind, answer.options) == ("written", ())
+    assert answerer.answer_of("a.wav", "which?", ["a dog", "rain"]).kind == "compared"
+    with pytest.raises(ConfigError, match='but "what is heard'):
+        answerer.answer_of("a.wav", "how often does the dog bark?")
+
+
 @pytest.mark.parametrize(
     ("question", "sound"),
     [
