@@ -19,14 +19,14 @@ from aural.data.text_views import misspelled
 from aural.encoders.bert import Bert, BertFeatures
 from aural.encoders.tokenize import Tokenizer
 from aural.models.clap import TextTower
-from aural.train.sentences import Shape, Step, Toggle
-from aural.train.systems.sentences import ToggleConfig, built
+from aural.train.sentences import TOGGLES, Shape, Step, Toggle
+from aural.train.system import PartConfig, build_part
 
 SIZE = 64
 """Most examples of a step."""
 
 
-class TextTask(ToggleConfig):
+class TextTask(PartConfig):
     """A toggle and the texts that it sees."""
 
     texts: Literal["captions", "world"] = "captions"
@@ -66,7 +66,7 @@ class TextLosses(nn.Module):
         self.tasks, self.seed, self.number = tasks, seed, 0
         self.encoder = cast(Bert, Tower(tower))
         self.shape = Shape(tower.encoder.config, tokenizer, self.encoder)
-        self.toggles = nn.ModuleList(built(task, self.shape) for task in tasks)
+        self.toggles = nn.ModuleList(build_part(TOGGLES, task, self.shape, key="toggles") for task in tasks)
         self.world = TextExamples(TextConfig(seed=seed))
         self.special = self.shape.special
 

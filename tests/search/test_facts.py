@@ -93,6 +93,20 @@ def test_an_interrupted_analysis_continues(library: Library, monkeypatch: pytest
     assert len(list(analyze(Library(library.root)))) == 3
 
 
+@pytest.mark.slow
+def test_two_processes_give_the_same_facts(library: Library) -> None:
+    damaged = next(path for path in library.files() if path.endswith("click.flac"))
+    Path(damaged).write_bytes(b"no sound")
+    one = list(analyze(library))
+    before = {name: column.tolist() for name, column in library.facts.columns().items()}
+    two = list(analyze(library, again=True, jobs=2))
+    assert [(done.path, done.status, str(done.error)) for done in two] == [
+        (done.path, done.status, str(done.error)) for done in one
+    ]
+    assert [done.status for done in two].count("skipped") == 1
+    np.testing.assert_equal({name: column.tolist() for name, column in library.facts.columns().items()}, before)
+
+
 def test_tags_are_written_back(library: Library) -> None:
     list(analyze(library))
     files = select(library, ["RAIN*"])

@@ -19,6 +19,7 @@ TagOption = Annotated[str | None, typer.Option(help="New value; empty deletes it
 def analyze(
     library: LibraryOption,
     again: Annotated[bool, typer.Option("--again", help="Also sounds that were analyzed before.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Number of processes that measure.")] = 1,
     strict: StrictOption = False,
 ) -> None:
     """Read the metadata of all sounds and measure them, so that filters and facets can use both."""
@@ -29,7 +30,7 @@ def analyze(
     hashes = {one.hash for one in target.files().values()}
     total = len(hashes) if again else len(target.facts.missing(list(hashes)))
     batch = Batch(strict)
-    for result in progress(run(target, again=again), total, "analyzing"):
+    for result in progress(run(target, again=again, jobs=jobs), total, "analyzing"):
         if result.error is not None:
             batch.skip(result.error)
         else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any, Final
 
 from aural.audio.metadata import write_tags
@@ -16,25 +19,42 @@ from aural.search.locations import FoundFile, content_hash, find, source_of
 from aural.search.plan import StoredFile
 
 FILES_PER_COMMIT: Final = 64
+CHUNK_FILES: Final = 8
+"""Number of files that a process takes at once."""
 
 
-def analyze(library: Library, *, again: bool = False) -> Iterator[FileResult]:
+def analyze(library: Library, *, again: bool = False, jobs: int = 1) -> Iterator[FileResult]:
     """Store the facts of every content that has none yet, or of all with `again`; yield each file after its commit.
 
-    May be interrupted and repeated, and needs no lock: other commands may write to the library meanwhile.
+    jobs: number of processes that read and measure; 1: this one. May be interrupted and repeated, and needs no lock:
+    other commands may write to the library meanwhile.
     """
     by_hash = {one.hash: one for one in library.files().values()}
     wanted = list(by_hash) if again else library.facts.missing(list(by_hash))
-    for start in range(0, len(wanted), FILES_PER_COMMIT):
-        facts: dict[str, dict[str, Any]] = {}
-        for content in wanted[start : start + FILES_PER_COMMIT]:
-            path = by_hash[content].path
-            try:
-                facts[content] = facts_of(source_of(path))
-            except AuralError as error:
-                yield FileResult(path, "skipped", error=error)
-        library.facts.write(facts)
-        yield from (FileResult(by_hash[content].path, "added") for content in facts)
+    with contextlib.ExitStack() as stack:
+        pool = None if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
+        for start in range(0, len(wanted), jobs * FILES_PER_COMMIT):
+            contents = wanted[start : start + jobs * FILES_PER_COMMIT]
+            paths = [by_hash[content].path for content in contents]
+            answers: Iterator[dict[str, Any] | str] = map(_facts_at, paths)
+            if pool is not None:
+                answers = pool.map(_facts_at, paths, chunksize=CHUNK_FILES)
+            facts: dict[str, dict[str, Any]] = {}
+            for content, path, answer in zip(contents, paths, answers, strict=True):
+                if isinstance(answer, str):
+                    yield FileResult(path, "skipped", error=AudioError(answer))
+                else:
+                    facts[content] = answer
+            library.facts.write(facts)
+            yield from (FileResult(by_hash[content].path, "added") for content in facts)
+
+
+def _facts_at(path: str) -> dict[str, Any] | str:
+    """Return the facts of a stored sound, or the reason why it has none."""
+    try:
+        return facts_of(source_of(path))
+    except AuralError as error:
+        return str(error)
 
 
 def write_file_tags(

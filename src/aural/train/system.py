@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from aural.core.config import Config
+from aural.core.errors import ConfigError
 from aural.core.registry import Registry
 from aural.encoders.text import TextConfig
 from aural.models.clap import AudioConfig, Clap
@@ -27,6 +29,30 @@ if TYPE_CHECKING:
     from aural.train.tasks import Report
 
 BatchNorm = Literal["batch", "calibrated", "sync"]
+
+
+class PartConfig(Config):
+    """A part of a system's loss by its registered name, with its options and its share of the total loss."""
+
+    name: str
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def build_part(registry: Registry[Any], part: PartConfig, shape: Any, *, key: str) -> Any:
+    """Construct a part from its options and the shape that all parts of a system get.
+
+    key: the recipe's key of the list of parts, for messages.
+
+    Raises:
+        ConfigError: an unknown name or option.
+    """
+    kind = registry[part.name]
+    try:
+        config = kind.config_type.parse(part.options, f'{registry.kind} "{part.name}"')
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    return kind(config, shape)
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,13 @@ class Regressor(nn.Module):
         return unit(self.projection(self.encoder(mel).pooled))
 
 
-def run(context: StudyContext) -> Scores:
+def run(context: StudyContext, *, arms: Sequence[str] = ARMS) -> Scores:
     """Return arm -> task -> Spearman's correlation per test sentence and degradation."""
     training = SMOKE if context.smoke else TRAINING
     mel, quality = training_clips(context)
     tests = {"seen": test_clips(context, SEEN), "unseen": test_clips(context, UNSEEN)}
     scores = {}
-    for arm in ARMS:
+    for arm in arms:
         model = Regressor(context.seed).to(mel.device)
         values = (
             quality[np.random.default_rng(context.seed).permutation(len(quality))] if arm == "shuffled" else quality

@@ -1,7 +1,7 @@
 """Pretext tasks of self-supervised encoders; importing this package registers them in `PRETEXTS`."""
 
 from aural.train.selfsupervised.autoregressive import NextToken
-from aural.train.selfsupervised.base import PRETEXTS, Outcome, Pretext, PretextConfig, Shape, Step
+from aural.train.selfsupervised.base import PRETEXTS, Outcome, Pretext, Shape, Step
 from aural.train.selfsupervised.distill import Distill
 from aural.train.selfsupervised.labeled import Classes, Ctc, FactsField, TranscriptsField
 from aural.train.selfsupervised.masked import MaskedContrast, MaskedTokens
@@ -21,7 +21,6 @@ __all__ = [
     "NextToken",
     "Outcome",
     "Pretext",
-    "PretextConfig",
     "Reconstruct",
     "Shape",
     "Step",

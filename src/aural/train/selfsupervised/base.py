@@ -12,24 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from aural.core.config import Config
 from aural.core.registry import Registry
 from aural.encoders.sequence import SequenceConfig, SequenceEncoder
 from aural.nn.gumbel import Codes
-
-
-class PretextConfig(Config):
-    """A pretext task by its registered name, with its options and its share of the total loss."""
-
-    name: str
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    options: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from aural.nn.nearest_code import NearestQuantizer
 from aural.nn.wave_encoder import WaveEncoder
 from aural.train.config import Recipe
 from aural.train.inputs import log_mel
-from aural.train.selfsupervised import PRETEXTS, Pretext, PretextConfig, Shape, Step
+from aural.train.selfsupervised import PRETEXTS, Shape, Step
 from aural.train.selfsupervised.labeled import Ctc
 from aural.train.selfsupervised.tokenizer import TokenizerConfig, Tokenizers
-from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+from aural.train.system import SYSTEMS, PartConfig, Plan, System, SystemConfig, build_part
 
 if TYPE_CHECKING:
     from aural.train.loader import Batch, Batches
@@ -55,7 +55,7 @@ class SelfSupervisedConfig(SystemConfig):
     audio: AudioConfig
     front: Front = "log-mel"
     """log-mel: the front end of `audio`. wave: learned convolutions of the waveform. cochlea: gammatone bands."""
-    pretexts: tuple[PretextConfig, ...] = Field(min_length=1)
+    pretexts: tuple[PartConfig, ...] = Field(min_length=1)
     quantizer: QuantizerConfig | None = None
     tokenizers: tuple[TokenizerConfig, ...] = ()
     """Frozen tokenizers; the tokens of several ones with equal numbers of codes are joined."""
@@ -100,7 +100,7 @@ class SelfSupervisedConfig(SystemConfig):
         return Plan(fields, gives_loss=True, lists=frozenset({"facts"}), audio=self.audio)
 
 
-def wants(pretext: PretextConfig) -> set[str]:
+def wants(pretext: PartConfig) -> set[str]:
     """Return what a pretext task with these options needs of the system."""
     kind, options = PRETEXTS[pretext.name], pretext.options
     needs = set(kind.needs)
@@ -131,7 +131,9 @@ class SelfSupervised(System):
         codes = (config.quantizer.groups, config.quantizer.codes) if config.quantizer else (0, 0)
         self.inputs = _Embedding(tokens, sizes.dim) if config.discrete else None
         shape = Shape(sizes, sizes.n_mels, tokens, codes)
-        self.pretexts = nn.ModuleList(_built(pretext, shape) for pretext in config.pretexts)
+        self.pretexts = nn.ModuleList(
+            build_part(PRETEXTS, pretext, shape, key="system.pretexts") for pretext in config.pretexts
+        )
         self.steps = 0
         """Steps in training mode since construction."""
         if config.init:
@@ -290,15 +292,6 @@ def _quantizer(config: QuantizerConfig, dim: int) -> nn.Module:
     if config.kind == "nearest":
         return NearestQuantizer(dim, groups=config.groups, codes=config.codes)
     return GumbelQuantizer(dim, dim, groups=config.groups, codes=config.codes, temperature=config.temperature)
-
-
-def _built(pretext: PretextConfig, shape: Shape) -> Pretext:
-    kind = PRETEXTS[pretext.name]
-    try:
-        config = kind.config_type.parse(pretext.options, f'pretext "{pretext.name}"')
-    except ConfigError as error:
-        raise ConfigError(f"system.pretexts: {error}") from None
-    return kind(config, shape)
 
 
 def _by_fact(name: str, losses: Tensor, facts: Sequence[str]) -> dict[str, Tensor]:

@@ -16,29 +16,19 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from aural.core.config import Config
-from aural.core.errors import ConfigError
 from aural.encoders.bert import Bert
 from aural.encoders.text import TextConfig
 from aural.train.config import Recipe
 from aural.train.sentences import TOGGLES, Shape, Step, Toggle
 from aural.train.sentences.tokens import sentence_tokenizer, start_weights
 from aural.train.sentences.words import word_vectors
-from aural.train.system import SYSTEMS, Plan, System, SystemConfig
+from aural.train.system import SYSTEMS, PartConfig, Plan, System, SystemConfig, build_part
 
 if TYPE_CHECKING:
     from aural.train.loader import Batch, Batches
 
 Second = Literal["", "frozen", "ema"]
 TEXTS_AT_ONCE = 256
-
-
-class ToggleConfig(Config):
-    """A toggle by its registered name, with its options and its share of the total loss."""
-
-    name: str
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class SentencesConfig(SystemConfig):
@@ -50,7 +40,7 @@ class SentencesConfig(SystemConfig):
     words: str = ""
     """Word vectors to start from, with init "random": "packaged-minilm" (see `aural.train.sentences.words`) or a
     file."""
-    toggles: tuple[ToggleConfig, ...] = Field(min_length=1)
+    toggles: tuple[PartConfig, ...] = Field(min_length=1)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     locked: bool = False
     """Freeze the encoder; only parameters of the toggles are trained."""
@@ -95,7 +85,9 @@ class Sentences(System):
                 self.encoder.words.copy_(word_vectors(config.text, self.tokenizer, config.words))
         self.shape = Shape(config.text, self.tokenizer, self.encoder)
         self.special = self.shape.special
-        self.toggles = nn.ModuleList(built(toggle, self.shape) for toggle in config.toggles)
+        self.toggles = nn.ModuleList(
+            build_part(TOGGLES, toggle, self.shape, key="system.toggles") for toggle in config.toggles
+        )
         self.number: Tensor
         self.register_buffer("number", torch.zeros((), dtype=torch.int64))
         self.steps_seen = -1
@@ -188,13 +180,3 @@ class Sentences(System):
             self.tokenizer.backend.to_str(),
             card=card_of(folder, recipe) + note,
         )
-
-
-def built(toggle: ToggleConfig, shape: Shape) -> Toggle:
-    """Construct a toggle. Raises ConfigError when an option is wrong."""
-    kind = TOGGLES[toggle.name]
-    try:
-        config = kind.config_type.parse(toggle.options, f'toggle "{toggle.name}"')
-    except ConfigError as error:
-        raise ConfigError(f"system.toggles: {error}") from None
-    return kind(config, shape)
