@@ -3,6 +3,9 @@
     python tools/train_captioner.py prepare CORPUS OUT    # texts, questions and vectors
     python tools/train_captioner.py pack OUT              # the decoder in three files
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
+    python tools/train_captioner.py compare OUT           # the same questions by similarity alone
+    python tools/train_captioner.py sentences OUT         # the sentences that are picked where nothing is written
+    python tools/train_captioner.py picked OUT            # scores of the captions that libre-base picks
     python tools/train_captioner.py bundle R/both.safetensors   # write src/aural/weights/libre-captions
 
 `prepare` needs the corpus, MiniLM and the package of SmolLM2, and in OUT the vectors of clips (audio.npy, test.npy: one
@@ -43,7 +46,9 @@ FRAMES = [
     r"(?:a recording|the sound|a sound clip) of (.+)", r"a sound clip: (.+)", r"(?:in this clip )?there is (.+)",
 ]  # fmt: skip
 COMMON, DECODER_DIM = 6000, 576
-WHICH = "Which sound is it?"
+FRAMED = re.compile(r"\b(?:audio|recording|clip|sound of|sample)\b", re.IGNORECASE)
+LANGUAGE = re.compile(r"\b(?:speaking|talking) \w|\b(?:speech|spoken|voice in|language)\b", re.IGNORECASE)
+WHICH, SILENCE = "Which sound is it?", "the sound of silence"
 
 
 def plain(text: str) -> str:
@@ -111,7 +116,7 @@ def unpack(blocks: np.ndarray) -> Tensor:
 
 
 def open_packed(folder: Path, device: str) -> Any:
-    """Return the causal model of the three files, frozen."""
+    """Return the causal model of the three files, frozen, in bfloat16."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tensors: dict[str, Tensor] = {}
@@ -138,7 +143,7 @@ def open_packed(folder: Path, device: str) -> Any:
     if set(missing.missing_keys) - {"lm_head.weight"} or missing.unexpected_keys:
         raise SystemExit(f"the files do not fit: {missing}")
     model.tie_weights()
-    return model.to(device).requires_grad_(False).eval()
+    return model.to(device, torch.bfloat16).requires_grad_(False).eval()
 
 
 # ---- data ----
@@ -149,8 +154,8 @@ def prepare(args: argparse.Namespace) -> None:
     import pyarrow.parquet as pq
 
     import aural
-    from aural.models.captioner import class_sentences
     from aural.models.causal import open_decoder
+    from aural.models.known_sentences import class_sentences
 
     out, rng = Path(args.out), random.Random(0)
     columns = ["path", "split", "family", "label", "captions", "caption_short", "caption_label"]
@@ -253,7 +258,8 @@ def batch_of(rows: list[tuple[list[int], list[int]]], device: str) -> tuple[Tens
 
 def losses(model: Any, prefix: Tensor, ids: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     """Return the negative log-probability per row of the tokens to predict."""
-    vectors = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
+    words = model.get_input_embeddings()(ids)
+    vectors = torch.cat([prefix.to(words.dtype), words], dim=1)
     everything = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], dim=1)
     place = (everything.cumsum(1) - 1).clamp_min(0)
     logits = model(inputs_embeds=vectors, attention_mask=everything, position_ids=place, use_cache=False).logits
@@ -268,7 +274,6 @@ def train(args: argparse.Namespace) -> None:
     result.mkdir(parents=True, exist_ok=True)
     model = open_packed(folder, args.device)
     data = Data(folder, args.device, args.most)
-    half = torch.autocast(args.device.split(":")[0], torch.bfloat16)
     pairs = torch.tensor([data.number.get(row["texts"][0], -1) for row in data.rows["audio"]], device=args.device)
     known = pairs >= 0
     deviation = paired_deviation(data.audio[known], data.text[pairs[known]])
@@ -287,10 +292,9 @@ def train(args: argparse.Namespace) -> None:
         for step in range(args.steps):
             if args.limit_s and time.time() - start > args.limit_s:
                 break
-            vectors, rows = draw(data, arm, args.batch, deviation * args.noise, rng)
-            with half:
-                ids, mask, target = batch_of(rows, args.device)
-                loss = (losses(model, bridge(vectors), ids, mask, target) / target.sum(1)).mean()
+            vectors, rows = draw(data, arm, args.batch, deviation * args.noise, args.questions, rng)
+            ids, mask, target = batch_of(rows, args.device)
+            loss = (losses(model, bridge(vectors), ids, mask, target) / target.sum(1)).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
@@ -302,18 +306,20 @@ def train(args: argparse.Namespace) -> None:
             {n: t.detach().half().cpu().contiguous() for n, t in bridge.state_dict().items()},
             result / f"{arm}.safetensors",
         )
-        with torch.no_grad(), half:
+        with torch.no_grad():
             print(f"{arm}: {json.dumps(score(model, bridge, data, arm))}", flush=True)
 
 
-def draw(data: Data, arm: str, count: int, noise: float, rng: random.Random) -> tuple[Tensor, list[Any]]:
-    """Return vectors (B, E) and token rows: half captions, a quarter of each kind of question."""
+def draw(
+    data: Data, arm: str, count: int, noise: float, questions: float, rng: random.Random
+) -> tuple[Tensor, list[Any]]:
+    """Return vectors (B, E) and token rows. questions: share of questions, half of them about presence."""
     vectors, rows = [], []
     generator = torch.Generator().manual_seed(rng.randrange(2**62))
     for n in range(count):
         text_only = arm == "text" or (arm == "both" and n % 2 == 0)
         if text_only:
-            index = rng.randrange(len(data.texts)) if n % 4 else rng.choice(data.singles)
+            index = rng.choice(data.singles) if n % 8 else rng.randrange(len(data.texts))
             text = data.texts[index]
             vectors.append(noisy(data.text[index][None], noise, generator)[0])
             single = data.kind[index] != "pair"
@@ -323,9 +329,9 @@ def draw(data: Data, arm: str, count: int, noise: float, rng: random.Random) -> 
             vectors.append(noisy(data.audio[index][None], 0.25 * noise, generator)[0])
         task = rng.random()
         others = [data.texts[rng.choice(data.singles)] for _ in range(2)]
-        if task < 0.5 or not single or text in others or others[0] == others[1]:
+        if task >= questions or not single or text in others or others[0] == others[1]:
             rows.append(data.caption(text))
-        elif task < 0.75:
+        elif task < questions / 2:
             there = rng.random() < 0.5
             rows.append(data.presence(text if there else others[0], there))
         else:
@@ -371,13 +377,81 @@ def score(model: Any, bridge: nn.Module, data: Data, arm: str) -> dict[str, floa
     return result
 
 
+def compare(args: argparse.Namespace) -> None:
+    """Print how often libre-base answers questions about test clips by similarity, also with another clip's sound."""
+    import aural
+
+    model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
+    rows = json.loads((folder / "test.json").read_text())
+    sounds = np.load(folder / "test.npy").astype(np.float32)
+    named = sorted({text for row in rows for text in row["texts"]})
+    vectors = dict(zip(named, model.embed_text(named), strict=True))
+    assert model.least_cosine is not None
+    for what, clips in (("the clip", sounds), ("another clip", np.roll(sounds, 1, axis=0))):
+        rng, presence, choice = random.Random(1), [], []
+        for n, row in enumerate(rows):
+            text = row["texts"][0]
+            others = rng.sample(
+                [r["texts"][0] for r in rows if r["label"] != row["label"] and r["texts"][0] != text], 2
+            )
+            asked = text if n % 2 == 0 else others[0]
+            presence.append((float(vectors[asked] @ clips[n]) >= model.least_cosine) == (n % 2 == 0))
+            choice.append(int(np.argmax([vectors[one] @ clips[n] for one in (text, *others)])) == 0)
+        print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
+
+
+def picked(args: argparse.Namespace) -> None:
+    """Print the scores of the captions that libre-base picks for the test clips, and ten of them."""
+    from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
+    from aural.models.known_sentences import class_sentences, known_sentences
+
+    rows = json.loads((Path(args.out) / "test.json").read_text())
+    sounds = np.load(Path(args.out) / "test.npy").astype(np.float32)
+    references = [[tokenize(text) for text in row["texts"]] for row in rows]
+    known, vectors = known_sentences("libre-base")
+    assert vectors is not None
+    classes = [known.index(one) for one in class_sentences() if one != SILENCE]
+    every = list(range(len(known)))
+    for what, numbers, clips in (
+        ("bundled sentences", every, sounds),
+        ("names of classes", classes, sounds),
+        ("bundled sentences, sound of another clip", every, np.roll(sounds, 1, axis=0)),
+    ):
+        captions = [known[numbers[k]] for k in (clips @ vectors[numbers].T).argmax(1)]
+        words = [tokenize(text) for text in captions]
+        print(
+            f"{what}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L {rouge_l(words, references).mean():.3f}"
+        )
+        if what == "bundled sentences":
+            lines = [f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |"
+                     for n in random.Random(0).sample(range(len(rows)), 10)]  # fmt: skip
+    print("\n".join(lines))
+
+
+def sentences(args: argparse.Namespace) -> None:
+    """Write the bundled sentences and their rows from texts.json: captions of training clips, then classes."""
+    import aural
+    from aural.models.known_sentences import captions_folder, class_sentences, packed_rows
+
+    stored, folder = json.loads((Path(args.out) / "texts.json").read_text()), captions_folder()
+    captions = [text for text, kind in zip(stored["texts"], stored["kind"], strict=True) if kind == "single"]
+    chosen = [text for text in captions if not FRAMED.search(text) and not LANGUAGE.search(text)]
+    classes = [text for text in class_sentences() if text != SILENCE]  # else many faint sounds are called silence
+    chosen = [*dict.fromkeys([*chosen, "a person speaking", *classes])]
+    rows = aural.load("libre-base", engine="onnx").embed_text(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sentences.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    save_file({"rows": torch.from_numpy(packed_rows(rows))}, folder / "rows.safetensors")
+    print(f"{len(chosen)} sentences")
+
+
 def bundle(args: argparse.Namespace) -> None:
     """Write the folder of the bundled captioner from a trained bridge."""
     from aural.models.bridge import BridgeConfig
+    from aural.models.known_sentences import captions_folder
     from aural.models.packaged import SMOLLM2
-    from aural.models.sound_writer import bundled_bridge
 
-    tensors, folder = load_file(args.out), bundled_bridge()
+    tensors, folder = load_file(args.out), captions_folder()
     hidden, wide = tensors["hidden.weight"], tensors["out.weight"]
     sizes = MapperConfig(
         d_in=hidden.shape[1], d_out=DECODER_DIM, kind="mlp", length=len(wide) // DECODER_DIM, hidden=len(hidden)
@@ -396,19 +470,21 @@ def bundle(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["prepare", "pack", "train", "bundle"])
+    parser.add_argument("what", choices=["prepare", "pack", "train", "compare", "picked", "sentences", "bundle"])
     parser.add_argument("paths", nargs="+")
     for name, value in {"result": "result", "device": "cuda", "arms": "text,audio,both"}.items():
         parser.add_argument(f"--{name}", default=value)
     for name, number in {"steps": 1500, "batch": 64, "seed": 0, "most": 500, "limit-s": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--start", help="a trained bridge to start from")
+    parser.add_argument("--questions", type=float, default=0.5, help="share of questions, the rest is captions")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=1.0, help="times the deviation of pairs")
     args = parser.parse_args()
     args.out = args.paths[-1]
     args.corpus = args.paths[0]
-    {"prepare": prepare, "pack": pack, "train": train, "bundle": bundle}[args.what](args)
+    work = {one.__name__: one for one in (prepare, pack, train, compare, picked, sentences, bundle)}
+    work[args.what](args)
 
 
 if __name__ == "__main__":

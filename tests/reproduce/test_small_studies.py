@@ -11,6 +11,7 @@ import torch
 from aural.audio.gcc import gcc_phat
 from aural.core.types import Clip
 from aural.evaluate.metrics.labels import auroc
+from aural.reproduce.shared import resumed
 from aural.reproduce.studies import (
     clip_pair,
     contrastive_tuning,
@@ -192,3 +193,19 @@ def test_angles_wrap_around() -> None:
     scores = microphone_arrays.evaluate(np.array([0, 0]), direction, heard)
     assert scores["where"].tolist() == pytest.approx([2, 180])
     assert scores["what"].tolist() == [1, 0]
+
+
+def test_a_stopped_seed_goes_on_after_its_finished_arms(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def arm(name: str) -> dict[str, np.ndarray]:
+        calls.append(name)
+        return {"score": np.array([1.0, 2.0])}
+
+    for _ in range(2):
+        first = resumed(context(tmp_path), "first", lambda: arm("first"))
+        assert first["score"].tolist() == [1, 2]
+    with pytest.raises(KeyboardInterrupt):
+        resumed(context(tmp_path), "second", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    resumed(context(tmp_path), "second", lambda: arm("second"))
+    assert calls == ["first", "second"]

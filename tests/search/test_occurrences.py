@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
+from aural.cli.occurrences import list_occurrences
+from aural.core.errors import CheckpointError
 from aural.core.vectors import unit_rows
+from aural.models.segment_prints import bundled
 from aural.search.occurrences import ALIKE, SURE, Prints, longest_run, occurrences
+from library_toys import RATE_HZ, add_all
 
 
 def rows(seed: int, count: int) -> np.ndarray:
@@ -57,3 +65,45 @@ def test_no_sounds_and_empty_sounds_have_no_occurrences() -> None:
     empty = Prints(np.empty((0, 64), np.float32), np.empty(0, np.float32))
     assert occurrences([], segment_s=1.0, hop_s=0.5) == []
     assert occurrences([empty, empty, Prints(rows(0, 3), starts(3))], segment_s=1.0, hop_s=0.5) == []
+
+
+def melody(seconds: float, seed: int) -> np.ndarray:
+    """Return tones of random pitch and length, each with harmonics and a decay."""
+    draw = np.random.default_rng(seed)
+    wave = np.zeros(round(seconds * RATE_HZ), np.float32)
+    at = 0
+    while at < len(wave):
+        length = int(draw.integers(800, 3200))
+        t = np.arange(min(length, len(wave) - at)) / RATE_HZ
+        pitch_hz = 330 * 2 ** draw.uniform(0, 2)
+        tone = sum(np.sin(2 * np.pi * pitch_hz * n * t) / n for n in (1, 2, 3))
+        wave[at : at + len(t)] = tone * np.exp(-t * draw.uniform(3, 12)) * draw.uniform(0.3, 1.0)
+        at += length
+    return wave / np.abs(wave).max() * 0.5
+
+
+def test_the_command_finds_a_noisy_excerpt_in_a_long_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    long = melody(40.0, 0)
+    excerpt = long[round(17.2 * RATE_HZ) : round(20.2 * RATE_HZ)]
+    noise = np.random.default_rng(5).standard_normal(len(excerpt)) * np.sqrt(np.mean(excerpt**2)) * 10 ** (-5 / 20)
+    soundfile.write(sounds / "long.wav", long, RATE_HZ)
+    soundfile.write(sounds / "excerpt.mp3", excerpt + noise, RATE_HZ)
+    soundfile.write(sounds / "other.wav", melody(20.0, 1), RATE_HZ)
+    add_all(tmp_path)
+    assert list_occurrences(tmp_path / "library", as_json=True) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (values,) = [one for one in listed if Path(one["sound"]).name == "excerpt.mp3"]
+    assert Path(values["inside"]).name == "long.wav"
+    assert values["inside_at_s"] - values["at_s"] == pytest.approx(17.2, abs=0.5)
+    assert values["duration_s"] >= 2.0
+    assert list_occurrences(tmp_path / "library", as_json=False) == 0
+    assert "long.wav at 0:17" in capsys.readouterr().out
+
+
+def test_missing_weights_name_the_file_and_the_tool(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is missing; write it with tools"):
+        bundled(tmp_path / "model.safetensors")

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 
 from aural.core.errors import ConfigError
 from aural.core.types import FloatArray
-from aural.models.captioner import class_sentences
+from aural.models.known_sentences import class_sentences
 from aural.search.filters import parse_filter
 from aural.search.fuse import fused
 from aural.search.index import best_per_file

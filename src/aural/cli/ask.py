@@ -37,10 +37,10 @@ def ask(
 ) -> None:
     """Answer a question about each sound.
 
-    libre-base answers with the bundled bridge and the language model SmolLM2, if its package is installed. Without it,
-    and with other models, an answer is chosen by similarity; then --choices or --yes-no is needed.
+    With --choices and --yes-no the answer is chosen by similarity; "is there a dog?" needs a model whose least cosine
+    of a match was measured (libre-base). "what is heard?" is answered by a caption; other free questions are refused.
     """
-    from aural.models.answerer import YES_NO, ComparingAnswerer, check_question
+    from aural.models.answerer import YES_NO, check_question
     from aural.models.writers import answerer_of
 
     if len(words) < 2:
@@ -56,7 +56,7 @@ def ask(
     if not files:
         raise typer.Exit(batch.close())
     answerer, reason = answerer_of(options.open(model))
-    if isinstance(answerer, ComparingAnswerer):
+    if reason:
         print(f"{reason}; answers are chosen by similarity", file=sys.stderr)
     stream = progress(answerer.stream_answers(files, question, answers), len(files), "asking")
     for row in _rows(stream, batch):

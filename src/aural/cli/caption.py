@@ -42,9 +42,9 @@ def caption(
 ) -> None:
     """Describe each sound in a sentence.
 
-    libre-base writes the sentence with the bundled bridge and the language model SmolLM2, if its package is installed,
-    and a captioner such as msclap-clapcap by itself. Any other model picks the sentence that fits best, by default from
-    the names of the 521 classes of AudioSet's tagger; the command says so.
+    A captioner such as msclap-clapcap writes the sentence. Any other model picks the one that fits best: libre-base
+    from captions of its training clips and the names of the 521 classes of AudioSet's tagger, other models from these
+    names. The command says so.
     """
     from aural.generate.writer import SearchConfig
     from aural.models.captioner import RetrievalCaptioner
@@ -63,7 +63,7 @@ def caption(
     loaded = options.open(model)
     captioner, reason = captioner_of(loaded, lines)
     if isinstance(captioner, RetrievalCaptioner):
-        origin = f"lines of {sentences}" if sentences else "names of classes"
+        origin = f"lines of {sentences}" if sentences else "known sentences"
         count = len(captioner.sentences)
         print(f"{reason}; captions are picked from {count} {origin}", file=sys.stderr)
     stream = progress(captioner.stream_captions(files, config), len(files), "describing")

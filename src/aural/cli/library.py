@@ -14,6 +14,7 @@ import typer
 
 from aural.cli import facts, library_files, notebook, spaces
 from aural.cli.files import Batch, json_line, progress, read_lines, stored_model_name, whole_windows
+from aural.cli.occurrences import list_occurrences
 from aural.cli.options import (
     BatchOption,
     JsonOption,
@@ -143,9 +144,18 @@ def tag(
 def duplicates(
     library: LibraryOption,
     near: Annotated[float, typer.Option("--near", help="Least cosine of files with the same sound.")] = 0.99,
+    fingerprint: Annotated[
+        bool, typer.Option("--fingerprint", help="List parts of files that are heard in other files, by fingerprints.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List groups of files with the same bytes, or with nearly the same sound and length."""
+    """List groups of files with the same bytes, or with nearly the same sound and length.
+
+    With --fingerprint, read every file and list where recordings are heard inside others, also in noise, in a room,
+    re-encoded or a little faster.
+    """
+    if fingerprint:
+        raise typer.Exit(list_occurrences(library, as_json=as_json))
     from aural.search.duplicates import duplicates as find
     from aural.search.library import Library
 

@@ -16,14 +16,25 @@ from aural.core.config import Config
 from aural.core.errors import AuralError, ConfigError
 from aural.core.scoring import Calibration
 from aural.core.types import AudioSource, Embedder
+from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from aural.models.captioner import Captioner
 
 YES_NO: Final = ("yes", "no")
+LONGEST: Final = 40
+"""Tokens of a free answer."""
 PRESENCE: Final = re.compile(
     r"(?:is|are) there (?:(?:a|the) sound of )?(.+)|(?:can|do) (?:you|i|we|one) hear (.+)|is (.+) (?:heard|there)",
+    re.IGNORECASE,
+)
+
+
+HEARD: Final = re.compile(
+    r"what (?:is (?:this|that|it|heard|there|(?:this|the) sound)|sounds? .+|do you hear|can (?:you hear|be heard))",
     re.IGNORECASE,
 )
 
@@ -38,14 +49,14 @@ class Score(Config):
 class Answer(Config):
     """An answer. options: all options with their probabilities, the best first; empty for a free answer.
 
-    kind: "written" by a language model, or "compared" where vectors decided. score: the probability of the chosen
-    option, or the mean log-likelihood per token of a free answer.
+    kind: "written" by a language model, "compared" where vectors decided among options, or "picked" from sentences.
+    score: the probability of the chosen option, or the score of the caption that answers a free question.
     """
 
     text: str
     score: float
     options: tuple[Score, ...] = ()
-    kind: Literal["written", "compared"]
+    kind: Literal["written", "compared", "picked"]
 
 
 @dataclass(frozen=True)
@@ -119,25 +130,33 @@ class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
     It answers "is there ...?" by the least cosine of a match, which is measured for some models only, and chooses among
-    options. It cannot answer in free words.
+    options. It answers "what is heard?" by a caption of `captioner`, which is opened when it is needed, and no other
+    question in free words.
     """
 
-    def __init__(self, model: Embedder) -> None:
-        self.model, self.calibration = model, Calibration.of(model)
+    def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
+        self.model, self.calibration, self.captioner = model, Calibration.of(model), captioner
         self.name = model_name(model)
 
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
         if options is None:
-            raise ConfigError(
-                f'"{self.name}" has no language model and answers no free question; give --choices or --yes-no, '
-                "or install the language model (docs/models/captions.md)"
-            )
+            return self._heard(clip, question)
         if tuple(one.lower() for one in options) == YES_NO:
             return self._presence(clip, question, options)
         sound = self.model.embed_audio([clip])
         logits = self.calibration.scale * (self.model.embed_text(list(options)) @ sound[0])
         return chosen(options, [float(one) for one in logits], "compared")
+
+    def _heard(self, clip: AudioSource, question: str) -> Answer:
+        if self.captioner is None or not HEARD.fullmatch(question.strip().rstrip("?").strip()):
+            raise ConfigError(
+                f'"{self.name}" answers no free question but "what is heard?"; give --choices or --yes-no (choices in '
+                "Python and over HTTP)"
+            )
+        captioner = self.captioner()
+        best = captioner.captions_of(clip, SearchConfig(max_tokens=LONGEST))[0]
+        return Answer(text=best.text, score=best.score, kind=captioner.caption_kind)
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
         name, least = sound_in(question), self.calibration.least

@@ -31,6 +31,8 @@ class BridgeConfig(Config):
     decoder: str
     mapper: MapperConfig
     decoder_sha256: str
+    questions: bool = False
+    """Whether it learned to answer questions, or to write captions only."""
     source: str = ""
 
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aural.audio.decode import source_name
-from aural.core.config import Config, read_mapping
+from aural.core.config import Config
 from aural.core.errors import AuralError
-from aural.core.names import DEFAULT_TAGGER, DEFAULT_TEMPLATE
 from aural.core.types import AudioSource, Embedder, FloatArray
-from aural.core.weights import weight_card
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 
@@ -75,17 +73,12 @@ class RetrievalCaptioner(Captioner):
 
     caption_kind = "picked"
 
-    def __init__(self, model: Embedder, sentences: Sequence[str]) -> None:
+    def __init__(self, model: Embedder, sentences: Sequence[str], rows: FloatArray | None = None) -> None:
+        """Take sentences, and their unit rows (M, E) by the model if they are known."""
         self.model, self.sentences = model, list(dict.fromkeys(check_words(sentences)))
-        self.rows: FloatArray = model.embed_text(self.sentences)
+        self.rows: FloatArray = model.embed_text(self.sentences) if rows is None else rows
 
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
         fits = self.rows @ self.model.embed_audio([clip])[0]
         best = fits.argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]
-
-
-def class_sentences() -> list[str]:
-    """Return one sentence per class of the bundled tagger, for `RetrievalCaptioner`."""
-    classes = read_mapping(weight_card(DEFAULT_TAGGER).bundled() / "config.json")["options"]["classes"]
-    return [DEFAULT_TEMPLATE.format(name.lower()) for name in classes]

@@ -6,9 +6,7 @@ Legend: R rows, P prefix positions, L tokens, W width of the language model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,20 +15,13 @@ from aural.core.errors import ConfigError
 from aural.core.types import AudioSource, Embedder
 from aural.generate.search import Written
 from aural.generate.writer import SearchConfig, write
-from aural.models.answerer import Answer, AnsweringModel, check_question, chosen, model_name
+from aural.models.answerer import LONGEST, Answer, AnsweringModel, check_question, chosen, model_name
 from aural.models.bridge import BridgeConfig, choice_question, joined, prompt_ids, read_bridge
 from aural.models.captioner import Caption, Captioner
 from aural.models.causal import TransformersDecoder, open_decoder
+from aural.models.known_sentences import captions_folder
 from aural.models.packaged import SMOLLM2
 from aural.nn.bridges.mapper import MlpMapper
-
-FOLDER: Final = "weights/libre-captions"
-LONGEST: Final = 40
-
-
-def bundled_bridge() -> Path:
-    """Return the folder of the bundled bridge."""
-    return Path(str(resources.files("aural"))) / FOLDER
 
 
 class SoundWriter(Captioner, AnsweringModel):
@@ -95,7 +86,7 @@ def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | N
         MissingDependencyError: the package of the language model, gguf or accelerate is not installed.
         CheckpointError: the files are damaged, or the language model is not the one that the bridge was trained for.
     """
-    folder = folder or bundled_bridge()
+    folder = folder or captions_folder()
     if not (folder / "config.json").is_file():
         return None
     config, bridge = read_bridge(folder)

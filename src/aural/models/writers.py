@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.types import Embedder
 from aural.models.answerer import AnsweringModel, ComparingAnswerer, model_name
-from aural.models.captioner import Captioner, RetrievalCaptioner, class_sentences
+from aural.models.captioner import Captioner, RetrievalCaptioner
+from aural.models.known_sentences import known_sentences
 from aural.models.sound_writer import SoundWriter, writer_of
 
 
@@ -15,7 +16,7 @@ def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tup
     """Return what describes sounds for a model, and the reason where it picks sentences instead of writing.
 
     The model itself if it writes captions, else the bundled captioner if it fits, else one that picks from `sentences`
-    (default: one per class of the bundled tagger).
+    (default: `known_sentences`).
 
     Raises:
         ConfigError: sentences are given for a model that writes its captions.
@@ -27,13 +28,18 @@ def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tup
     if sentences is not None:
         return RetrievalCaptioner(model, sentences), f'"{model_name(model)}" compares given sentences'
     writer, reason = _writer(model)
-    return (writer, "") if writer else (RetrievalCaptioner(model, class_sentences()), reason)
+    return (writer, "") if writer else (RetrievalCaptioner(model, *known_sentences(model_name(model))), reason)
 
 
 def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
-    """Return what answers questions for a model, and the reason where vectors are compared instead."""
+    """Return what answers questions for a model, and the reason where no language model takes part.
+
+    Without a bridge that learned questions, choices are compared and "what is heard?" is answered by a caption.
+    """
     writer, reason = _writer(model)
-    return (writer, "") if writer else (ComparingAnswerer(model), reason)
+    if writer is not None and writer.config.questions:
+        return writer, ""
+    return ComparingAnswerer(model, lambda: captioner_of(model)[0]), reason
 
 
 def _writer(model: Embedder) -> tuple[SoundWriter | None, str]:

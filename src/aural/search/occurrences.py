@@ -17,7 +17,7 @@ from aural.core.types import FloatArray
 from aural.search.library import Library
 from aural.search.locations import source_of
 
-ALIKE: Final = 0.7
+ALIKE: Final = 0.6
 """Least cosine of two segments that can be the same sound."""
 SURE: Final = 0.85
 """Least mean cosine of a run of one segment; a run of n needs SURE - (SURE - ALIKE) (1 - 1 / n)."""

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -43,7 +44,7 @@ from aural.data.manifest import Manifest, Row, read_manifest
 from aural.encoders.vit import TransformerBlock
 from aural.nn.functional import unit
 from aural.objectives import SupCon
-from aural.reproduce.shared import shared_arrays
+from aural.reproduce.shared import resumed, shared_arrays
 from aural.reproduce.studies.scene_pair import SMOKE, Training, fit
 from aural.reproduce.studies.small_encoders import inputs, masked
 from aural.reproduce.studies.voices import device_of, from_bytes, to_bytes
@@ -118,24 +119,27 @@ def run(context: StudyContext) -> Scores:
     rng = np.random.default_rng(context.seed)
     labeled = rng.permutation(len(train.family))[: max(4, round(LABELED * len(train.family)))]
     mixed = rng.permutation(labeled)
-    scores: dict[str, dict[str, Array]] = {}
-    for arm in ARMS:
-        net = ArrayNet(context.seed, where=arm != "one-channel").to(train.mel.device)
-        if arm == "supervised":
-            training = SMOKE if context.smoke else SUPERVISED
-            fit(net, len(labeled), supervised(train, labeled), training, context.seed)
-            with torch.no_grad():
-                features = net(*tensors(test))
-                family, direction = net.what(features).argmax(1).cpu().numpy(), net.where(features).cpu().numpy()
-            scores[arm] = evaluate(family, direction, test)
-            continue
-        if arm not in ("untrained",):
-            training = SMOKE if context.smoke else TRAINING
-            fit(net, len(train.family), contrast(train, swap=arm in ("swap", "shuffled")), training, context.seed)
-        rows = [features_of(net, heard) for heard in (train, test)]
-        truth = mixed if arm == "shuffled" else labeled
-        scores[arm] = evaluate(*linear(rows[0][labeled], train, truth, rows[1]), test)
-    return scores
+    return {arm: resumed(context, arm, partial(score_arm, arm, train, test, labeled, mixed, context)) for arm in ARMS}
+
+
+def score_arm(
+    arm: str, train: Heard, test: Heard, labeled: NDArray[np.int64], mixed: NDArray[np.int64], context: StudyContext
+) -> dict[str, Array]:
+    """Train an arm and return its scores. labeled: clips with labels; mixed: the same in another order."""
+    net = ArrayNet(context.seed, where=arm != "one-channel").to(train.mel.device)
+    if arm == "supervised":
+        training = SMOKE if context.smoke else SUPERVISED
+        fit(net, len(labeled), supervised(train, labeled), training, context.seed)
+        with torch.no_grad():
+            features = net(*tensors(test))
+            family, direction = net.what(features).argmax(1).cpu().numpy(), net.where(features).cpu().numpy()
+        return evaluate(family, direction, test)
+    if arm != "untrained":
+        training = SMOKE if context.smoke else TRAINING
+        fit(net, len(train.family), contrast(train, swap=arm in ("swap", "shuffled")), training, context.seed)
+    rows = [features_of(net, heard) for heard in (train, test)]
+    truth = mixed if arm == "shuffled" else labeled
+    return evaluate(*linear(rows[0][labeled], train, truth, rows[1]), test)
 
 
 def load(context: StudyContext, split: str) -> Heard:
