@@ -52,7 +52,7 @@ def test_stages_are_shared_between_arms(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(runs) == 3  # the base, its fine-tuning, and the one from random weights
     assert np.array_equal(scores["tuned"]["cer"], scores["tuned-later"]["cer"])
     assert "cer" not in scores["ours"]
-    assert len(scores["mel"]["phones"]) == 24
+    assert len(scores["mel"]["phones"]) == 16
     assert set(scores) == set(arms)
 
 

@@ -43,7 +43,10 @@ VERSION: Final = 1
 RECIPE: Final = "self_supervised"
 ARM: Final = ("loop.steps=200", "loop.batch=16", "optimizer.lr=1e-3")
 """Changes of every stage before its own."""
-SMOKE: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0")
+SMOKE: Final = (
+    "loop.steps=2", "loop.batch=4", "schedule.warmup=0", "system.audio.encoder_options.dim=16",
+    "system.audio.encoder_options.heads=2", "system.audio.encoder_options.hidden_dim=16",
+)  # fmt: skip
 LOCAL: Final = ("sets", "untrained", "probe", "centers", "of", "groups", "codes", "model")
 POINTS: Final = 20_000
 CENTER_CLIPS: Final = 200
