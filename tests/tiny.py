@@ -87,3 +87,12 @@ def tone(seconds: float, rate_hz: int = RATE_HZ, hz: float = 440.0, seed: int = 
 def write_wav(path: Path, seconds: float = 0.5, rate_hz: int = RATE_HZ, hz: float = 440.0, seed: int = 0) -> Path:
     soundfile.write(path, tone(seconds, rate_hz, hz, seed), rate_hz)
     return path
+
+
+def save_place(folder: Path) -> Path:
+    """Write a tiny model, two tones (a.wav, b.wav) and a broken sound (bad.wav) to a folder."""
+    save_tiny(folder / "model")
+    for name, hertz in (("a.wav", 440), ("b.wav", 1200)):
+        write_wav(folder / name, hz=hertz)
+    (folder / "bad.wav").write_bytes(b"RIFF")
+    return folder

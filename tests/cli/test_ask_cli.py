@@ -19,7 +19,7 @@ from aural.models.bridge import BridgeConfig, choice_question, prompt_ids, read_
 from aural.models.sound_writer import SoundWriter
 from aural.nn.bridges.mapper import MapperConfig, MlpMapper
 from aural.nn.decoder import Decoder, DecoderConfig
-from tiny import save_tiny, write_wav
+from tiny import save_place
 
 Run = Callable[..., tuple[int, str, str]]
 CHOICES = ["a dog barks", "rain on a roof", "a bell rings"]
@@ -28,12 +28,7 @@ LETTERS = " abcdefghijklmnopqrstuvwxyz?:,."
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ask")
-    save_tiny(folder / "model")
-    for name, hertz in (("a.wav", 440), ("b.wav", 1200)):
-        write_wav(folder / name, hz=hertz)
-    (folder / "bad.wav").write_bytes(b"RIFF")
-    return folder
+    return save_place(tmp_path_factory.mktemp("ask"))
 
 
 def test_the_nearest_option_is_chosen_and_bad_files_are_skipped(run_aural: Run, place: Path) -> None:

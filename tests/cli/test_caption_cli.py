@@ -17,7 +17,7 @@ from aural.generate.writer import SearchConfig
 from aural.models.captioner import Caption, Captioner, RetrievalCaptioner
 from aural.models.known_sentences import class_sentences, known_sentences, packed_rows
 from aural.models.writers import captioner_of
-from tiny import save_tiny, write_wav
+from tiny import save_place
 
 Run = Callable[..., tuple[int, str, str]]
 SENTENCES = ["a dog barks twice", "rain on a tin roof", "a bell rings far away"]
@@ -25,11 +25,7 @@ SENTENCES = ["a dog barks twice", "rain on a tin roof", "a bell rings far away"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("caption")
-    save_tiny(folder / "model")
-    for name, hertz in (("a.wav", 440), ("b.wav", 1200)):
-        write_wav(folder / name, hz=hertz)
-    (folder / "bad.wav").write_bytes(b"RIFF")
+    folder = save_place(tmp_path_factory.mktemp("caption"))
     (folder / "sentences.txt").write_text("\n".join(SENTENCES))
     return folder
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 
+from aural.core.types import Clip
 from aural.serve.access import client_of
 from aural.serve.routes import ERRORS, UNKNOWN_FILE, FileParameter, Upload, service_of
 from aural.serve.schemas import MAX_TEXTS, AskRequest, AskResponse, CaptionResponse, Text
@@ -43,8 +44,7 @@ async def ask(
 async def caption_file(request: Request, id: FileParameter) -> CaptionResponse:
     """Return a sentence about the first minute of a sound."""
     service = service_of(request)
-    clip = await service.excerpt(id, 0.0, LONGEST_S, client_of(request.scope))
-    return await service.on_model(service.writers.caption, clip)
+    return await service.on_model(service.writers.caption, await _start(request, id))
 
 
 @router.post(
@@ -53,6 +53,10 @@ async def caption_file(request: Request, id: FileParameter) -> CaptionResponse:
 )  # fmt: skip
 async def ask_file(request: Request, id: FileParameter, body: AskRequest) -> AskResponse:
     """Return the answer to a question about the first minute of a sound."""
-    service = service_of(request)
-    clip = await service.excerpt(id, 0.0, LONGEST_S, client_of(request.scope))
-    return await service.on_model(service.writers.ask, clip, body.question, body.choices)
+    writers, clip = service_of(request).writers, await _start(request, id)
+    return await service_of(request).on_model(writers.ask, clip, body.question, body.choices)
+
+
+async def _start(request: Request, id: str) -> Clip:
+    """Return the first minute of a sound of the library."""
+    return await service_of(request).excerpt(id, 0.0, LONGEST_S, client_of(request.scope))

@@ -67,11 +67,17 @@ class Item:
 
     scene: int
     kind: str
+    """A kind of `aural.data.simulate.questions`, "class", "caption" or "entailment"."""
     text: str
+    """The question; for a caption the caption itself."""
     options: tuple[str, ...]
     right: int
-    heard: bool = True
-    """For presence: whether the sound is there."""
+    """The place of the right option."""
+
+    @property
+    def heard(self) -> bool:
+        """Return whether a sound is present, for questions about presence."""
+        return self.options[self.right] == "yes"
 
 
 def run(
@@ -128,7 +134,7 @@ def items_of(data: Material, side: Side, part: int) -> list[Item]:
         others = [labels[i] for i in rng.permutation(len(labels)) if labels[i] not in judge.events][:ABSENT]
         for one in ask(judge, name, others, rng):
             right = one.options.index(one.answer)
-            items.append(Item(n, one.kind, one.text, one.options, right, one.answer == "yes"))
+            items.append(Item(n, one.kind, one.text, one.options, right))
         if len(judge.events) == 1:
             (label,) = judge.events
             items.append(Item(n, "class", "which is heard?", singles, singles.index(name(label))))

@@ -21,6 +21,7 @@ from aural.nn.bridges.qformer import QFormer, QFormerConfig
 from aural.nn.bridges.temporal import TemporalMapper
 from aural.nn.decoder import KeysValues
 from aural.reproduce.shared import shared_arrays
+from aural.reproduce.studies.scene_pair import Training
 from aural.reproduce.studies.word_decoder import HINT, Padded, WordDecoder
 from aural.reproduce.study import StudyContext
 from aural.train.draw import ITEM, generator
@@ -80,14 +81,11 @@ class Heard(nn.Module):
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Training):
     """Settings of the training of a bridge."""
 
-    steps: int = 600
-    batch: int = 128
     lr: float = 2e-3
     weight_decay: float = 0.02
-    warmup: int = 20
 
 
 # The loss of a step: (bridge, scenes of the batch, generator) -> a scalar.

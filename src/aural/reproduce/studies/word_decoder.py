@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,30 +26,33 @@ from aural.nn.causal import Cache
 from aural.nn.decoder import Decoder, DecoderConfig
 from aural.reproduce.shared import shared_arrays
 from aural.reproduce.short_captions import HEADS, JOINTS, caption_of, with_word
+from aural.reproduce.studies.scene_pair import Training
 from aural.reproduce.study import StudyContext
 from aural.train.draw import ITEM, generator
 
 VERSION: Final = 1
+POSITIONS: Final = 96
 PAD, END, HINT, SAY, ASK, REPLY = range(6)
 MARKS: Final = ("<pad>", "<end>", "<hint>", "<say>", "<ask>", "<reply>")
 WORD: Final = re.compile(r"[a-z0-9'’-]+|[,?]")
-POSITIONS: Final = 96
+
+
+SIZES: Final = DecoderConfig(vocab_size=2, positions=POSITIONS, dim=128, depth=4, heads=4)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Training):
     """Sizes of the decoder and of its training on texts."""
 
-    texts: int = 20_000
     steps: int = 3000
-    batch: int = 128
-    lr: float = 1e-3
-    dim: int = 128
-    depth: int = 4
-    heads: int = 4
+    texts: int = 20_000
+    decoder: DecoderConfig = SIZES
+    """The sizes of the decoder; its vocabulary is that of the texts."""
 
 
-SMOKE: Final = Reading(texts=40, steps=2, batch=8, dim=16, depth=3, heads=2)
+SMOKE: Final = Reading(
+    texts=40, steps=2, batch=8, decoder=DecoderConfig(vocab_size=2, positions=POSITIONS, dim=16, depth=3, heads=2)
+)
 
 
 class Drawn(NamedTuple):
@@ -176,8 +179,7 @@ def learn_words(
     words = Words([*plain, *names.values(), extra, *(one.caption for one in drawn)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        sizes = {"dim": reading.dim, "depth": reading.depth, "heads": reading.heads}
-        decoder = Decoder(DecoderConfig(vocab_size=len(words), positions=POSITIONS, **sizes)).to(device)
+        decoder = Decoder(reading.decoder.model_copy(update={"vocab_size": len(words)})).to(device)
     learned = WordDecoder(decoder, words)
 
     def compute() -> dict[str, NDArray[Any]]:
@@ -223,8 +225,3 @@ def _train(learned: WordDecoder, rows: list[tuple[list[int], list[int]]], readin
         torch.nn.utils.clip_grad_norm_(learned.decoder.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-
-
-def with_sizes(reading: Reading, changes: Mapping[str, Any] | None) -> Reading:
-    """Return the sizes with some changed."""
-    return replace(reading, **(changes or {}))
