@@ -24,6 +24,7 @@ from aural.search.lance import LanceStore, schema, table_of, vectors_of
 from aural.search.library import Library
 from aural.search.mapped import MappedIndex
 from aural.search.mapped_files import FOLDER, INDEX, is_readable, read_manifest
+from aural.search.mapped_rows import MappedRows
 from library_toys import random_filter, random_store
 from sketch import DIM, SketchEmbedder
 
@@ -141,6 +142,35 @@ def test_the_index_follows_every_change_of_the_table(tmp_path: Path, small: None
         assert {path.name for path in (store.folder / FOLDER).iterdir()} == named
     assert after.vectors != before.vectors  # more than a third of the vectors belonged to deleted rows
     assert after.slots == store.count()
+
+
+def test_filters_give_the_same_rows_on_mapped_columns(tmp_path: Path) -> None:
+    store = random_store(tmp_path, 150)
+    rows, oracle, draw = MappedRows(mapped_table(store), store.count()), store.exact(), random.Random(2)
+    some = 0
+    texts = [
+        "name ilike 'A_.WAV'",
+        "name < 'b'",
+        "path ilike '%K%'",
+        "name in ('a1.wav', 'B2.wav')",
+        "not tags has 'rain'",
+    ]
+    texts += [r"path like '%\%%'", r"name like 'a\_b%'", r"name like '\a%'", "path ilike 'é%'", "path like '%'"]
+    for text in [*texts, *(random_filter(draw) for _ in range(200))]:
+        where = parse_filter(text)
+        mask = rows.mask(where)
+        assert (mask.dtype, int(mask.sum())) == (np.dtype(bool), oracle.count(where)), text
+        files = {hit.file for hit in oracle.search(queries(1, 1)[0], 10_000, where)}
+        assert {hit.file for hit in rows.hits(np.flatnonzero(mask), np.zeros(int(mask.sum()), np.float32))} == files
+        some += 0 < mask.sum() < len(mask)
+    assert some > 100
+
+
+def mapped_table(store: LanceStore) -> Path:
+    """Return the file of metadata of a store's new mapped index."""
+    index = built(store).current()
+    assert index is not None
+    return store.folder / FOLDER / index.manifest.table
 
 
 def test_a_small_library_is_compared_exactly(tmp_path: Path) -> None:

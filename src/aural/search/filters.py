@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from aural.core.errors import ConfigError, near_miss
 from aural.search.like import like_matcher
+from aural.search.masks import COMPARE, Mask, compared, has, is_like, is_one_of
 
 Kind = Literal["number", "text", "truth", "list"]
-Mask = NDArray[np.bool_]
 Columns = Mapping[str, NDArray[Any]]
 COLUMNS: Final[Mapping[str, Kind]] = {
     "path": "text",
@@ -67,14 +68,6 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^'\ud800-\udfff]|'')*')"
     r"|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|<>|!=|==|[=<>(),]))"
 )
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "=": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
 _COMPLEMENT: Final = {">=": "<", "<=": ">", "!=": "="}
 
 
@@ -129,7 +122,7 @@ def one_of(column: str, values: Sequence[str]) -> Filter:
     allowed = frozenset(values)
     sql = f"`{column}` IN ({', '.join(quote(value) for value in values)})"
     files = tuple(values) if column == "file" else None
-    return Filter(sql, sql, lambda columns: np.array([v in allowed for v in columns[column]], bool), files)
+    return Filter(sql, sql, lambda columns: is_one_of(columns[column], allowed), files)
 
 
 def all_of(*filters: Filter) -> Filter:
@@ -277,7 +270,7 @@ class _Parser:
             raise self.missing("in, between, like or ilike")
         sign = self.peek().value if self.peek().kind == "sign" else ""
         sign = {"<>": "!=", "==": "="}.get(sign, sign)
-        if sign not in _COMPARE:
+        if sign not in COMPARE:
             raise self.missing("=, !=, <, <=, >, >=, like, in or between")
         self.take()
         return _compare(column, sign, self.literal(kind, column))
@@ -296,7 +289,7 @@ class _Parser:
             raise self.missing(f"has (as in {column} has 'rain')")
         value = self.literal("text", column)
         sql = f"array_has(`{column}`, {quote(value)})"
-        return _Expression(sql, lambda c: np.array([value in row for row in c[column]], bool))
+        return _Expression(sql, lambda c: has(c[column], value))
 
     def range_or_pattern(self, column: str, kind: Kind) -> _Expression | None:
         """Parse `in (...)`, `between a and b`, `like` or `ilike`; return None if none of them follows."""
@@ -317,7 +310,8 @@ class _Parser:
             self.spend(pattern.count("%"))
             match = like_matcher(pattern, flags)
             sql = f"`{column}` {word.upper()} {quote(pattern)}"
-            return _Expression(sql, lambda c, m=match: np.array([m(v) for v in c[column]], bool))  # type: ignore[misc]
+            mask = partial(is_like, pattern=pattern, match=match, ignore_case=flags == re.IGNORECASE)
+            return _Expression(sql, lambda c, mask=mask: mask(c[column]))  # type: ignore[misc]
         return None
 
     def values(self, kind: Kind, column: str) -> list[Any]:
@@ -359,8 +353,7 @@ def _compare(column: str, sign: str, value: float | str) -> _Expression:
             return _negate(_compare(column, _COMPLEMENT[sign], value))
         return _compare_integer(column, sign, value)  # type: ignore[arg-type]
     value = value if isinstance(value, str) else float(value)
-    compare = _COMPARE[sign]
-    return _Expression(f"`{column}` {sign} {_sql(value)}", lambda c: np.asarray(compare(c[column], value), bool))
+    return _Expression(f"`{column}` {sign} {_sql(value)}", lambda c: compared(c[column], sign, value))
 
 
 def _compare_integer(column: str, sign: str, value: float) -> _Expression:
@@ -373,8 +366,7 @@ def _compare_integer(column: str, sign: str, value: float) -> _Expression:
         return _constant(column, sign in ("<", "<=", "!="))
     if bound < -limit:
         return _constant(column, sign in (">", ">=", "!="))
-    compare = _COMPARE[sign]
-    return _Expression(f"`{column}` {sign} {bound}", lambda c: np.asarray(compare(c[column], bound), bool))
+    return _Expression(f"`{column}` {sign} {bound}", lambda c: compared(c[column], sign, bound))
 
 
 def _membership(column: str, values: Sequence[Any]) -> _Expression:
@@ -388,7 +380,7 @@ def _membership(column: str, values: Sequence[Any]) -> _Expression:
         values = [float(value) for value in values]
     allowed = frozenset(values)
     sql = f"`{column}` IN ({', '.join(map(_sql, values))})"
-    return _Expression(sql, lambda c: np.array([v in allowed for v in c[column]], bool))
+    return _Expression(sql, lambda c: is_one_of(c[column], allowed))
 
 
 def _constant(column: str, truth: bool) -> _Expression:

@@ -87,14 +87,14 @@ class MappedRows:
         ]
 
 
-class _Columns(Mapping[str, NDArray[Any]]):
-    """The columns of a table as arrays, converted when a filter reads them."""
+class _Columns(Mapping[str, Any]):
+    """The columns of a table for a filter: numbers as arrays, texts and lists as they are in the table."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return column_of(self._table, name)
+    def __getitem__(self, name: str) -> Any:
+        return self._table[name] if COLUMNS[name] in ("text", "list") else column_of(self._table, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COLUMNS)
