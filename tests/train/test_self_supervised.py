@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,17 @@ def test_fine_tuning_starts_from_a_trained_encoder_and_resets_its_top(sounds: Pa
         built(recipe(sounds, *ctc, other))
 
 
+def test_a_resumed_run_equals_an_unbroken_one(sounds: Path, tmp_path: Path) -> None:
+    """The averaged teacher also goes on where it was."""
+    one = recipe(sounds, pretexts("{name: distill}"), "loop.steps=4", "loop.save_every=2", "loop.keep=9")
+    unbroken = load_self_supervised(train(one, tmp_path, device="cpu"))
+    shutil.rmtree(tmp_path / "checkpoints" / "step-00000004")
+    shutil.rmtree(tmp_path / "model")
+    again = load_self_supervised(train(one, tmp_path, device="cpu", resume=True)).state_dict()
+    assert any(key.startswith("teacher.") for key in again)
+    assert all(torch.equal(tensor, again[key]) for key, tensor in unbroken.state_dict().items())
+
+
 def test_the_encoder_serves_as_start_of_other_systems(sounds: Path, tmp_path: Path) -> None:
     from aural.train.start import load_encoder
 
@@ -225,7 +237,7 @@ def test_tokens_of_centers_are_the_nearest(tmp_path: Path) -> None:
     centers = torch.stack([points[0, :5, :8], points[1, :5, 8:]])
     save_centers(tmp_path / "c.npz", centers, 0)
     config = TokenizerConfig(kind="centers", file=str(tmp_path / "c.npz"))
-    tokens = Tokenizers([config], 8, 2)(frames, {})
+    tokens = Tokenizers([config], 8, 2, load_self_supervised)(frames, {})
     assert tokens.shape == (2, 10, 2)
     assert tokens[0, :5, 0].tolist() == [0, 1, 2, 3, 4]
     assert tokens[1, :5, 1].tolist() == [0, 1, 2, 3, 4]

@@ -38,7 +38,7 @@ from aural.train.recipes import load_recipe
 from aural.train.selfsupervised.tokenizer import layer_points, save_centers, stacked
 from aural.train.systems.self_supervised import SelfSupervised, load_self_supervised
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Counts up when stored models no longer fit this code."""
 RECIPE: Final = "self_supervised"
 ARM: Final = ("loop.steps=200", "loop.batch=16", "optimizer.lr=1e-3")

@@ -48,7 +48,7 @@ export function answered(answer) {
   $("nearest").hidden = !none;
   $("nearest").textContent = none ? `Nothing matches “${answer.words}”. These sounds are the nearest, and probably not what you want.` : "";
   $("more").hidden = !answer.more;
-  $("status").textContent = answer.count ? `${answer.count}${answer.more ? "+" : ""} ${answer.asks ? "hits" : "sounds"} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
+  $("status").textContent = answer.count ? `${answer.count}${answer.more ? "+" : ""} ${answer.asks ? "hit" : "sound"}${answer.count === 1 ? "" : "s"} in ${Math.round(answer.took_ms)} ms` : "No sounds match these filters.";
   if (!answer.count) showEmpty("No sounds match these filters", filtered ? "Remove one of them, or all." : "The library has no sound with these marks.", filtered);
 }
 

@@ -5,9 +5,9 @@ Legend: B clips, N frames, F bands, T tokens, D width, G codebooks, V codes, E w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from aural.nn.nearest_code import nearest
 
 Count = Annotated[int, Field(ge=1)]
 PROJECTED = 16
+Load: TypeAlias = Callable[[Path], nn.Module]
+"""Opens the folder of a trained model."""
 
 
 class TokenizerConfig(Config):
@@ -50,10 +52,10 @@ class Tokenizer(nn.Module):
     centers: Tensor
     projection: Tensor
 
-    def __init__(self, config: TokenizerConfig, bands: int, stride: int) -> None:
+    def __init__(self, config: TokenizerConfig, bands: int, stride: int, load: Load) -> None:
         super().__init__()
         self.config, self.stride = config, stride
-        self.model = None if not config.folder else _model(config.folder)
+        self.model: Any = load(Path(config.folder)).requires_grad_(False) if config.folder else None
         self.layer = 0
         generator = torch.Generator().manual_seed(config.seed)
         self.register_buffer("projection", torch.randn(bands * stride, config.groups * PROJECTED, generator=generator))
@@ -66,14 +68,14 @@ class Tokenizer(nn.Module):
     def size(self) -> tuple[int, int]:
         """Return (G, V)."""
         if self.config.kind == "quantizer":
-            return self.model.quantizer.groups, self.model.quantizer.codes  # type: ignore[union-attr, return-value]
+            return self.model.quantizer.groups, self.model.quantizer.codes
         return self.centers.shape[0], self.centers.shape[1]
 
     def forward(self, frames: Tensor, batch: Mapping[str, Any]) -> Tensor:
         if self.model is not None:
             frames = self.model.frames(batch)  # its front end may have been trained
         if self.config.kind == "quantizer":
-            ids: Tensor = self.model.quantizer(self.model.encoder.latents(frames)).ids  # type: ignore[union-attr]
+            ids: Tensor = self.model.quantizer(self.model.encoder.latents(frames)).ids
             return ids
         if self.config.kind == "random":
             points = stacked(frames, self.stride) @ self.projection
@@ -93,9 +95,9 @@ class Tokenizer(nn.Module):
 class Tokenizers(nn.Module):
     """The tokens (B, T, G) of several tokenizers side by side."""
 
-    def __init__(self, configs: Sequence[TokenizerConfig], bands: int, stride: int) -> None:
+    def __init__(self, configs: Sequence[TokenizerConfig], bands: int, stride: int, load: Load) -> None:
         super().__init__()
-        parts = [Tokenizer(config, bands, stride) for config in configs]
+        parts = [Tokenizer(config, bands, stride, load) for config in configs]
         self.parts = nn.ModuleList(parts)
         sizes = [part.size for part in parts]
         if len({codes for _, codes in sizes}) > 1:
@@ -134,9 +136,3 @@ def read_centers(file: Path) -> tuple[Tensor, int]:
             return torch.from_numpy(stored["centers"]), int(stored["layer"])
     except (OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"system.tokenizers: {file} holds no centers ({error}); write it again") from None
-
-
-def _model(folder: str) -> Any:
-    from aural.train.systems.self_supervised import load_self_supervised
-
-    return load_self_supervised(Path(folder)).requires_grad_(False)

@@ -125,7 +125,7 @@ class SelfSupervised(System):
         sizes = config.encoder
         self.front = _front(config)
         self.encoder = SequenceEncoder(sizes)
-        self.tokenizer = Tokenizers(config.tokenizers, sizes.n_mels, sizes.stride) if config.tokenizers else None
+        self.tokenizer = _tokenizers(config)
         self.quantizer = _quantizer(config.quantizer, sizes.dim) if config.quantizer else None
         tokens: tuple[int, int] = self.tokenizer.size if self.tokenizer else (0, 0)
         codes = (config.quantizer.groups, config.quantizer.codes) if config.quantizer else (0, 0)
@@ -134,8 +134,10 @@ class SelfSupervised(System):
         self.pretexts = nn.ModuleList(
             build_part(PRETEXTS, pretext, shape, key="system.pretexts") for pretext in config.pretexts
         )
-        self.steps = 0
-        """Steps in training mode since construction."""
+        self.number: Tensor
+        self.register_buffer("number", torch.zeros((), dtype=torch.int64))
+        self.steps_seen = -1
+        """Copy of `number`, the steps of training, on the host; -1: not read yet."""
         if config.init:
             self._load(Path(config.init))
         if config.locked:
@@ -154,7 +156,9 @@ class SelfSupervised(System):
         return frames
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        if self.training and self.steps and hasattr(self, "teacher"):
+        if self.steps_seen < 0:
+            self.steps_seen = int(self.number)
+        if self.training and self.steps_seen and hasattr(self, "teacher"):
             self._follow()
         step = self.step(batch)
         out: dict[str, Tensor] = {}
@@ -168,7 +172,9 @@ class SelfSupervised(System):
             if self.config.watch_by and outcome.per_clip is not None:
                 out |= _by_fact(config.name, outcome.per_clip.detach(), batch["facts"])
         assert total is not None
-        self.steps += self.training
+        if self.training:
+            self.number += 1
+            self.steps_seen += 1
         return {"loss": total, **out}
 
     def step(self, batch: Mapping[str, Any]) -> Step:
@@ -286,6 +292,13 @@ def _front(config: SelfSupervisedConfig) -> nn.Module:
     if config.front == "cochlea":
         return Cochleagram(bands, config.audio.sample_rate_hz, config.audio.mel.hop)
     return LogMel(config.audio.mel)
+
+
+def _tokenizers(config: SelfSupervisedConfig) -> Tokenizers | None:
+    sizes = config.encoder
+    if not config.tokenizers:
+        return None
+    return Tokenizers(config.tokenizers, sizes.n_mels, sizes.stride, load_self_supervised)
 
 
 def _quantizer(config: QuantizerConfig, dim: int) -> nn.Module:
