@@ -13,7 +13,7 @@ sex, and whether rate and level are above the median, of validation clips with t
     subgroup     and `sup_con` over discovered subgroups within a sentence
     three        and `sup_con` over correct and wrong clips of a subgroup (the paper)
     reweighted   cross-entropy, discovered subgroups drawn with equal chance
-    balanced     "three", discovered subgroups drawn with equal chance; only if asked for
+    balanced     "three", discovered subgroups drawn with equal chance; only on request
     shuffled     control: "three" with the subgroups of other clips
 
 All but "plain" go on from the first model. Tasks:
