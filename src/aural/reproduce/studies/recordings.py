@@ -124,4 +124,4 @@ def load_clips(context: StudyContext) -> tuple[list[FloatArray], NDArray[np.int6
     split = [row.split for row in rows]
     least = 1.15 * SEGMENT
     held = [i for i, part in enumerate(parts) if len(part) >= least and (split[i] in HELD_OUT or context.smoke)]
-    return parts, np.array(held)
+    return [np.asarray(part, np.float32) for part in parts], np.array(held, np.int64)

@@ -88,8 +88,10 @@ def run(context: StudyContext) -> Scores:
     best, drawn = order_of(learned.astype(np.float32)), rng.permutation(EMBED_DIM)
     for kept in KEPT:
         for name, dimensions in (("kept", best[:kept]), ("random", drawn[:kept])):
-            parts = (unit_rows(rows[:, dimensions]).astype(np.float64) for rows in (audio["student"], texts["teacher"]))
-            scores[f"{name}-{kept}"] = chosen(*parts, data)
+            sounds, words = (
+                unit_rows(rows[:, dimensions]).astype(np.float64) for rows in (audio["student"], texts["teacher"])
+            )
+            scores[f"{name}-{kept}"] = chosen(sounds, words, data)
     return scores
 
 
