@@ -146,6 +146,23 @@ def test_the_map(page: Any) -> None:
     page.wait_for_selector("#map-view:not([hidden])")
 
 
+def test_a_map_that_takes_longer_than_a_request(page: Any) -> None:
+    """The server refuses the first request with its time limit; the page asks again."""
+    asked = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            return route.continue_()
+        problem = {"type": "about:blank", "title": "late", "status": 503, "detail": "took longer than 60 s"}
+        return route.fulfill(status=503, content_type="application/problem+json", json=problem)
+
+    page.route("**/v1/map", answer)
+    page.click("#tab-map")
+    until(page, "document.getElementById('map-status').textContent.includes('40 sounds')")
+    assert len(asked) == 2
+
+
 def test_a_server_that_is_away(page: Any, served: Library) -> None:
     search(page, served)
     page.route("**/v1/**", lambda route: route.abort())

@@ -164,6 +164,18 @@ function wordChip(word) {
   return chip;
 }
 
+// The server continues to compute a map whose request ran out of time, so the page asks again while the map is shown.
+async function drawnMap() {
+  for (;;) {
+    try {
+      return await api.map();
+    } catch (error) {
+      if (error.kind !== "busy" || $("map-view").hidden) throw error;
+    }
+    await new Promise((done) => setTimeout(done, 2000));
+  }
+}
+
 async function show(name) {
   for (const one of ["list", "map"]) {
     $(`tab-${one}`).setAttribute("aria-selected", String(one === name));
@@ -177,7 +189,7 @@ async function show(name) {
   $("map-status").textContent = "Computing the map. This happens once, and again after sounds were added or removed ...";
   $("map-view").setAttribute("aria-busy", "true");
   try {
-    const drawn = await api.map();
+    const drawn = await drawnMap();
     map.init(drawn, like);
     $("map-status").textContent = `${many(drawn.ids.length, "sound")}; similar ones are close together. Hover, tap or use the arrow keys to hear them.`;
   } catch (error) {
