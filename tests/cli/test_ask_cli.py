@@ -65,6 +65,7 @@ def test_yes_is_a_cosine_above_the_least_one() -> None:
     answerer = ComparingAnswerer(Known())  # type: ignore[arg-type]
     yes, no = (answerer.answer_of("a.wav", f"Is there {name}?", ["yes", "no"]) for name in ("a dog", "rain"))
     assert (yes.text, no.text) == ("yes", "no")
+    assert answerer.answer_of("a.wav", "Is there a dog?") == yes
     assert yes.score == pytest.approx(1 / (1 + np.exp(-1.0)))
     assert no.score == pytest.approx(1 / (1 + np.exp(-2.0)))
     with pytest.raises(ConfigError, match="is there"):

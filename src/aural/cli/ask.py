@@ -37,14 +37,14 @@ def ask(
 ) -> None:
     """Answer a question about each sound.
 
-    With --choices and --yes-no the answer is chosen by similarity; "is there a dog?" needs a model whose least cosine
-    of a match was measured (libre-base). "what is heard?" is answered by a caption; other free questions are refused.
+    "is there a dog?" is answered by yes or no with a model whose least cosine of a match was measured (the bundled
+    ones), --choices by similarity, "what is heard?" by a caption; other free questions are refused.
     """
     from aural.models.answerer import YES_NO, check_question
     from aural.models.writers import answerer_of
 
     if len(words) < 2:
-        raise ConfigError('give sound files and then a question, such as aural ask dog.wav "is there a dog?" --yes-no')
+        raise ConfigError('give sound files and then a question, such as aural ask dog.wav "is there a dog?"')
     if choices is not None and yes_no:
         raise ConfigError("give --choices or --yes-no, not both")
     *sounds, question = words

@@ -129,9 +129,9 @@ def sound_in(question: str) -> str | None:
 class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
-    It answers "is there ...?" by the least cosine of a match, which is measured for some models only, and chooses among
-    options. It answers "what is heard?" by a caption of `captioner`, which is opened when it is needed, and no other
-    question in free words.
+    It answers "is there ...?" by yes or no, by the least cosine of a match, which is measured for some models only, and
+    chooses among options. It answers "what is heard?" by a caption of `captioner`, which is opened when it is needed,
+    and no other question in free words.
     """
 
     def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
@@ -140,6 +140,8 @@ class ComparingAnswerer(AnsweringModel):
 
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
+        if options is None and sound_in(question) is not None:
+            options = YES_NO
         if options is None:
             return self._heard(clip, question)
         if tuple(one.lower() for one in options) == YES_NO:
@@ -151,8 +153,8 @@ class ComparingAnswerer(AnsweringModel):
     def _heard(self, clip: AudioSource, question: str) -> Answer:
         if self.captioner is None or not HEARD.fullmatch(question.strip().rstrip("?").strip()):
             raise ConfigError(
-                f'"{self.name}" answers no free question but "what is heard?"; give --choices or --yes-no (choices in '
-                "Python and over HTTP)"
+                f'"{self.name}" answers no free question but "what is heard?" and "is there ...?"; give --choices '
+                "(choices in Python and over HTTP)"
             )
         captioner = self.captioner()
         best = captioner.captions_of(clip, SearchConfig(max_tokens=LONGEST))[0]
