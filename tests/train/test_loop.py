@@ -29,7 +29,7 @@ def test_recipes_are_whole_and_each_has_a_tiny_twin() -> None:
         command = recipe.command.split(" && ")[-1]  # a tool may have to make the start weights first
         assert command.split()[:3] == ["aural", "train", "--csv" if name == "fine_tune" else name]
         small_itself = name.startswith(
-            ("tiny_", "libre_small", "small_", "text_", "sound_", "frame_", "fine_", "sentences")
+            ("tiny_", "libre_small", "small_", "text_", "sound_", "frame_", "fine_", "sentences", "self_supervised")
         )
         assert small_itself or f"tiny_{name}" in names
 
