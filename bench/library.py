@@ -40,7 +40,7 @@ def main() -> None:
     from aural.search.library import Library
 
     model = aural.load(chosen.model)
-    sounds = find_sounds([chosen.folder])
+    sounds = find_sounds([chosen.folder]).files
     files = sounds[:: max(1, len(sounds) // chosen.files)][: chosen.files]
     seconds = sum(item.duration_s for item in model.stream_audio(files) if item.error is None)  # warm, too
     Library.create(chosen.out, model, model=chosen.model)  # imports the store: once a process, not once a file
@@ -51,7 +51,7 @@ def main() -> None:
 
     def add() -> int:
         shutil.rmtree(chosen.out, ignore_errors=True)
-        window_s = whole_windows(model.config.audio.window_s)
+        window_s = whole_windows(model.window_s)
         library = Library.create(chosen.out, model, model=chosen.model, window_s=window_s)
         return sum(done.error is None for done in library.add(files, model, roots=files))
 

@@ -58,8 +58,7 @@ def run(context: StudyContext) -> Scores:
     untrained = SegmentPrints().eval()
     arms: dict[str, Embed] = {"neural": network, "untrained": untrained, "log-mel": lambda x: flat(network, x)}
     draws = Excerpts(clips, RATE_HZ, length=SEGMENT, rooms=2 if context.smoke else ROOMS, seed=context.seed)
-    order = draws.random.permutation(held)[: 6 if context.smoke else QUERIES]
-    cases = draws.cases(order)
+    cases = draws.cases(draws.random.permutation(held))[: 6 if context.smoke else QUERIES]  # as many for every seed
     queries = {task: [draws.query(clips[i], at, change) for i, at in cases] for task, change in CHANGES.items()}
     seconds = sum(map(len, clips)) / RATE_HZ
     scores: dict[str, dict[str, NDArray[np.float64] | float]] = {}
