@@ -4,12 +4,12 @@
 
 SOUNDS is a folder with `test_lengths.npy` (samples at 8 kHz per clip) and `test*.opus`, the clips one after the other;
 with --distractors the clips of `lengths.npy` and `train*.opus` are indexed too, but no query comes from them.
-A query is 1 s (--seconds) of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble of
-other clips or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Excerpts below -50 dB are not
-asked. Right: the best clip is the right one or holds the same samples (a correlation with the unchanged excerpt of at
-least 0.9, since libraries hold copies); placed: and the place is within 0.5 s. The peak hashes are those of Wang
-(2003), "An industrial strength audio search algorithm": pairs of local maxima of the spectrogram, and votes for the
-clip and the offset.
+A query is 1 s (--seconds) of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble
+of other clips or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Excerpts below
+-50 dB are not asked. Right: the best clip is the right one or holds the same samples (a correlation with the
+unchanged excerpt of at least 0.9, since libraries hold copies); placed: and the place is within 0.5 s. The peak
+hashes are those of Wang (2003), "An industrial strength audio search algorithm": pairs of local maxima of the
+spectrogram, and votes for the clip and the offset.
 """
 
 from __future__ import annotations
