@@ -80,9 +80,10 @@ class Adapter(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.layers = nn.Sequential(nn.Linear(dim, ADAPTER), nn.ReLU(), nn.Linear(ADAPTER, dim))
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        first, last = nn.Linear(dim, ADAPTER), nn.Linear(ADAPTER, dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(first, nn.ReLU(), last)
 
     def forward(self, features: Tensor) -> Tensor:
         added: Tensor = self.layers(features)
