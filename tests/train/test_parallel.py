@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,11 @@ def run(recipes: dict[str, Recipe], folder: Path, world: int) -> dict[str, list[
     folder.mkdir()
     for name, recipe in recipes.items():
         (folder / f"{name}.json").write_text(json.dumps(recipe.model_dump(mode="json")))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     command = [sys.executable, str(HERE / "run_ranks.py"), str(folder), str(world)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"TEST_PORT": port, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     print(done.stdout)

@@ -25,9 +25,6 @@ def distill(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; OUT/model is the student.")],
     size: Annotated[str, typer.Option("--size", help="small (at most 3 M parameters) or tiny (1 M).")] = "small",
-    hop_ms: Annotated[
-        int | None, typer.Option("--hop-ms", help="10 (default), or 20: half the frames, about twice as fast.")
-    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of the training (default: 2000).")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows per step (default: 128).")] = None,
     versions: Annotated[
@@ -54,7 +51,7 @@ def distill(
     from aural.train.distill import distill as run
 
     values = read_mapping(config) if config else {}
-    given = {"hop_ms": hop_ms, "steps": steps, "batch": batch}
+    given = {"steps": steps, "batch": batch}
     values = {"size": size} | values | {name: value for name, value in given.items() if value is not None}
     if versions is not None:
         values["lessons"] = values.get("lessons", {}) | {"versions": versions}

@@ -41,7 +41,7 @@ from aural.train.systems.self_supervised import SelfSupervised, load_self_superv
 VERSION: Final = 2
 """Counts up when stored models no longer fit this code."""
 RECIPE: Final = "self_supervised"
-ARM: Final = ("loop.steps=200", "loop.batch=16", "optimizer.lr=1e-3")
+ARM: Final = ("loop.steps=600", "optimizer.lr=3e-3")
 """Changes of every stage before its own."""
 SMOKE: Final = (
     "loop.steps=2", "loop.batch=4", "schedule.warmup=0", "system.audio.encoder_options.dim=16",

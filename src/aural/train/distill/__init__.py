@@ -32,7 +32,7 @@ from aural.train.checkpoint import newest
 from aural.train.distill.comparison import Agreement, agreement
 from aural.train.distill.lessons import LessonConfig, write_lessons
 from aural.train.distill.sounds import Sound, SoundList, list_sounds
-from aural.train.distill.student import HopMs, Size, parameters_of, student_config, yamnet_weights
+from aural.train.distill.student import Size, parameters_of, student_config, yamnet_weights
 from aural.train.loop import train
 from aural.train.recipes import load_recipe
 from aural.train.start import ENCODER_FILE
@@ -44,8 +44,6 @@ class StudentConfig(Config):
     """Options of a student and its training."""
 
     size: Size = "small"
-    hop_ms: HopMs = 10
-    """Milliseconds from one frame of the log-mel to the next; 20 halves the time that the student takes."""
     start: Literal["yamnet", "random"] = "yamnet"
     """Start weights of the student's network: the bundled tagger's, or random."""
     steps: Count = 2000
@@ -109,7 +107,7 @@ def distill(
             "with the text towers of msclap, LAION, transformers' ClapModel or aural"
         )
     sounds = list_sounds(data, config.held_out)
-    audio = student_config(model, config.size, config.hop_ms)
+    audio = student_config(model, config.size)
     folder = Path(cache) if cache else out / "lessons"
     lessons = write_lessons(model, audio, sounds.training, folder, config.lessons, jobs=jobs)
     held = _held_out(model, sounds, folder)

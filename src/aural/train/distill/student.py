@@ -22,14 +22,13 @@ from aural.models.weight_files import read_safetensors
 Size = Literal["tiny", "small"]
 SIZES: Final[dict[Size, int]] = {"tiny": 1_000_000, "small": 3_000_000}
 """Largest number of parameters, with the projection."""
-HopMs = Literal[10, 20]
-PATCH_MS: Final = 960
+PATCH_FRAMES: Final = 96
 SILENCE: Final = -6.9078
 """Log-mel of digital silence, ln 0.001."""
 
 
-def student_mel(rate_hz: int, hop_ms: HopMs = 10) -> MelConfig:
-    """Return YAMNet's front end (25 ms every 10 ms, 64 bands, 125 to 7,500 Hz) for another sample rate or hop.
+def student_mel(rate_hz: int) -> MelConfig:
+    """Return YAMNet's front end (25 ms every 10 ms, 64 bands, 125 to 7,500 Hz) for another sample rate.
 
     The transform is the multiple of 64 samples nearest to 32 ms, so bins are YAMNet's 31.25 Hz to within 0.2%.
 
@@ -41,7 +40,7 @@ def student_mel(rate_hz: int, hop_ms: HopMs = 10) -> MelConfig:
         update={
             "sample_rate_hz": rate_hz,
             "n_fft": 64 * round(0.032 * rate_hz / 64),
-            "hop": round(0.001 * hop_ms * rate_hz),
+            "hop": round(0.01 * rate_hz),
             "window_length": round(0.025 * rate_hz),
             "fmax_hz": min(yamnet.fmax_hz, rate_hz / 2),
             "gain": 16000 / rate_hz,
@@ -49,21 +48,19 @@ def student_mel(rate_hz: int, hop_ms: HopMs = 10) -> MelConfig:
     )
 
 
-def student_config(teacher: EmbeddingModel, size: Size, hop_ms: HopMs = 10) -> AudioConfig:
+def student_config(teacher: EmbeddingModel, size: Size) -> AudioConfig:
     """Return the tower of the most blocks that fits the size, for the sounds and dimensions of a teacher.
-
-    hop_ms: from one frame to the next; with 20 the network reads half the frames in half the time.
 
     Raises:
         ConfigError: the teacher's window is too short, or its dimensions are too many for the size.
     """
-    mel = student_mel(teacher.sample_rate_hz, hop_ms)
+    mel = student_mel(teacher.sample_rate_hz)
     frames = mel.frames(round(teacher.window_s * teacher.sample_rate_hz))
     if frames < 32:
         raise ConfigError(f"{teacher.name}: its windows of {teacher.window_s:g} s are too short for a student")
-    patch, second = min(PATCH_MS // hop_ms, frames), 1000 // hop_ms
+    patch = min(PATCH_FRAMES, frames)
     for blocks in range(len(BLOCKS), 0, -1):
-        options = {"blocks": blocks, "patch_frames": patch, "hop_frames": max(patch, second), "floor": SILENCE}
+        options = {"blocks": blocks, "patch_frames": patch, "hop_frames": max(patch, 100), "floor": SILENCE}
         config = AudioConfig(
             mel=mel,
             encoder="mobilenet",
