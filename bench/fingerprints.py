@@ -1,15 +1,15 @@
 """Neural fingerprints and hashes of spectral peaks, in one run: which clip is a 1-s excerpt from, and where in it?
 
-    python bench/fingerprints.py SOUNDS [--weights FILE] [--out FILE]
+    python bench/fingerprints.py SOUNDS [--weights FILE] [--seconds 1] [--out FILE]
 
 SOUNDS is a folder with `test_lengths.npy` (samples at 8 kHz per clip) and `test*.opus`, the clips one after the other;
 with --distractors the clips of `lengths.npy` and `train*.opus` are indexed too, but no query comes from them.
-A query is 1 s of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble of other clips
-or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Excerpts below -50 dB are not
-asked. Right: the best clip is the right one or holds the same samples (a correlation with the unchanged excerpt of at
-least 0.9, since libraries hold copies); placed: and the place is within 0.5 s. The peak hashes are those of Wang
-(2003), "An industrial strength audio search algorithm": pairs of local maxima of the spectrogram, and votes for the
-clip and the offset.
+A query is 1 s (--seconds) of a clip from a random place on, in a room (image sources, pyroomacoustics), with babble
+of other clips or pink noise at a signal-to-noise ratio, and for some rows re-encoded or played faster. Excerpts below
+-50 dB are not asked. Right: the best clip is the right one or holds the same samples (a correlation with the
+unchanged excerpt of at least 0.9, since libraries hold copies); placed: and the place is within 0.5 s. The peak
+hashes are those of Wang (2003), "An industrial strength audio search algorithm": pairs of local maxima of the
+spectrogram, and votes for the clip and the offset.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 from scipy.stats import binomtest
 
 from aural.core.types import FloatArray
-from aural.models.segment_prints import HOP_S, RATE_HZ, SEGMENT, SegmentPrints, bundled, segment_prints
+from aural.models.segment_prints import HOP_S, RATE_HZ, SEGMENT, SegmentPrints, bundled, cut, segment_prints
 from aural.reproduce.excerpts import Excerpts
 from aural.search.peak_hashes import PeakHashes
 
@@ -54,9 +54,17 @@ class Neural:
         return len(self.rows) * (self.rows.shape[1] * 2 + 8)  # 16-bit numbers, clip and start
 
     def best(self, wave: FloatArray) -> tuple[int, float]:
+        """Return the clip and the start whose segments have the largest sum of cosines with those of the excerpt."""
+        count = (len(wave) - SEGMENT) // round(HOP_S * RATE_HZ) + 1
         with torch.inference_mode():
-            row = self.network(torch.from_numpy(wave)[None]).numpy()[0]
-        at = int(np.argmax(self.rows @ row))
+            asked = self.network(torch.from_numpy(cut(wave, count, 0)[0].copy())).numpy()
+        sums = self.rows @ asked[0]
+        for later in range(1, count):
+            cosines = self.rows[later:] @ asked[later]
+            follows = self.owner[later:] == self.owner[:-later]
+            follows &= np.abs(self.starts_s[later:] - self.starts_s[:-later] - HOP_S * later) < 0.01
+            sums[:-later] += np.where(follows, cosines, 0.0)
+        at = int(np.argmax(sums))
         return int(self.owner[at]), float(self.starts_s[at])
 
 
@@ -85,7 +93,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def rows_of(what: str) -> list[dict[str, Any]]:
     """Ask every method of `SHARED` the same queries with one change; return a row per method."""
     clips, args = SHARED["clips"], SHARED["args"]
-    queries = Excerpts(clips, RATE_HZ, length=SEGMENT, rooms=args.rooms, seed=7)
+    queries = Excerpts(clips, RATE_HZ, length=round(args.seconds * RATE_HZ), rooms=args.rooms, seed=7)
     order = queries.random.permutation(SHARED["asked"])[: args.queries]
     cases = queries.cases(order)
     waves = [queries.query(clips[i], at, CHANGES[what]) for i, at in cases]
@@ -117,6 +125,8 @@ def main() -> None:
     parser.add_argument("sounds", type=Path)
     parser.add_argument("--weights", type=Path, help="of tools/train_segment_prints.py; default: the package's")
     parser.add_argument("--queries", type=int, default=1000, help="per row")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a query")
+    parser.add_argument("--methods", nargs="+", default=["neural", "peaks"], choices=["neural", "peaks"])
     parser.add_argument("--rooms", type=int, default=60)
     parser.add_argument("--distractors", action="store_true", help="also index the clips that the network learned from")
     parser.add_argument("--clips", type=int, default=0, help="take so many clips only")
@@ -126,18 +136,23 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     network = bundled(args.weights) if args.weights else bundled()
-    clips = [clip for clip in clips_of(args.sounds, "test_lengths.npy", "test*.opus") if len(clip) >= SEGMENT * 1.15]
+    least = 1.15 * args.seconds * RATE_HZ
+    clips = [clip for clip in clips_of(args.sounds, "test_lengths.npy", "test*.opus") if len(clip) >= least]
     clips = clips[: args.clips or None]
     asked = len(clips)
     if args.distractors:
         clips += clips_of(args.sounds, "lengths.npy", "train*.opus")
     minutes = sum(map(len, clips)) / RATE_HZ / 60
-    print(json.dumps({"clips": len(clips), "queried": asked, "minutes": round(minutes, 1), "hop_s": HOP_S}), flush=True)
+    print(
+        json.dumps({"clips": len(clips), "queried": asked, "minutes": round(minutes, 1), "seconds": args.seconds}),
+        flush=True,
+    )
     report: list[dict[str, Any]] = []
     SHARED.update(clips=clips, asked=asked, args=args, methods={})
-    for name, build in (("neural", lambda: Neural(clips, network)), ("peaks", lambda: Peaks(clips))):
+    builds: dict[str, Any] = {"neural": lambda: Neural(clips, network), "peaks": lambda: Peaks(clips)}
+    for name in args.methods:
         began = time.process_time()
-        method = SHARED["methods"][name] = build()
+        method = SHARED["methods"][name] = builds[name]()
         took = time.process_time() - began
         size = {"bytes_per_hour": round(method.bytes_used / minutes * 60)}
         report.append({"method": name, "index_s_per_hour": round(took / minutes * 60, 1), **size})

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor
 
+from aural.models.rounding import in_steps
 from aural.models.segment_prints import RATE_HZ, SEGMENT, SegmentPrints
 
 CONTEXT, SLACK = 4000, 2500
@@ -205,11 +206,11 @@ def main() -> None:
             print(json.dumps(line | {"s": round(time.perf_counter() - began, 1)}), flush=True)
         step += 1
     tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        name: tensor.float().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
         for name, tensor in network.state_dict().items()
         if not name.startswith("front_end.")
     }
-    save_file(tensors, args.out)
+    save_file({name: np.ascontiguousarray(values) for name, values in in_steps(tensors).items()}, args.out)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,23 @@ def test_siamese_arms_differ_in_the_predictor_alone() -> None:
     assert not any(p.requires_grad for p in with_one.teacher.parameters())
 
 
+def test_predictions_are_what_is_compared_if_asked() -> None:
+    vectors, sounds = torch.randn(4, 8), torch.randn(3, 16)
+    plain, predicted = (
+        without_negatives.SiamesePair(vectors, 0, predictor=True, predictions=p, columns=16).eval()
+        for p in (False, True)
+    )
+    torch.testing.assert_close(plain.embed_mel(sounds), plain.pair.embed_mel(sounds))
+    rows = plain.predict_audio(plain.pair.embed_mel(sounds))
+    torch.testing.assert_close(predicted.embed_mel(sounds), torch.nn.functional.normalize(rows, dim=1))
+    assert not torch.allclose(predicted.embed_mel(sounds), plain.embed_mel(sounds), atol=1e-3)
+
+
+def test_an_adapter_starts_as_the_frozen_features() -> None:
+    features = torch.randn(2, 6)
+    assert torch.equal(contrastive_tuning.Adapter(6)(features), features)
+
+
 def test_measures_of_a_tone_and_of_silence() -> None:
     mel = torch.full((1, 20, 48), -2.0)
     mel[:, :, 10] = 2.0

@@ -66,6 +66,18 @@ def test_every_score_is_finite(tmp_path: Path) -> None:
             assert np.isfinite(values).all(), name
 
 
+def test_clips_are_the_mean_of_the_raw_frames_and_of_each_layer(tmp_path: Path) -> None:
+    one = context(tmp_path)
+    model = self_supervised.trained(one, [["untrained"]])
+    lab = Lab(one, model, None)
+    rows = lab.clip_rows("es", "test", 3)
+    frames, *layers = model.layers(lab.waves("es", "test", 3))
+    assert torch.allclose(rows[0], frames.mean(1), atol=1e-5)
+    assert float(rows[0].std()) > 1  # not the normalized frames, whose mean is 0
+    assert len(rows) == lab.depth
+    assert torch.allclose(rows[-1], layers[-1].mean(1), atol=1e-5)
+
+
 def test_continuations_have_the_right_length_and_need_a_model_of_tokens(tmp_path: Path) -> None:
     one = context(tmp_path)
     model = self_supervised.trained(one, [CODES, AR])

@@ -21,6 +21,7 @@ from aural.audio.io import as_source
 from aural.core.errors import ConfigError, DataError
 from aural.core.types import AudioSource, FloatArray
 from aural.core.vectors import check_vector
+from aural.encoders.mobilenet import Mobilenet
 from aural.encoders.tokenize import Tokenizer, load_backend
 from aural.models import peer as peers
 from aural.models.arguments import check_texts
@@ -103,7 +104,7 @@ class Model(EmbeddingModel):
             tower = AudioTower(self.config.audio, self.embed_dim)
         tower = self._fill(tower, "audio.")
         for block in tower.modules():
-            if isinstance(block, ConvBlock) and self.device.type == "cpu":
+            if isinstance(block, ConvBlock | Mobilenet) and self.device.type == "cpu":
                 block.fold()
         return tower
 

@@ -21,6 +21,7 @@ from aural.audio.io import blocks
 from aural.audio.mel import LogMel, MelConfig
 from aural.core.errors import CheckpointError
 from aural.core.types import AudioSource, FloatArray
+from aural.models.rounding import with_steps
 
 RATE_HZ: Final = 8000
 SEGMENT_S: Final = 1.0
@@ -93,7 +94,7 @@ def bundled(weights: Path = WEIGHTS) -> SegmentPrints:
         raise CheckpointError(f"{weights} is missing; write it with tools/train_segment_prints.py")
     network = SegmentPrints()
     exact = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("front_end.")}
-    network.load_state_dict(exact | load_file(weights))
+    network.load_state_dict(exact | with_steps(load_file(weights)))
     return network.eval()
 
 

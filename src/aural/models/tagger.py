@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError, ConfigError
 from aural.core.types import FloatArray
+from aural.encoders.mobilenet import Mobilenet
 from aural.models.clap import Branch, BranchConfig
 from aural.models.device import pick_device
 from aural.models.embedding import Precision
@@ -53,6 +54,8 @@ class Tagger(TaggingModel):
         self.embed_dim = network.network.encoder.dim
         self.windows_a_batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.network = network.requires_grad_(False).eval().to(self.device)
+        if isinstance(network.network.encoder, Mobilenet) and self.device.type == "cpu":
+            network.network.encoder.fold()
 
     def outputs(self, waves: FloatArray) -> TaggerOutput:
         with torch.inference_mode():

@@ -84,6 +84,15 @@ class Lab:
         side = self.model.encoder.normalized(frames)[:, : tokens * stride].unflatten(1, (tokens, stride)).flatten(2)
         return [side.float(), *(layer.float() for layer in rest)]
 
+    def clip_rows(self, name: str, split: str, count: int) -> list[Tensor]:
+        """Return the layers (N, D) of the first clips of a set, averaged over time; of the front end, its raw frames.
+
+        The frames that the encoder reads are normalized per clip, so that their mean is always 0.
+        """
+        waves = self.waves(name, split, count)
+        parts = [self.model.layers(waves[at : at + AT_ONCE])[0].float().mean(1) for at in range(0, len(waves), AT_ONCE)]
+        return [torch.cat(parts), *(layer.mean(1) for layer in self.layers(name, split, count)[1:])]
+
     @property
     def choices(self) -> Sequence[int]:
         """Places of the layers that a probe may use."""
@@ -170,7 +179,7 @@ def clip_probe(lab: Lab, name: str, fact: str, halves: bool = False) -> Values:
     halves: train on the first two thirds of the training clips and test on the others, for facts that splits share not.
     """
     store = lab.store(name, "train")
-    layers = [layer.mean(1) for layer in lab.layers(name, "train", len(store))]
+    layers = lab.clip_rows(name, "train", len(store))
     labels = [str(facts[fact]) for facts in store.facts]
     if halves:
         cut = len(labels) * 2 // 3
@@ -178,7 +187,7 @@ def clip_probe(lab: Lab, name: str, fact: str, halves: bool = False) -> Values:
         layers, labels = [layer[:cut] for layer in layers], labels[:cut]
     else:
         held = lab.store(name, "test")
-        test_layers = [layer.mean(1) for layer in lab.layers(name, "test", len(held))]
+        test_layers = lab.clip_rows(name, "test", len(held))
         test_labels = [str(facts[fact]) for facts in held.facts]
     places = {label: i for i, label in enumerate(sorted({*test_labels, *labels}))}
     used = torch.tensor([i for i, label in enumerate(labels) if label in set(test_labels)], dtype=torch.int64)

@@ -210,10 +210,9 @@ def _layers(name: str, record: dict[str, Any]) -> str:
         [[_e(layer), *(f"{values[column]:.3f}" for column in columns)] for layer, values in layers.items()],
     )
     places = list(range(len(layers)))
-    drawn = [
-        (column, places, [min(one[column], 1.0) for one in layers.values()]) for column in ("linear", "knn", "cca")
-    ]
-    caption = f"{_e(name)}, by layer: linear probe, nearest neighbors, canonical correlation"
+    curves = [column for column in columns if column in ("linear", "knn", "cca") or column.endswith("-shot")]
+    drawn = [(column, places, [min(one[column], 1.0) for one in layers.values()]) for column in curves]
+    caption = f"{_e(name)}, by layer: linear, nearest-neighbor and few-shot probes, canonical correlation"
     return f"<figure>{svg.curves(drawn, 'layer')}<figcaption>{caption}</figcaption>{table}</figure>"
 
 

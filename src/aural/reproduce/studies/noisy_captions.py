@@ -38,6 +38,7 @@ from torch import Tensor, nn
 import aural
 from aural.data.describes import names_sound
 from aural.data.manifest import Row, read_manifest
+from aural.encoders.vit import VitConfig
 from aural.objectives import ImportanceNCE
 from aural.reproduce.shared import resumed, shared_arrays
 from aural.reproduce.studies.clip_pair import (
@@ -65,6 +66,8 @@ SMALLER: Final = ENCODER.model_copy(
     }
 )  # fmt: skip
 """Five patches of a second, so that a seed takes minutes on one core."""
+LARGER: Final = Training(steps=500, batch=128, lr=1e-3)
+"""Of option `larger`, with the encoder of `clip_pair`."""
 NOISE: Final = 0.5
 """Share of the training clips whose captions describe no sound."""
 CONCEPTS: Final = 0.1
@@ -87,14 +90,14 @@ NOISE_FORMS: Final = (
 class ConceptPair(nn.Module):
     """A pair of towers with a linear head of concepts."""
 
-    def __init__(self, vectors: Tensor, seed: int, concepts: int) -> None:
+    def __init__(self, vectors: Tensor, seed: int, concepts: int, encoder: VitConfig = SMALLER) -> None:
         super().__init__()
-        self.pair = ClipPair(vectors, seed, SMALLER)
+        self.pair = ClipPair(vectors, seed, encoder)
         self.concepts = nn.Linear(self.pair.encoder.dim, concepts).to(vectors.device)
 
 
-def run(context: StudyContext) -> Scores:
-    """Return arm -> task -> scores."""
+def run(context: StudyContext, *, larger: bool = False) -> Scores:
+    """Return arm -> task -> scores. larger: the encoder of `clip_pair` with more steps, for a GPU."""
     data = half_decibels(load_data(context))
     forms = [form.format(n=n * 37 % 9973, d=n % 9 + 1) for n in range(12) for form in NOISE_FORMS]
     junk = sorted(set(forms))
@@ -117,7 +120,7 @@ def run(context: StudyContext) -> Scores:
         captions = {"clean": data.train.captions, "filter": kept, "diht": kept}.get(arm, noisy)
         captions, targets = ([kept[i] for i in order], concepts[order]) if arm == "shuffled" else (captions, concepts)
         given = replace(data, train=replace(data.train, captions=captions))
-        measured = resumed(context, arm, partial(score_arm, arm, given, vectors, targets, context))
+        measured = resumed(context, arm, partial(score_arm, arm, given, vectors, targets, context, larger=larger))
         for start in STARTS:
             if start in measured:
                 scores[start] = {"few-shot": measured.pop(start)}
@@ -128,11 +131,14 @@ def run(context: StudyContext) -> Scores:
     return scores
 
 
-def score_arm(arm: str, given: Data, vectors: Tensor, concepts: Tensor, context: StudyContext) -> dict[str, Array]:
+def score_arm(
+    arm: str, given: Data, vectors: Tensor, concepts: Tensor, context: StudyContext, *, larger: bool
+) -> dict[str, Array]:
     """Train an arm and return its scores; those of few-shot probes are named by the start of their weights."""
     clips = [n for n, of_clip in enumerate(given.train.captions) if of_clip]
-    model = ConceptPair(vectors, context.seed, concepts.shape[1])
-    fit(model, len(clips), loss_of(arm, given, concepts, clips), smaller(TRAINING, context), context.seed)
+    model = ConceptPair(vectors, context.seed, concepts.shape[1], ENCODER if larger else SMALLER)
+    training = smaller(LARGER if larger else TRAINING, context)
+    fit(model, len(clips), loss_of(arm, given, concepts, clips), training, context.seed)
     scores = scores_of(model.eval().pair, given)
     return scores | few_shot(model.pair, given, context) if arm == "diht" else scores
 
