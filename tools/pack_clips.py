@@ -7,7 +7,7 @@ Clips of the first edition with a caption or a class are taken in an order drawn
 split (at most 5 s of each), and of the training split at most 26 of a spoken language (2 s), 9 notes of a soundfont per
 class (1.6 s) and 100 other recordings per class (3.6 s). Each keeps its words and its first three further captions. A
 clip that libsndfile cannot read as Opus is repeated to 0.8 s (16 kbit/s) or, if that does not help, stored as Vorbis.
-The last line tells whether these are the 4,607 clips of the shipped training. Opus needs PyAV
+The last line says whether these are the 4,607 clips of the shipped training. Opus needs PyAV
 (`pip install "aural[av]"`). MiniLM, from its package, is written to minilm.safetensors.
 """
 

@@ -178,8 +178,8 @@ _optimize = of_library("optimize", "--index-from", "256")
 OPERATIONS = [
     Operation("library add", _nothing, _add, rows, is_sound, mixed=True),
     Operation("library update", small, of_library("update"), rows, is_sound, mixed=True),
-    Operation("library optimize", _large, _optimize, _rows_and_index, is_sound, mixed=True),
-    Operation("library optimize, indexed", _with_index, _optimize, _rows_and_index, is_sound, mixed=True),
+    Operation("library optimize", _large, _optimize, _rows_and_index, is_sound, mixed=True, most_equal=4),
+    Operation("library optimize, indexed", _with_index, _optimize, _rows_and_index, is_sound, mixed=True, most_equal=4),
     Operation("library tag", _tagged, of_library("tag", "--labels-file", "INPUTS/labels.txt"), rows, is_sound),
     Operation("library map", small, of_library("map", "-o", "WORK/map.csv"), _outside, is_sound),
     Operation("library export", small, _export, _outside, is_sound),

@@ -20,7 +20,7 @@ if shutil.which("gcc") is None or not sys.platform.startswith("linux"):
 
 from aural.core.errors import AuralError
 from faults import data_operations, library_operations, life_operations, model_operations, report_operations
-from faults.harness import KINDS, Fault, Harness
+from faults.harness import KINDS, Call, Fault, Harness, kind_of, spread
 
 BY_NAME = {
     operation.name: operation
@@ -33,6 +33,16 @@ BY_NAME = {
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with Harness(tmp_path_factory.mktemp("faults")) as server:
         yield server
+
+
+def test_equal_calls_are_spread() -> None:
+    """Calls are grouped by what they do and by the file without its random name; the first and the last stay."""
+    temporary = [Call(n, "open", f"/_indices/0b8c2f4e-1d2a-4e6b-9c1f-00112233445{n}/.tmpAb1cD{n}") for n in range(1, 8)]
+    versions = [Call(n, "rename", f"/_versions/184467440737095516{n}.manifest") for n in range(10, 13)]
+    others = [Call(20, "rename", "/library.json"), Call(21, "write", "/library.json")]
+    assert {kind_of(call.path) for call in temporary} == {"/_indices//.tmp"}
+    assert kind_of("/.checksums.json.5bce98-31905.part.json") == "/.checksums.json.part.json"
+    assert [call.number for call in spread([*temporary, *versions, *others], 3)] == [1, 4, 7, 10, 11, 12, 20, 21]
 
 
 def test_a_few_faults_of_adding(harness: Harness) -> None:

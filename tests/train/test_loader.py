@@ -17,7 +17,7 @@ from aural.data.manifest import read_manifest
 from aural.data.shards import ShardConfig, write_shards
 from aural.train import loader
 from aural.train.config import Recipe
-from aural.train.fields import choose
+from aural.train.input_fields import choose
 from aural.train.inputs import log_mel
 from aural.train.loader import Batches, uncollected
 from aural.train.mels import unpack

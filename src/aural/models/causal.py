@@ -5,7 +5,6 @@ Legend: R rows, L new positions, S all positions, D width, V vocabulary.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import CheckpointError, MissingDependencyError, one_line
+from aural.core.errors import CheckpointError, one_line
 from aural.models.device import pick_device
-from aural.models.packaged import SMOLLM2
+from aural.models.packaged import SMOLLM2, gguf_options
 from aural.nn.causal import Cache, Step
 
 PACKAGED = "smollm2"
@@ -108,12 +107,9 @@ def open_decoder(
     path = SMOLLM2.path() if name_or_path == PACKAGED else Path(os.path.expanduser(name_or_path))
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(name_or_path), "local_files_only": offline}
     if path.suffix == ".gguf":
-        for name in ("gguf", "accelerate"):
-            if importlib.util.find_spec(name) is None:
-                raise MissingDependencyError(f'{path.name} is read with {name}; pip install "aural[language]"')
+        where = gguf_options(path)
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; give a GGUF file, a folder or a hub repository")
-        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name, "local_files_only": True}
     elif path.exists():
         where = {"pretrained_model_name_or_path": str(path), "local_files_only": True}
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -10,7 +10,6 @@ Legend: B texts, L tokens, D width.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,11 +19,10 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from aural.core.errors import MissingDependencyError
 from aural.core.registry import Registry
 from aural.encoders.text import TEXT_TOWERS, TextEncoder
 from aural.encoders.tokenize import Tokenizer, load_backend
-from aural.models.packaged import MINILM, SMOLLM2
+from aural.models.packaged import MINILM, SMOLLM2, gguf_options
 from aural.models.prefix import strip_prefix
 
 Pooled: TypeAlias = Literal["mean", "last-token"]
@@ -109,13 +107,9 @@ def smollm2(random_seed: int | None = None) -> LanguageModel:
     Raises:
         MissingDependencyError: the package with the weights, gguf or accelerate is not installed.
     """
-    path = SMOLLM2.path()
-    for name in ("gguf", "accelerate"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(f'{path.name} is read with {name}; pip install "aural[language]"')
+    file = gguf_options(SMOLLM2.path())
     from transformers import AutoConfig, AutoModel
 
-    file = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, "local_files_only": True}
     tokenizer = _smollm2_tokenizer()
     if random_seed is None:
         model = AutoModel.from_pretrained(**file, dtype=torch.float32)
@@ -144,5 +138,4 @@ def _smollm2_tokenizer() -> Any:
     """Build the tokenizer from the file of the weights, which takes some seconds."""
     from transformers import AutoTokenizer
 
-    path = SMOLLM2.path()
-    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True, padding_side="right")
+    return AutoTokenizer.from_pretrained(**gguf_options(SMOLLM2.path()), padding_side="right")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +21,7 @@ import torch
 from torch import Tensor
 
 from aural.core.config import Config
-from aural.core.errors import MissingDependencyError
-from aural.models.packaged import SMOLLM2
+from aural.models.packaged import SMOLLM2, gguf_options
 
 EXAMPLES: Final = (
     ("a dog barking", "the bark of a dog"),
@@ -161,13 +159,10 @@ def paraphraser(sampling: Sampling | None = None) -> Paraphraser:
     Raises:
         MissingDependencyError: the package with the weights, gguf or accelerate is not installed.
     """
-    path = SMOLLM2.path()
-    for name in ("gguf", "accelerate"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(f'{path.name} is read with {name}; pip install "aural[language]"')
+    file = gguf_options(SMOLLM2.path())
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-    model = load(path.parent, gguf_file=path.name, local_files_only=True, dtype=torch.bfloat16).eval()
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    model = load(**file, dtype=torch.bfloat16).eval()
+    tokenizer = AutoTokenizer.from_pretrained(**file)
     return Paraphraser(model, tokenizer, sampling)

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-import aural.train.vectors  # noqa: F401 - registers a batch field
+import aural.train.input_fields
+import aural.train.vectors  # noqa: F401 - both register batch fields
 from aural.core.errors import AudioError, AuralError, ConfigError, DataError
 from aural.core.types import FloatArray
 from aural.train.batching import Batching, Group, Lengths, Numbers, Seconds, Windows
 from aural.train.config import Recipe
 from aural.train.draw import ITEM, SPARE, Deck, generator, number
-from aural.train.fields import Sample, Setting, TasksField, build_fields
+from aural.train.fields import Sample, Setting, build_fields
+from aural.train.label_fields import TasksField
 from aural.train.open_source import open_source
 from aural.train.selected import plan_of
 from aural.train.sources import Source

@@ -109,7 +109,7 @@ class TunedEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Material:
-    """What all arms of a seed start from."""
+    """The sounds and the encoder that all arms of a seed start from."""
 
     encoder: MelEncoder | Adapter
     views: Batch
