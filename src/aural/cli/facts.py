@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from aural.cli.files import Batch, json_line, progress
-from aural.cli.options import JsonOption, LibraryOption, StrictOption, WhereOption
+from aural.cli.options import JsonOption, LibraryOption, PatternsArgument, StrictOption, WhereOption
 from aural.core.errors import ConfigError
 from aural.core.printable import safe_print as print
 
@@ -58,7 +58,7 @@ def facets(library: LibraryOption, where: WhereOption = None, as_json: JsonOptio
 
 def write_tags(
     library: LibraryOption,
-    patterns: Annotated[list[str] | None, typer.Argument(metavar="PATTERNS...", show_default=False)] = None,
+    patterns: PatternsArgument = None,
     where: WhereOption = None,
     title: TagOption = None,
     artist: TagOption = None,

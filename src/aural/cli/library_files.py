@@ -18,16 +18,13 @@ from aural.cli.options import (
     LibraryOption,
     MarkOptions,
     ModelOptions,
+    PatternsArgument,
     StrictOption,
     WhereOption,
     with_model_options,
 )
 from aural.core.printable import safe_print as print
 
-PatternsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(help="Files, folders or patterns such as '*.mp3'.", metavar="PATTERNS...", show_default=False),
-]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")]
 LIST_COLUMNS = ["path", "duration", "format", "sample_rate", "channels", "size", "modified", "silent", "tags", "hash"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aural.cli.files import json_line
-from aural.cli.options import JsonOption, LibraryOption, WhereOption
+from aural.cli.options import JsonOption, LibraryOption, PatternsArgument, WhereOption
 from aural.core.errors import ConfigError
 from aural.core.printable import printable
 from aural.core.printable import safe_print as print
@@ -17,15 +17,11 @@ from aural.core.printable import safe_print as print
 if TYPE_CHECKING:
     from aural.search.library import Library
 
-SoundsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(help="Files, folders or patterns such as '*.mp3'.", metavar="PATTERNS...", show_default=False),
-]
 OffOption = Annotated[bool, typer.Option("--off", help="Undo it for these files.")]
 
 
 def favorite(
-    library: LibraryOption, patterns: SoundsArgument = None, where: WhereOption = None, off: OffOption = False
+    library: LibraryOption, patterns: PatternsArgument = None, where: WhereOption = None, off: OffOption = False
 ) -> None:
     """Make sounds favorites."""
     target, hashes = _selected(library, patterns, where)
@@ -36,7 +32,7 @@ def favorite(
 def rate(
     library: LibraryOption,
     stars: Annotated[int, typer.Option("--stars", "-s", min=0, max=5, help="1 to 5; 0 deletes the rating.")],
-    patterns: SoundsArgument = None,
+    patterns: PatternsArgument = None,
     where: WhereOption = None,
 ) -> None:
     """Rate sounds with 1 to 5 stars."""
@@ -48,7 +44,7 @@ def rate(
 def note(
     library: LibraryOption,
     text: Annotated[str, typer.Option("--text", "-t", help="The note; an empty text deletes it.")],
-    patterns: SoundsArgument = None,
+    patterns: PatternsArgument = None,
     where: WhereOption = None,
 ) -> None:
     """Replace the note of sounds."""
@@ -60,7 +56,7 @@ def note(
 def collect(
     library: LibraryOption,
     name: Annotated[str, typer.Argument(help="Name of the collection.", metavar="NAME")],
-    patterns: SoundsArgument = None,
+    patterns: PatternsArgument = None,
     where: WhereOption = None,
     off: OffOption = False,
 ) -> None:

@@ -52,6 +52,10 @@ BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Windows p
 LibraryOption = Annotated[
     Path, typer.Option("--library", "-L", envvar="AURAL_LIBRARY", help="Folder of the library.", metavar="L")
 ]
+PatternsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files, folders or patterns such as '*.mp3'.", metavar="PATTERNS...", show_default=False),
+]
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A filter, e.g. \"duration < 5 and path like '%ambience%'\".", metavar="F")
 ]

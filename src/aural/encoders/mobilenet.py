@@ -138,7 +138,7 @@ class Mobilenet(AudioEncoder):
         return (tokens * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
 
     def fold(self) -> None:
-        """Store the weights channels last, for faster inference with oneDNN; the integer network stays as it is."""
+        """Store the weights channels last, for faster inference with oneDNN; the integer network is unchanged."""
         if self.config.arithmetic == "float":
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
