@@ -5,7 +5,7 @@ of 16 frames. Tested are four scenes in a row, 64 frames, with as many present a
 
 Arms: `untouched` (positions go on), `partial` (those of the sound are squeezed, see `aural.nn.bridges.stretch`),
 `vlat` (also trained with virtual lengths), `blind` (zeros instead of frames), `other` (`vlat` with the sounds of the
-next item).
+item four scenes before, which has no scene in common).
 Tasks: `presence` per question, `short` (16 frames, as in training), `text-only` (1 where the logits of a text without a
 sound are equal to the bit).
 
@@ -69,7 +69,7 @@ def run(
         "partial": {"presence": _score(plain, frames, items, squeezed)},
         "vlat": {"presence": _score(vlat, frames, items, squeezed)},
         "blind": {"presence": _score(blind, torch.zeros_like(frames), items, None)},
-        "other": {"presence": _score(vlat, frames.roll(1, 0), items, squeezed)},
+        "other": {"presence": _score(vlat, frames.roll(TIMES, 0), items, squeezed)},
     }
     for arm, model in (("partial", plain), ("vlat", vlat)):
         scores[arm]["short"] = _score(model, world.test.frames, short, None)

@@ -1,0 +1,106 @@
+"""Score captions and answers about held-out clips, and write the sentences that are picked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+FRAMED = re.compile(r"\b(?:audio|recording|clip|sound of|sample)\b", re.IGNORECASE)
+LANGUAGE = re.compile(r"\b(?:speaking|talking) \w|\b(?:speech|spoken|voice in|language)\b", re.IGNORECASE)
+SILENCE = "the sound of silence"
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Print how often libre-base answers questions about test clips by similarity, also with another clip's sound."""
+    import aural
+
+    model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
+    rows = json.loads((folder / "test.json").read_text())
+    sounds = np.load(folder / "test.npy").astype(np.float32)
+    named = sorted({text for row in rows for text in row["texts"]})
+    vectors = dict(zip(named, model.embed_text(named), strict=True))
+    assert model.least_cosine is not None
+    for what, clips in (("the clip", sounds), ("another clip", np.roll(sounds, 1, axis=0))):
+        rng, presence, choice = random.Random(1), [], []
+        for n, row in enumerate(rows):
+            text = row["texts"][0]
+            others = rng.sample(
+                [r["texts"][0] for r in rows if r["label"] != row["label"] and r["texts"][0] != text], 2
+            )
+            asked = text if n % 2 == 0 else others[0]
+            presence.append((float(vectors[asked] @ clips[n]) >= model.least_cosine) == (n % 2 == 0))
+            choice.append(int(np.argmax([vectors[one] @ clips[n] for one in (text, *others)])) == 0)
+        print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
+
+
+def picked(args: argparse.Namespace) -> None:
+    """Print the scores of the captions that libre-base picks for the test clips, and ten of them."""
+    from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
+    from aural.models.known_sentences import class_sentences, known_sentences
+
+    rows = json.loads((Path(args.out) / "test.json").read_text())
+    sounds = np.load(Path(args.out) / "test.npy").astype(np.float32)
+    references = [[tokenize(text) for text in row["texts"]] for row in rows]
+    known, vectors = known_sentences("libre-base")
+    assert vectors is not None
+    classes = [known.index(one) for one in class_sentences() if one != SILENCE]
+    every = list(range(len(known)))
+    for what, numbers, clips in (
+        ("bundled sentences", every, sounds),
+        ("names of classes", classes, sounds),
+        ("bundled sentences, sound of another clip", every, np.roll(sounds, 1, axis=0)),
+    ):
+        captions = [known[numbers[k]] for k in (clips @ vectors[numbers].T).argmax(1)]
+        words = [tokenize(text) for text in captions]
+        print(
+            f"{what}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L {rouge_l(words, references).mean():.3f}"
+        )
+        if what == "bundled sentences":
+            lines = [f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |"
+                     for n in random.Random(0).sample(range(len(rows)), 10)]  # fmt: skip
+    print("\n".join(lines))
+
+
+def written(args: argparse.Namespace) -> None:
+    """Print the scores of the captions that trained bridges wrote, also of those of other clips, and ten of each."""
+    from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
+    from aural.models.causal import open_decoder
+
+    rows = json.loads((Path(args.out) / "test.json").read_text())[: args.most]
+    references = [[tokenize(text) for text in row["texts"]] for row in rows]
+    decoder = open_decoder("smollm2", device="cpu")
+    for file in sorted(path for arm in args.arms.split(",") for path in Path(args.result).glob(f"{arm}-*.json")):
+        captions = [decoder.text(ids).strip() for ids in json.loads(file.read_text())]
+        words = [tokenize(text) for text in captions]
+        other = [*words[1:], *words[:1]]
+        print(
+            f"{file.stem}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L "
+            f"{rouge_l(words, references).mean():.3f}; of another clip {cider_d(other, references).mean():.3f}, "
+            f"{rouge_l(other, references).mean():.3f}"
+        )
+        for n in random.Random(0).sample(range(len(rows)), min(10, len(rows))):
+            print(f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |")
+
+
+def sentences(args: argparse.Namespace) -> None:
+    """Write the bundled sentences and their rows from texts.json: captions of training clips, then classes."""
+    import aural
+    from aural.models.known_sentences import captions_folder, class_sentences, packed_rows
+
+    stored, folder = json.loads((Path(args.out) / "texts.json").read_text()), captions_folder()
+    captions = [text for text, kind in zip(stored["texts"], stored["kind"], strict=True) if kind == "single"]
+    chosen = [text for text in captions if not FRAMED.search(text) and not LANGUAGE.search(text)]
+    classes = [text for text in class_sentences() if text != SILENCE]  # else many faint sounds are called silence
+    chosen = [*dict.fromkeys([*chosen, "a person speaking", *classes])]
+    rows = aural.load("libre-base", engine="onnx").embed_text(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sentences.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    save_file({"rows": torch.from_numpy(packed_rows(rows))}, folder / "rows.safetensors")
+    print(f"{len(chosen)} sentences")
