@@ -54,6 +54,10 @@ def test_held_out_clips_with_their_truths(scenes: Path) -> None:
         assert row.captions
         assert not set(row.captions) & {text for _, text in facts["negatives"]}
         assert sorted({label for _, _, label in facts["events"]}) == sorted(row.tags)
+        for one in facts["questions"]:
+            assert len(one["options"]) == len(set(one["statements"])) > one["right"]
+            if one["kind"] == "presence":
+                assert one["right"] == 0 or not any(one["sound"] in text for text in row.captions)
         for onset, offset, _ in facts["events"]:
             assert 0 <= onset < offset <= row.duration_s + 1e-6
             part = samples[round(onset * rate) : round(offset * rate)]

@@ -164,6 +164,14 @@ KINDS.add(
     ),
 )
 KINDS.add(
+    "scene-questions",  # questions about a scene, each a choice among statements
+    TaskKind(
+        metrics=("accuracy",),
+        primary="accuracy",
+        protocol="The chosen answer is the one whose statement has the highest cosine with the clip.",
+    ),
+)
+KINDS.add(
     "entailment",  # a hypothesis follows from the clip, may follow, or contradicts it
     TaskKind(
         metrics=("macro-f1", "accuracy"),

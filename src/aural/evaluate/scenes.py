@@ -20,7 +20,7 @@ RATE_HZ: Final = 32_000
 HELD_OUT: Final = ("test", "eval-only")
 VALIDATION: Final = ("valid",)
 PER_CLASS: Final = 6
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 
 def build_scenes(
@@ -35,7 +35,8 @@ def build_scenes(
     """Write `count` scenes of the clips of `splits` to `folder`, complete or not at all.
 
     Each row holds the scene's caption and paraphrases in `captions`, meta.negatives [[kind, text], ...], and
-    meta.events [[onset_s, offset_s, label], ...] of every occurrence; `tags` are the labels that sound.
+    meta.events [[onset_s, offset_s, label], ...] of every occurrence, and meta.questions (`StoredQuestion`); `tags` are
+    the labels that sound.
     Raises DataError if the splits have fewer than four classes.
     """
     from aural.data.simulate import SceneConfig, SceneSimulator
@@ -64,6 +65,8 @@ def write_scene_set(
     """
     import soundfile
 
+    from aural.data.simulate.statements import stored_questions
+
     rate_hz = simulator.config.sample_rate_hz
     with atomic_write(folder, parents=True) as part:
         (part / "clips").mkdir(parents=True)
@@ -75,7 +78,8 @@ def write_scene_set(
             soundfile.write(stream, scene.clip.samples.T, rate_hz, format="FLAC", subtype="PCM_16")
             (part / path).write_bytes(stream.getvalue())
             events = [[o.onset_s, o.offset_s, event.label] for event in scene.truth.events for o in event.occurrences]
-            facts = {"negatives": [[kind, n.text] for n in scene.negatives for kind in kinds(n)], "events": events}
+            negatives = [[kind, n.text] for n in scene.negatives for kind in kinds(n)]
+            facts = {"negatives": negatives, "events": events, "questions": stored_questions(simulator, scene, index)}
             rows.append(
                 Row(
                     path=path, source="libre-scenes", source_version=version, split="test",
