@@ -81,6 +81,8 @@ def test_what_is_heard_is_answered_by_a_caption(writer: SoundWriter) -> None:
     assert (answer.kind, answer.options) == ("written", ())
     assert answerer.answer_of("a.wav", "which?", ["a dog", "rain"]).kind == "compared"
     with pytest.raises(ConfigError, match='but "what is heard'):
+        answerer.answer_of("a.wav", "why does the dog bark?")
+    with pytest.raises(ConfigError, match='"known" has no calibrated frames'):
         answerer.answer_of("a.wav", "how often does the dog bark?")
 
 

@@ -38,7 +38,9 @@ def ask(
     """Answer a question about each sound.
 
     "is there a dog?" is answered by yes or no with a model whose least cosine of a match was measured (the bundled
-    ones), --choices by similarity, "what is heard?" by a caption; other free questions are refused.
+    ones), --choices by similarity, "what is heard?" by a caption. "how often is a bell heard?", "when is ...?", "which
+    comes first, ... or ...?" and "is ... before ...?" are answered from the spans of `aural locate`. Other free
+    questions are refused.
     """
     from aural.models.answerer import YES_NO, check_question
     from aural.models.writers import answerer_of

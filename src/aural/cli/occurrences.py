@@ -38,5 +38,5 @@ def list_occurrences(library: Path, *, as_json: bool) -> int:
         else:
             part = f"{clock(hit.at_s)} - {clock(hit.at_s + hit.duration_s)}"
             print(f"{printable(path)}  {part}\n  in {printable(inside)} at {clock(hit.inside_at_s)} ({hit.cosine:.2f})")
-    print(f"{len(hits)} occurrences", file=sys.stderr)
+    print(f"{len(hits)} occurrence{'' if len(hits) == 1 else 's'}", file=sys.stderr)
     return batch.close()

@@ -18,6 +18,9 @@ from aural.core.scoring import Calibration
 from aural.core.types import AudioSource, Embedder
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
+from aural.models.embedding import EmbeddingModel
+from aural.models.locate import Locator
+from aural.models.span_questions import FORMS, SpanQuestion, reply, span_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,14 +52,16 @@ class Score(Config):
 class Answer(Config):
     """An answer. options: all options with their probabilities, the best first; empty for a free answer.
 
-    kind: "written" by a language model, "compared" where vectors decided among options, or "picked" from sentences.
-    score: the probability of the chosen option, or the score of the caption that answers a free question.
+    kind: "written" by a language model, "compared" where vectors decided among options, "picked" from sentences, or
+    "located" where spans answered.
+    score: the probability of the chosen option, the score of the caption that answers a free question, or the least
+    confidence of the spans.
     """
 
     text: str
     score: float
     options: tuple[Score, ...] = ()
-    kind: Literal["written", "compared", "picked"]
+    kind: Literal["written", "compared", "picked", "located"]
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
     It answers "is there ...?" by yes or no, by the least cosine of a match, which is measured for some models only, and
-    chooses among options. It answers "what is heard?" by a caption of `captioner`, which is opened when it is needed,
-    and no other question in free words.
+    chooses among options. In free words it answers "what is heard?" by a caption of `captioner`, which is opened when
+    it is needed, and with calibrated frames the questions of `aural.models.span_questions` by spans; no other.
     """
 
     def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
@@ -140,11 +145,15 @@ class ComparingAnswerer(AnsweringModel):
 
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
+        yes_no = options is not None and tuple(one.lower() for one in options) == YES_NO
+        asked = span_question(question) if options is None or yes_no else None
+        if asked is not None and (options is None or asked.kind == "before"):
+            return self._located(clip, asked)
         if options is None and sound_in(question) is not None:
-            options = YES_NO
+            options, yes_no = YES_NO, True
         if options is None:
             return self._heard(clip, question)
-        if tuple(one.lower() for one in options) == YES_NO:
+        if yes_no:
             return self._presence(clip, question, options)
         sound = self.model.embed_audio([clip])
         logits = self.calibration.scale * (self.model.embed_text(list(options)) @ sound[0])
@@ -153,12 +162,21 @@ class ComparingAnswerer(AnsweringModel):
     def _heard(self, clip: AudioSource, question: str) -> Answer:
         if self.captioner is None or not HEARD.fullmatch(question.strip().rstrip("?").strip()):
             raise ConfigError(
-                f'"{self.name}" answers no free question but "what is heard?" and "is there ...?"; give --choices '
-                "(choices in Python and over HTTP)"
+                f'"{self.name}" answers no free question but "what is heard?", "is there ...?", {FORMS}; give '
+                "--choices (choices in Python and over HTTP)"
             )
         captioner = self.captioner()
         best = captioner.captions_of(clip, SearchConfig(max_tokens=LONGEST))[0]
         return Answer(text=best.text, score=best.score, kind=captioner.caption_kind)
+
+    def _located(self, clip: AudioSource, question: SpanQuestion) -> Answer:
+        locator = Locator(self.model, question.sounds) if isinstance(self.model, EmbeddingModel) else None
+        if locator is None or locator.origin == "score":
+            raise ConfigError(
+                f'"{self.name}" has no calibrated frames, so it cannot answer by spans; use a model such as libre-base'
+            )
+        answer = reply(question, locator.locate(clip))
+        return Answer(text=answer.text, score=answer.score, kind="located")
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
         name, least = sound_in(question), self.calibration.least

@@ -34,7 +34,8 @@ def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tup
 def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
     """Return what answers questions for a model, and the reason where no language model takes part.
 
-    Without a bridge that learned questions, choices are compared and "what is heard?" is answered by a caption.
+    Without a bridge that learned questions, choices are compared, "what is heard?" is answered by a caption, and
+    number, time and order by spans.
     """
     writer, reason = _writer(model)
     if writer is not None and writer.config.questions:

@@ -204,7 +204,7 @@ class AskResponse(BaseModel):
 
     answer: str
     options: list[OptionScore] = Field(description="All choices, the best first; empty for a free answer.")
-    kind: str = Field(description="written by a language model, or compared by vectors.")
+    kind: str = Field(description="written by a language model, compared by vectors, or located by spans.")
     note: str = Field(description="Why vectors were compared; empty where a language model answered.")
 
 
