@@ -131,6 +131,27 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
         page.click(".hit:nth-child(1) .favorite")
         page.wait_for_selector(f"#marks .chip:has-text('{COLLECTION}')", state="attached")
 
+    def describe() -> None:
+        step.go("#words=a+dog+barking")
+        step.hits()
+        page.click(".hit:nth-child(1) .open")
+        page.wait_for_selector(".details .facts div")
+        answered(".ask .describe")
+
+    def ask() -> None:
+        page.fill(".ask input", "is there a dog?")
+        answered(".ask [type=submit]")
+
+    def choose() -> None:
+        page.fill(".ask input", "what is it? a dog, a bell, rain")
+        answered(".ask [type=submit]")
+
+    def answered(button: str) -> None:
+        page.click(button)
+        step.until("!['', 'Listening …'].includes(document.querySelector('.ask .reply').textContent)", 120)
+        page.locator(".ask .reply").scroll_into_view_if_needed()
+        print(f"{'':<12} {page.inner_text('.ask .reply')}", flush=True)
+
     def copies() -> None:
         step.go("#words=a+dog+barking")
         step.hits()
@@ -231,6 +252,7 @@ def walk(step: Walk, address: str, only: list[str] | None = None) -> None:
 
     states: dict[str, Callable[[], None]] = {
         "start": start, "search": search, "audition": audition, "region": region, "details": details,
+        "describe": describe, "ask": ask, "choose": choose,
         "copies": copies, "endless": endless, "spectrogram": spectrogram, "facets": facets, "browse": browse,
         "similar": similar, "nothing": nothing, "wrong": wrong, "loading": loading, "offline": offline,
         "recording": recording, "recorded": recorded,
