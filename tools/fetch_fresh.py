@@ -26,7 +26,7 @@ from aural.data.manifest import Row, write_manifest
 
 LIST = Path(__file__).with_name("fresh_sounds.toml")
 ARCHIVE = "pk"
-"""Folder that stands for the archives (.pk3) of a package in the paths of the list."""
+"""Folder that replaces the archives (.pk3) of a package in the paths of the list."""
 
 
 def content(folder: Path, path: str) -> bytes:
