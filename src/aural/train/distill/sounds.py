@@ -1,6 +1,6 @@
 """List the sounds that a student learns from, and the held-out ones that it is compared on.
 
-Data are a manifest (its splits decide), or a folder, file, tar or URL of sounds (a part is held out by address).
+Data are a manifest (its splits decide), or a folder, file, tar or URL of sounds (a part is held out by the address inside the location).
 """
 
 from __future__ import annotations
@@ -88,5 +88,6 @@ def _add_files(place: str | Path, held_out: float, sounds: SoundList) -> None:
     files = listing(place)
     sounds.skipped += files.errors
     for file in files.files:
-        away = zlib.crc32(file.path.encode("utf-8", "surrogateescape")) % 1000 < 1000 * held_out
+        inside = file.path.removeprefix(str(place)).removeprefix(str(Path(place).absolute())) or Path(file.path).name
+        away = zlib.crc32(inside.encode("utf-8", "surrogateescape")) % 1000 < 1000 * held_out
         (sounds.held_out if away else sounds.training).append(Sound(file.path))
