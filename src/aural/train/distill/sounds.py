@@ -1,6 +1,7 @@
 """List the sounds that a student learns from, and the held-out ones that it is compared on.
 
-Data are a manifest (its splits decide), or a folder, file, tar or URL of sounds (a part is held out by the address inside the location).
+Data are a manifest (its splits decide), or a folder, file, tar or URL of sounds (a part is held out by
+its address in that location).
 """
 
 from __future__ import annotations
