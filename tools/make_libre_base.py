@@ -20,6 +20,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -304,6 +305,33 @@ def store_integers(file: Path) -> None:
         save_file(tensors | in_steps(audio), part, metadata={"format": "pt"})
 
 
+def write_bundle(
+    out: Path,
+    config: ClapConfig,
+    stored: Mapping[str, Tensor],
+    *,
+    source: str,
+    least_cosine: float,
+    branch_from: PackagedBranch | None = None,
+) -> None:
+    """Write a bundled model and its graphs to `out`, whose README.md, if there is one, stays as the model card."""
+    readme = out / "README.md"
+    save_own(
+        out,
+        config,
+        stored,
+        source=source,
+        card=readme.read_text(encoding="utf-8") if readme.is_file() else f"# {out.name}\n",
+        dtype=torch.float16,
+        text_from=MINILM,
+        branch_from=branch_from,
+        int8=True,
+        least_cosine=round(least_cosine, 3),
+    )
+    store_integers(out / "model.safetensors")
+    export_onnx(out, out, bare=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
@@ -339,21 +367,14 @@ def main() -> None:
     stored = dict(small.checkpoint.tensors.stored)
     stored |= {f"audio.branch.{k}": t for k, t in tower.branch.state_dict().items()}
     stored["logit_scale"] = torch.tensor(math.log(scores["scale"]))
-    readme = options.out / "README.md"
-    save_own(
+    write_bundle(
         options.out,
         config,
         stored,
         source=f"libre-small and yamnet, tools/make_libre_base.py, {options.seeds} seeds, {len(trainer.train)} clips",
-        card=readme.read_text(encoding="utf-8") if readme.is_file() else "# libre-base\n",
-        dtype=torch.float16,
-        text_from=MINILM,
+        least_cosine=scores["least_cosine"],
         branch_from=None if any(name.startswith(TAGGER) for name in tuned) else branch_from,
-        int8=True,
-        least_cosine=round(scores["least_cosine"], 3),
     )
-    store_integers(options.out / "model.safetensors")
-    export_onnx(options.out, options.out, bare=True)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,13 @@ from aural.audio.length import windows
 from aural.audio.mel import PRESETS
 from aural.data.manifest import TRAINING_SPLITS, Manifest, read_manifest
 from aural.models.clap import AudioConfig, AudioTower, ClapConfig
-from aural.models.format import LazyTensors, save_own
+from aural.models.format import LazyTensors
 from aural.models.load import load
 from aural.models.low_rank import is_update
-from aural.models.onnx_export import export_onnx
-from aural.models.packaged import MINILM
 from aural.models.pipeline import Model
 from aural.models.weight_files import read_safetensors
 from aural.nn.functional import unit
-from make_libre_base import FLOOR, WINDOWS_A_CLIP, captions_of, store_integers, validation_scores
+from make_libre_base import FLOOR, WINDOWS_A_CLIP, captions_of, validation_scores, write_bundle
 
 PARTS = (("audio.branch.encoder.", "encoder."), ("audio.branch.linear.", "projection."))
 """Where a student's run of tune_libre_base.py keeps the tensors of the tower, and their names there."""
@@ -92,20 +90,13 @@ def main() -> None:
     assert any(is_update(name) for name in stored)
     stored |= {f"audio.{name}": t for name, t in tower.state_dict().items()}
     stored["logit_scale"] = torch.tensor(math.log(scores["scale"]))
-    readme = options.out / "README.md"
-    save_own(
+    write_bundle(
         options.out,
         config,
         stored,
         source="student of libre-base, tools/make_libre_fast.py",
-        card=readme.read_text(encoding="utf-8") if readme.is_file() else "# libre-fast\n",
-        dtype=torch.float16,
-        text_from=MINILM,
-        int8=True,
-        least_cosine=round(scores["least_cosine"], 3),
+        least_cosine=scores["least_cosine"],
     )
-    store_integers(options.out / "model.safetensors")
-    export_onnx(options.out, options.out, bare=True)
 
 
 if __name__ == "__main__":
