@@ -92,4 +92,4 @@ class Cochleagram(nn.Module):
             wave = torch.istft(levels * phase, length=length, **options)
             again = torch.stft(wave, return_complex=True, **options)[..., : levels.shape[2]]
             phase = torch.polar(torch.ones_like(levels), again.angle())
-        return wave.roll(self.hop // 2, 1)  # frame n is centered at (n + 0.5) hop
+        return nn.functional.pad(wave, (self.hop // 2, 0))[:, :length]  # frame n is centered at (n + 0.5) hop
