@@ -135,6 +135,10 @@ class Trial:
         names = [prompt.format(name) for prompt in PROMPTS for name in trainer.classes]
         self.place = {text: k for k, text in enumerate(dict.fromkeys([*texts, *names]))}
         self.vectors = trainer.texts.every(trainer.start, list(self.place))
+        self.prompts = [[self.place[prompt.format(name)] for name in trainer.classes] for prompt in PROMPTS]
+        number = {name: k for k, name in enumerate(trainer.classes)}
+        self.class_ids = np.array([number.get(name, -1) for name in trainer.class_names])
+        """Number of the class of each clip; -1 without one."""
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
@@ -187,19 +191,19 @@ class Trial:
         with self.autocast():
             mel = masked(self.views.mel[version, places].float(), self.generator)
             rows = tower(mel, self.views.heard[version, places])
-        captions = [self.place[self.numbers.choice(trainer.drawn[i])] for i in batch]
-        named = trainer.class_names[batch]
-        same = ((named[:, None] == named) & (named != "")[:, None]) | (batch[:, None] == batch)
+        drawn = zip((trainer.drawn[i] for i in batch), self.numbers.random(len(batch)), strict=True)
+        captions = [self.place[texts[int(share * len(texts))]] for texts, share in drawn]
+        classes = self.class_ids[batch]
+        same = ((classes[:, None] == classes) & (classes >= 0)[:, None]) | (batch[:, None] == batch)
         same &= ~np.eye(len(batch), dtype=bool)
         scale = tower.scale.exp().clamp(max=60)
         cosines = scale * rows.float() @ self.vectors[captions].T
         cosines = cosines.masked_fill(torch.as_tensor(same, device=self.device), -1e4)
         truth = torch.arange(len(batch), device=self.device)
         loss = (cross_entropy(cosines, truth) + cross_entropy(cosines.T, truth)) / 2
-        template = PROMPTS[self.numbers.integers(len(PROMPTS))]
-        prompts = self.vectors[[self.place[template.format(name)] for name in trainer.classes]]
-        has = np.flatnonzero(named != "")
-        target = torch.tensor([trainer.classes.index(named[i]) for i in has], device=self.device)
+        prompts = self.vectors[self.prompts[self.numbers.integers(len(PROMPTS))]]
+        has = np.flatnonzero(classes >= 0)
+        target = torch.as_tensor(classes[has], device=self.device)
         return loss + CLASSES * cross_entropy(
             scale * rows[torch.as_tensor(has, device=self.device)].float() @ prompts.T, target
         )
