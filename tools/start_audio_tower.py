@@ -15,7 +15,7 @@ settings:
     yamnet+KIND-start     both features side by side, the encoder from its pretraining
 
 KIND is masked-contrast or next-step. Validation clips are scored among all classes, and the clips of --dev among
-their classes: top-1 accuracy of class names, and recall at 10 of clips for captions. The shipped libre-base is scored
+their classes: top-1 accuracy of class names, and recall at 10 of clips for captions if they have any. The shipped libre-base is scored
 too, but it was trained on the same clips with more texts, names and steps. `--compare` prints the differences of
 stored scores with 95% intervals.
 
@@ -227,6 +227,8 @@ class Trial:
             truth = [classes.index(trainer.rows[i].class_name) for i in places]
             hits[f"{key}_top1"] = ranked(rows, prompts, truth) == 1
             captions = [(text, k) for k, i in enumerate(places) for text in captions_of(trainer.rows[i])]
+            if not captions:
+                continue
             texts = trainer.texts.every(trainer.start, [text for text, _ in captions])
             hits[f"{key}_r10"] = ranked(texts, rows, [k for _, k in captions]) <= 10
             hits[f"{key}_r10_clip"] = np.array([k for _, k in captions])
