@@ -15,9 +15,9 @@ settings:
     yamnet+KIND-start     both features side by side, the encoder from its pretraining
 
 KIND is masked-contrast or next-step. Validation clips are scored among all classes, and the clips of --dev among
-their classes: top-1 accuracy of class names, and recall at 10 of clips for captions if they have any. The shipped libre-base is scored
-too, but it was trained on the same clips with more texts, names and steps. `--compare` prints the differences of
-stored scores with 95% intervals.
+their classes: top-1 accuracy of class names, and recall at 10 of clips for captions if they have any. The shipped
+libre-base is scored too, but it was trained on the same clips with more texts, names and steps. `--compare` prints
+the differences of stored scores with 95% intervals.
 
 Legend: B clips, N frames, F bands, D features, E joint dimensions.
 """
