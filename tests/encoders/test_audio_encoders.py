@@ -10,7 +10,7 @@ from aural.encoders.base import AUDIO_ENCODERS, AudioEncoder, build_audio_encode
 from aural.encoders.cnn9 import Cnn9, Cnn9Config
 from aural.encoders.cnn14 import Cnn14, Cnn14Config
 from aural.encoders.htsat import Htsat
-from aural.encoders.mobilenet import Mobilenet, MobilenetConfig
+from aural.encoders.mobilenet import BLOCKS, Mobilenet, MobilenetConfig
 from aural.encoders.sequence import SequenceConfig, SequenceEncoder
 from aural.encoders.text import TEXT_TOWERS
 from aural.encoders.vit import Vit, VitConfig
@@ -24,6 +24,15 @@ MAKERS = {
     "sequence": lambda: SequenceEncoder(SequenceConfig(dim=24, depth=2, heads=2, hidden_dim=32)),
     "vit": lambda: Vit(VitConfig(dim=24, depth=2, heads=2)),
 }
+WIDTHS = {
+    "htsat": [48, 96, 192, 192],
+    "cnn9": [2, 4, 8, 16],
+    "cnn14": [64, 128, 256, 512, 1024, 2048],
+    "mobilenet": [32, *(channels for channels, _ in BLOCKS)],
+    "sequence": [24, 24, 24],
+    "vit": [24, 24],
+}
+"""Channels of the inner layers."""
 TOKENS = {"htsat": 32, "cnn9": 40, "cnn14": 10, "mobilenet": 5, "sequence": 160, "vit": 20}  # of 320 frames
 
 
@@ -109,7 +118,7 @@ def test_wrong_shapes_are_refused(encoder: tuple[str, AudioEncoder], shape: tupl
 
 def test_layers_only_when_requested(encoder: tuple[str, AudioEncoder]) -> None:
     """Requesting the inner layers changes no other output, bit for bit."""
-    _, model = encoder
+    name, model = encoder
     sound = mel(1)
     with torch.inference_mode():
         plain, detailed = model(sound), model(sound, layers=True)
@@ -117,7 +126,7 @@ def test_layers_only_when_requested(encoder: tuple[str, AudioEncoder]) -> None:
     assert torch.equal(plain.pooled, detailed.pooled)
     assert torch.equal(plain.tokens, detailed.tokens)
     assert detailed.layers is not None
-    assert len(detailed.layers) > 1
+    assert [layer.shape[model.layer_channels] for layer in detailed.layers] == WIDTHS[name]
     assert all(layer.shape[0] == 1 and layer.isfinite().all() for layer in detailed.layers)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fakes import Oracle, RandomEmbedder, made_up
 
 import aural
@@ -16,7 +17,7 @@ from aural.core.errors import ConfigError
 from aural.core.types import Clip, FloatArray
 from aural.evaluate import cards
 from aural.evaluate.adapters.embedders import open_embedder
-from aural.evaluate.probing.layers import layers_of
+from aural.evaluate.probing.layers import layers_of, pooled
 from aural.evaluate.report.compare import read_runs
 from aural.evaluate.report.page import write_page
 from aural.evaluate.run import evaluate
@@ -58,6 +59,14 @@ def test_a_model_without_layers_is_refused() -> None:
         layers_of(RandomEmbedder(), [])
 
 
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((1, 4, 3), -1), ((1, 3, 4, 5), 1), ((1, 4, 5, 3), -1), ((1, 2, 3, 4, 5), 2)]
+)
+def test_layers_are_averaged_over_all_but_their_channels(shape: tuple[int, ...], channels: int) -> None:
+    layer = torch.zeros(shape).movedim(channels, -1) + torch.tensor([1.0, 2.0, 3.0])
+    assert pooled(layer.movedim(-1, channels), channels).tolist() == [1.0, 2.0, 3.0]
+
+
 def test_an_audio_tower_gives_the_layers_of_its_encoder(tiny_folder: Path) -> None:
     tiny_model = aural.load(tiny_folder)
     rng = np.random.default_rng(0)
@@ -66,6 +75,15 @@ def test_an_audio_tower_gives_the_layers_of_its_encoder(tiny_folder: Path) -> No
     assert len(layers) > 1
     assert all(rows.shape[0] == 2 and rows.ndim == 2 for rows in layers.values())
     assert np.allclose(layers["embedding"], tiny_model.embed_audio(clips), atol=1e-5)
+
+
+def test_the_branch_of_a_tower_gives_its_layers_too() -> None:
+    model = aural.load("libre-base", engine="torch")
+    layers = layers_of(model, [Clip(np.ones((1, 24_000), np.float32) * 0.1, 24_000)])
+    kinds = [name.rsplit(" ", 1)[0] for name in layers]
+    assert list(dict.fromkeys(kinds)) == ["layer", "branch layer", "embedding"]
+    assert kinds.count("branch layer") == 14
+    assert layers["branch layer 14"].shape == (1, 1024)
 
 
 def test_a_self_supervised_encoder_is_opened_by_its_folder(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ class AudioEncoder(nn.Module):
     """Log-mel frames of one token, where a token depends on its surroundings alone; None: on the complete input."""
     reach_frames: ClassVar[int] = 0
     """Log-mel frames before and after those of a token that `frames` depends on."""
+    layer_channels: ClassVar[int] = -1
+    """Axis of the channels in each tensor of `layers`."""
 
     def forward(self, mel: Tensor, *, layers: bool = False) -> AudioFeatures:  # pragma: no cover - interface
         raise TypeError(f"{type(self).__name__} does not implement forward")

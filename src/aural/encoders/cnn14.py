@@ -28,6 +28,7 @@ class Cnn14(AudioEncoder):
     """A 6-block CNN on log-mel (B, N, F), or with fusion on (B, 4, N, F): the shrunk clip and three pieces of it."""
 
     config_type = Cnn14Config
+    layer_channels = 1
     token_frames = 32
     reach_frames = 2 * (1 + 2 + 4 + 8 + 16 + 32) + 32  # two convolutions of 3 at each of six scales, and one token
 

@@ -29,6 +29,7 @@ class Cnn9(AudioEncoder):
     """A 4-block CNN; features are the mean over frequency, pooled by the maximum over time."""
 
     config_type = Cnn9Config
+    layer_channels = 1
     token_frames = 8
     reach_frames = 2 * (1 + 2 + 4 + 8) + NEAR // 2 * 8  # two convolutions of 3 at each of four scales, and the pooling
 

@@ -88,6 +88,7 @@ class Mobilenet(AudioEncoder):
     """27 convolutions (13 blocks) on patches (96, F); tokens are the patches' features, pooled their mean."""
 
     config_type = MobilenetConfig
+    layer_channels = 2
 
     def __init__(self, config: MobilenetConfig) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ def layers_of(model: Any, clips: Sequence[AudioSource]) -> Layers:
     """Return the layers of a model for clips, each averaged over the first window of the clip.
 
     The model has `embed_layers`, or it is a model of this package with an audio tower; then the layers are those of its
-    encoder, and the last one is the embedding.
+    encoder and of its branch, if it has one, and the last one is the embedding.
 
     Raises:
         ConfigError: the model gives no layers.
@@ -56,16 +56,19 @@ def _tower_layers(model: Any, clip: AudioSource) -> Layers:
 
     audio, tower = model.config.audio, model.audio_tower
     wave = first_window(clip, audio.sample_rate_hz, audio.window_s, audio.shorter)
-    with torch.inference_mode():
-        features = tower.encoder(tower.front_end(torch.from_numpy(wave).to(model.device)[None]), layers=True)
-    rows = {f"layer {i}": pooled(layer) for i, layer in enumerate(features.layers or (), 1)}
+    waves = torch.from_numpy(wave).to(model.device)[None]
+    rows: Layers = {}
+    for part, name in ((tower, "layer"), (tower.branch, "branch layer")):
+        if part is not None:
+            with torch.inference_mode():
+                layers = part.encoder(part.front_end(waves), layers=True).layers
+            rows |= {f"{name} {i}": pooled(one, part.encoder.layer_channels) for i, one in enumerate(layers or (), 1)}
     return rows | {"embedding": model.embed_waves(wave[None])[0]}
 
 
-def pooled(layer: Any) -> FloatArray:
-    """Return the mean (D,) of one clip's layer: (1, N, D), or (1, D, N, F) with channels first."""
-    axes = (2, 3) if layer.ndim == 4 else (1,)
-    row: FloatArray = layer.float().mean(axes)[0].cpu().numpy()
+def pooled(layer: Any, channels: int) -> FloatArray:
+    """Return the mean (D,) of one clip's layer (1, ...) over all axes but that of its channels."""
+    row: FloatArray = layer.float().movedim(channels, -1).flatten(0, -2).mean(0).cpu().numpy()
     return row
 
 
