@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,45 @@ def test_failed_tasks_and_dead_processes_stop_only_what_needs_them(
 def test_after_the_limit_of_time_no_task_starts(tmp_path: Path) -> None:
     assert run_all([Task("a", (), note, (tmp_path, "a"))], 1, until=1e-9) == {}
     assert not list(tmp_path.iterdir())
+
+
+WAITING = """
+import sys
+from pathlib import Path
+
+from test_pool import started_and_waiting
+from aural.reproduce.pool import Task, run_all
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    try:
+        run_all([Task(name, (), started_and_waiting, (folder, name)) for name in ("a", "b")], 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def started_and_waiting(folder: Path, name: str) -> None:
+    note(folder, name)
+    time.sleep(60)
+
+
+def test_ctrl_c_ends_all_processes_without_their_tracebacks(tmp_path: Path) -> None:
+    script = tmp_path / "waiting.py"
+    script.write_text(WAITING)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    started = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    names = [tmp_path / "a", tmp_path / "b"]
+    limit = time.monotonic() + 120
+    while not all(file.is_file() and file.read_text() for file in names) and time.monotonic() < limit:
+        time.sleep(0.1)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+    _, errors = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "Traceback" not in errors
+    for file in names:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.read_text()), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -84,6 +85,8 @@ class _Workers:
     def __exit__(self, *error: object) -> None:
         for worker in self.idle:
             worker.stop()
+        for running in self.busy:  # only after an error or Ctrl-C
+            running.kill()
 
     @property
     def free(self) -> bool:
@@ -129,6 +132,9 @@ class _Here:
     def reason(self) -> str:
         return _call(self.task)
 
+    def kill(self) -> None:
+        """Nothing runs between tasks."""
+
 
 class _Worker:
     """A process that runs one task after another and sends back why each failed ("" if it did not)."""
@@ -170,6 +176,11 @@ class _Worker:
         self.pipe.close()
         self.process.join()
 
+    def kill(self) -> None:
+        """End the process in the middle of its task."""
+        self.process.kill()
+        self.process.join()
+
 
 def _context() -> Any:
     """Return a context whose processes start from a server with torch loaded, where the system has one."""
@@ -181,7 +192,8 @@ def _context() -> Any:
 
 
 def _serve(pipe: Any) -> None:
-    """Run the tasks that arrive until the other end closes."""
+    """Run the tasks that arrive until the other end closes. Ctrl-C is left to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     with contextlib.suppress(EOFError):
         while True:
@@ -203,7 +215,6 @@ def _die_with_parent() -> None:
     if sys.platform != "linux":
         return
     import ctypes
-    import signal
 
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
