@@ -68,27 +68,6 @@ def picked(args: argparse.Namespace) -> None:
     print("\n".join(lines))
 
 
-def written(args: argparse.Namespace) -> None:
-    """Print the scores of the captions that trained bridges wrote, also of those of other clips, and ten of each."""
-    from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
-    from aural.models.causal import open_decoder
-
-    rows = json.loads((Path(args.out) / "test.json").read_text())[: args.most]
-    references = [[tokenize(text) for text in row["texts"]] for row in rows]
-    decoder = open_decoder("smollm2", device="cpu")
-    for file in sorted(path for arm in args.arms.split(",") for path in Path(args.result).glob(f"{arm}-*.json")):
-        captions = [decoder.text(ids).strip() for ids in json.loads(file.read_text())]
-        words = [tokenize(text) for text in captions]
-        other = [*words[1:], *words[:1]]
-        print(
-            f"{file.stem}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L "
-            f"{rouge_l(words, references).mean():.3f}; of another clip {cider_d(other, references).mean():.3f}, "
-            f"{rouge_l(other, references).mean():.3f}"
-        )
-        for n in random.Random(0).sample(range(len(rows)), min(10, len(rows))):
-            print(f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |")
-
-
 def sentences(args: argparse.Namespace) -> None:
     """Write the bundled sentences and their rows from texts.json: captions of training clips, then classes."""
     import aural

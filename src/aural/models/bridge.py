@@ -1,7 +1,8 @@
 """A bridge from the vectors of an embedding model to a frozen language model, and the words of its prompts.
 
-The language model reads P vectors of the bridge and then a prompt: "Caption:" for a sentence about the sound, or
-"Question: ... Answer:". The bridge is trained by `tools/train_captioner.py`; the language model never is.
+The language model reads P vectors of the bridge and then a prompt: "Caption:" for a sentence about the sound, before it
+"Sounds: ..., ..." where the bridge was trained with the nearest known sentences, or "Question: ... Answer:". The bridge
+is trained by `tools/train_captioner.py`; the language model never is.
 
 Legend: B sounds, E dimensions, P prefix positions, W width of the language model, L tokens.
 """
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from aural.core.config import Config, read_mapping
 from aural.core.errors import CheckpointError
+from aural.models.rounding import with_steps
 from aural.models.weight_files import read_safetensors
 from aural.nn.bridges.mapper import MapperConfig, MlpMapper, mapper
 
@@ -34,6 +37,18 @@ class BridgeConfig(Config):
     questions: bool = False
     """Whether it learned to answer questions, or to write captions only."""
     source: str = ""
+    prompts: Annotated[int, Field(ge=0, le=64)] = 0
+    """Known sentences nearest to the sound that the prompt for a caption names."""
+    candidates: Annotated[int, Field(ge=0, le=64)] = 0
+    """Known sentences nearest to the sound that are ranked together with the written captions."""
+    similarity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight of the cosine with the sound when captions are ranked; the rest is likelihood. 0 with 0 candidates: the
+    order of the search is kept."""
+
+    @property
+    def known(self) -> int:
+        """Return how many known sentences a caption needs."""
+        return max(self.prompts, self.candidates)
 
 
 def choice_question(question: str, options: Sequence[str]) -> str:
@@ -46,9 +61,41 @@ def choice_question(question: str, options: Sequence[str]) -> str:
     return f"{question} {listed}?"
 
 
-def prompt_ids(encode: Callable[[str], list[int]], question: str | None) -> list[int]:
-    """Return the tokens that follow the prefix. question: None asks for a caption."""
-    return encode(CAPTION_PROMPT if question is None else QUESTION_PROMPT.format(question))
+def prompt_ids(encode: Callable[[str], list[int]], question: str | None, sentences: Sequence[str] = ()) -> list[int]:
+    """Return the tokens that follow the prefix. question: None asks for a caption. sentences: named before that."""
+    if question is not None:
+        return encode(QUESTION_PROMPT.format(question))
+    return caption_prompt([encode(f" {one}") for one in sentences], encode)
+
+
+def caption_prompt(sentences: Sequence[Sequence[int]], encode: Callable[[str], list[int]]) -> list[int]:
+    """Return the tokens of "Sounds: ..., .... Caption:" for sentences that are given as tokens, or of "Caption:".
+
+    Its parts are encoded one by one, so that the tokens of a sentence do not depend on what is around it.
+    """
+    if not sentences:
+        return encode(CAPTION_PROMPT)
+    named = [token for n, one in enumerate(sentences) for token in (*(encode(",") if n else ()), *one)]
+    return [*encode("Sounds:"), *named, *encode("."), *encode(f" {CAPTION_PROMPT}")]
+
+
+def caption_text(sentence: str) -> str:
+    """Return a plain sentence as it is written after the prompt of a caption.
+
+    >>> caption_text("a dog barking")
+    ' A dog barking.'
+    """
+    return f" {sentence[0].upper()}{sentence[1:]}."
+
+
+def plain_text(caption: str) -> str:
+    """Return a written caption as a plain sentence, the reverse of `caption_text`; abbreviations keep their letters.
+
+    >>> plain_text(" A dog barking."), plain_text("MP3 noise")
+    ('a dog barking', 'MP3 noise')
+    """
+    text = caption.strip().rstrip(".")
+    return text[0].lower() + text[1:] if text[:1].isupper() and not text[1:2].isupper() else text
 
 
 def read_bridge(folder: Path) -> tuple[BridgeConfig, MlpMapper]:
@@ -59,7 +106,8 @@ def read_bridge(folder: Path) -> tuple[BridgeConfig, MlpMapper]:
     config = BridgeConfig.parse(read_mapping(folder / "config.json"), str(folder / "config.json"))
     bridge = mapper(config.mapper)
     assert isinstance(bridge, MlpMapper)
-    tensors = {name: tensor.float() for name, tensor in read_safetensors(folder / "model.safetensors").items()}
+    stored = with_steps(read_safetensors(folder / "model.safetensors"))
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
     try:
         bridge.load_state_dict(tensors)
     except RuntimeError as error:

@@ -1,5 +1,9 @@
 """The bundled captioner: libre-base, a bridge, and a frozen language model that is an installed package.
 
+A caption is written after the prefix of the bridge and, where the bridge was trained so, a prompt with the known
+sentences that are nearest to the sound. Written captions and further known sentences are then ranked together by their
+likelihood and by their cosine with the sound (`aural.generate.rerank`).
+
 Legend: R rows, P prefix positions, L tokens, W width of the language model.
 """
 
@@ -8,18 +12,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from aural.core.errors import ConfigError
-from aural.core.types import AudioSource, Embedder
+from aural.core.types import AudioSource, Embedder, FloatArray
+from aural.generate.likelihood import text_log_likelihoods
+from aural.generate.prompts import nearest_texts
+from aural.generate.rerank import hybrid_order
 from aural.generate.search import Written
 from aural.generate.writer import SearchConfig, write
 from aural.models.answerer import LONGEST, Answer, AnsweringModel, check_question, chosen, model_name
-from aural.models.bridge import BridgeConfig, choice_question, joined, prompt_ids, read_bridge
+from aural.models.bridge import (
+    BridgeConfig,
+    caption_text,
+    choice_question,
+    joined,
+    plain_text,
+    prompt_ids,
+    read_bridge,
+)
 from aural.models.captioner import Caption, Captioner
 from aural.models.causal import TransformersDecoder, open_decoder
-from aural.models.known_sentences import captions_folder
+from aural.models.known_sentences import captions_folder, known_sentences
 from aural.models.packaged import SMOLLM2
 from aural.nn.bridges.mapper import MlpMapper
 
@@ -27,53 +43,77 @@ from aural.nn.bridges.mapper import MlpMapper
 class SoundWriter(Captioner, AnsweringModel):
     """Writes captions and answers with a language model that reads the vector of a sound through a bridge."""
 
-    def __init__(self, model: Embedder, bridge: MlpMapper, config: BridgeConfig, decoder: TransformersDecoder) -> None:
-        """Join the parts.
+    def __init__(
+        self,
+        model: Embedder,
+        bridge: MlpMapper,
+        config: BridgeConfig,
+        decoder: TransformersDecoder,
+        known: tuple[list[str], FloatArray] | None = None,
+    ) -> None:
+        """Join the parts. known: sentences and their unit rows by the model, for a bridge that uses them.
 
-        Raises ConfigError when the widths do not fit.
+        Raises ConfigError when the widths do not fit, or sentences are missing.
         """
         if (model.embed_dim, decoder.dim) != (config.mapper.d_in, config.mapper.d_out):
             raise ConfigError(
                 f'"{model_name(model)}" has {model.embed_dim} dimensions and the language model {decoder.dim}; they '
                 f"do not fit a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
             )
+        if config.known and known is None:
+            raise ConfigError("the bridge needs known sentences and their vectors")
         self.model, self.bridge, self.config, self.decoder = model, bridge, config, decoder
+        self.sentences, self.rows = known or ([], np.zeros((0, model.embed_dim), np.float32))
 
     @torch.inference_mode()
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
-        return [Caption(text=self._text(one), score=one.mean_log_likelihood) for one in self._write(clip, None, config)]
+        sound = self.model.embed_audio([clip])
+        near = nearest_texts(sound, self.rows, self.sentences, count=self.config.known)[0] if self.config.known else []
+        prefix = self._prefix(sound, None, near[: self.config.prompts])
+        written = write(self.decoder, prefix, config, stop_ids=self.decoder.stop_ids)[0]
+        captions = [Caption(text=self._text(one), score=one.mean_log_likelihood) for one in written]
+        return self._ranked(captions, near[: self.config.candidates], prefix, sound)[: max(config.width, len(written))]
+
+    def _ranked(self, written: list[Caption], near: Sequence[str], prefix: Tensor, sound: FloatArray) -> list[Caption]:
+        """Return the captions and the known sentences `near`, ordered by likelihood and by cosine, without repetition.
+
+        prefix: (1, P, W), what is read before a caption. sound: (1, E).
+        """
+        if not near and not self.config.similarity:
+            return written
+        said = {plain_text(one.text) for one in written}
+        listed = [caption_text(one) for one in near if one not in said]
+        if listed:
+            tokens = [[*self.decoder.ids(one), self.decoder.stop_ids[0]] for one in listed]
+            sums = text_log_likelihoods(self.decoder, prefix, tokens)
+            written = written + [
+                Caption(text=text.strip(), score=total / len(ids))
+                for text, total, ids in zip(listed, sums, tokens, strict=True)
+            ]
+        fits = self.model.embed_text([plain_text(one.text) for one in written]) @ sound[0]
+        order = hybrid_order(
+            [one.score for one in written], [float(one) for one in fits], weight=self.config.similarity
+        )
+        return list({written[i].text: written[i] for i in order}.values())
 
     @torch.inference_mode()
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
+        sound = self.model.embed_audio([clip])
         if options is None:
-            best = self._write(clip, question.strip(), SearchConfig(max_tokens=LONGEST))[0]
+            config = SearchConfig(max_tokens=LONGEST)
+            prefix = self._prefix(sound, question.strip())
+            best = write(self.decoder, prefix, config, stop_ids=self.decoder.stop_ids)[0][0]
             return Answer(text=self._text(best), score=best.mean_log_likelihood, kind="written")
         yes_no = [one.lower() for one in options] == ["yes", "no"]
         asked = question.strip() if yes_no else choice_question(question.strip(), options)
-        return chosen(options, self._likelihoods(clip, asked, options), "written")
+        words = [[*self.decoder.ids(caption_text(one)), self.decoder.stop_ids[0]] for one in options]
+        return chosen(options, text_log_likelihoods(self.decoder, self._prefix(sound, asked), words), "written")
 
-    def _prefix(self, clip: AudioSource) -> Tensor:
-        return self.bridge(torch.from_numpy(self.model.embed_audio([clip]).copy()).float())
-
-    def _write(self, clip: AudioSource, question: str | None, config: SearchConfig) -> list[Written]:
-        ids = torch.tensor([prompt_ids(self.decoder.ids, question)])
-        vectors = joined(self._prefix(clip), self.decoder.embed(ids))
-        return write(self.decoder, vectors, config, stop_ids=self.decoder.stop_ids)[0]
-
-    def _likelihoods(self, clip: AudioSource, question: str, options: Sequence[str]) -> list[float]:
-        """Return the log-likelihood of each option as the whole answer."""
-        prompt = prompt_ids(self.decoder.ids, question)
-        stop = self.decoder.stop_ids[0]
-        prefix, scores = self._prefix(clip), []
-        for option in options:
-            words = [*self.decoder.ids(f" {option[0].upper()}{option[1:]}."), stop]
-            ids = torch.tensor([[*prompt, *words]])
-            vectors = joined(prefix, self.decoder.embed(ids))
-            logits = self.decoder.logits(vectors, torch.ones(vectors.shape[:2], dtype=torch.long))
-            rows = logits[0, -len(words) - 1 : -1].float().log_softmax(-1)
-            scores.append(float(rows[torch.arange(len(words)), torch.tensor(words)].sum()))
-        return scores
+    def _prefix(self, sound: FloatArray, question: str | None, near: Sequence[str] = ()) -> Tensor:
+        """Return what the language model reads before it writes, (1, P + L, W), for the vector (1, E) of a sound."""
+        ids = torch.tensor([prompt_ids(self.decoder.ids, question, near)])
+        return joined(self.bridge(torch.from_numpy(sound.copy()).float()), self.decoder.embed(ids))
 
     def _text(self, written: Written) -> str:
         return self.decoder.text(written.ids) or "No words."
@@ -94,4 +134,6 @@ def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | N
         return None
     if config.decoder_sha256 != SMOLLM2.sha256:
         raise ConfigError(f"{folder}: the bridge was trained for another language model than {SMOLLM2.file}")
-    return SoundWriter(model, bridge, config, open_decoder(config.decoder, device="cpu"))
+    sentences, rows = known_sentences(config.embedder, folder) if config.known else ([], None)
+    known = None if rows is None else (sentences, rows)
+    return SoundWriter(model, bridge, config, open_decoder(config.decoder, device="cpu"), known)
