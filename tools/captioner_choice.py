@@ -26,7 +26,9 @@ from aural.models.rounding import in_steps
 from aural.nn.bridges.mapper import MapperConfig
 
 RANKINGS = {"greedy": ("greedy", 0, 0.0), "beam": ("beam", 0, 0.0)} | {
-    f"{near} near, {weight}": ("beam", near, weight) for near in (0, 5, 10) for weight in (0.0, 0.25, 0.5, 0.75)
+    f"{near} near, {weight}": ("beam", near, weight)
+    for near in (0, 5, 10, 20)
+    for weight in (0.0, 0.25, 0.5, 0.7, 0.8, 0.9)
 }
 """Name -> how candidates are written, how many known sentences compete, and the weight of the cosine."""
 CHOICE = "choice.json"

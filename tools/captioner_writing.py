@@ -19,7 +19,7 @@ from captioner_data import Data
 LONGEST = 20
 """Tokens of a caption."""
 WIDTH = 5
-NEAR = 10
+NEAR = 20
 ROWS = 64
 """Clips that are described at once."""
 

@@ -6,11 +6,11 @@
     python tools/train_captioner.py pack OUT              # the decoder in three files
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
     python tools/train_captioner.py choose OUT --result R # the arm and the ranking that are best on the clips of dev
-    python tools/train_captioner.py written OUT --result R --arms soft-hard   # scores on the test clips
+    python tools/train_captioner.py written OUT --result R --arms text-hard   # scores on the test clips
     python tools/train_captioner.py compare OUT           # questions about the test clips by similarity alone
     python tools/train_captioner.py sentences OUT         # the sentences that are picked where nothing is written
     python tools/train_captioner.py picked OUT            # scores of the captions that libre-base picks
-    python tools/train_captioner.py bundle R/soft-hard.safetensors --result R # write src/aural/weights/libre-captions
+    python tools/train_captioner.py bundle R/text-hard.safetensors --result R # write src/aural/weights/libre-captions
 
 `prepare` needs the corpus, MiniLM and the package of SmolLM2. No clip of the lists `dev` and `test` is used in
 training; everything is chosen by `dev`, never by `test`. `train` writes bridges and the tokens of candidate captions;

@@ -17,6 +17,7 @@ import numpy as np
 
 JOINTS: Final = (", then ", " followed by ", " and then ", ", and after that ")
 HEADS: Final = ("", "first ")
+TOGETHER: Final = " together with "
 PAUSE_S: Final = 0.2
 """Silence from which two sounds count as one after the other."""
 LOUDER_DB: Final = 6.0
@@ -64,24 +65,32 @@ def loudness_words(events: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def write_captions(
-    truth: Mapping[str, Any], rng: np.random.Generator, *, loudness: bool = False, count: int = 2
+    truth: Mapping[str, Any],
+    rng: np.random.Generator,
+    *,
+    loudness: bool = False,
+    together: bool = False,
+    count: int = 2,
 ) -> tuple[list[str], list[dict[str, str]]]:
     """Return `count` true captions of a scene of separate events, and for each one kind -> false caption.
 
     A true caption has a false one of every kind that the scene allows, in the same words. loudness: half of the
-    captions of two sounds of clearly different level say which one is loud.
+    captions of two sounds of clearly different level say which one is loud. together: captions of two sounds that are
+    not separate say so instead of an order, and have no false caption of that kind.
     """
     events = in_order(truth)
+    joined = together and len(events) == 2 and not separate(truth)
     captions: list[str] = []
     false: list[dict[str, str]] = []
     for _ in range(count):
         names = [str(event["phrases"][int(rng.integers(len(event["phrases"])))]) for event in events]
         words = loudness_words(events) if loudness and rng.random() < 0.5 else []
         form = JOINTS[int(rng.integers(len(JOINTS)))], HEADS[int(rng.integers(len(HEADS)))]
+        form = (TOGETHER, "") if joined else form
         said = [with_word(*pair) for pair in zip(words, names, strict=True)] if words else names
         captions.append(caption_of(said, *form))
         changed = {}
-        if len(names) > 1:
+        if len(names) > 1 and not joined:
             first, second = sorted(int(i) for i in rng.choice(len(names), 2, replace=False))
             swapped = list(said)
             swapped[first], swapped[second] = said[second], said[first]

@@ -4,6 +4,7 @@ An arm names what its bridge reads and learns from, and how captions are written
 
     CIDEr-D, ROUGE-L, true-claims (share of the claims of a caption that are true), event-F1 (named classes),
     test-loss and train-loss (nats per token), loss-gap, frozen (1 where the decoder's weights did not change);
+    -several: CIDEr-D and true-claims of scenes with two or more sounds
     -hidden and -shown: event-F1 and CIDEr-D of scenes with and without a class that no training caption names
 
 Further arms: `nearest` takes the caption of a training scene that is nearest to the sound, `NAME-other` writes for the
@@ -69,6 +70,10 @@ class Arm(Config):
     contrast: float = 0.0
     mix: float = 0.0
     weight_decay: float = 0.02
+    frame_drop: float = 0.0
+    """Share of the frames that are replaced by zeros in training."""
+    vector_drop: float = 0.0
+    """Share of the scenes of a batch whose vector is replaced by zeros in training, so that frames have to be read."""
     scenes: int = 0
     """Training scenes; 0: all."""
     decode: Literal["beam", "likely", "hybrid"] = "beam"
@@ -127,6 +132,9 @@ def caption_scores(written: Sequence[str], data: Material, secret: set[str]) -> 
         "true-claims": rows_of([true_share(t, data.spoken, j) for t, j in zip(written, test.judges, strict=True)]),
         "event-F1": rows_of([event_f1(t, data.spoken, test.labels(n)) for n, t in enumerate(written)]),
     }
+    several = np.array([len(judge.events) > 1 for judge in test.judges])
+    for name in ("CIDEr-D", "true-claims") if several.any() else ():
+        scores[f"{name}-several"] = scores[name][several]
     has = np.array([bool(test.labels(n) & secret) for n in range(len(test))])
     for name in ("CIDEr-D", "event-F1") if has.any() and not has.all() else ():
         scores |= {f"{name}-hidden": scores[name][has], f"{name}-shown": scores[name][~has]}
@@ -136,6 +144,15 @@ def caption_scores(written: Sequence[str], data: Material, secret: set[str]) -> 
 def rows_of(values: Sequence[float]) -> NDArray[np.float64]:
     """Return scores as an array (N,)."""
     return np.asarray(values, np.float64)
+
+
+def kept_rows(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> Tensor:
+    """Return a tensor of ones with zeros in a random share of its places.
+
+    >>> kept_rows(np.random.default_rng(0), (2, 1), 0.0).tolist()
+    [[1.0], [1.0]]
+    """
+    return torch.from_numpy(rng.random(shape) >= share).float()
 
 
 def nearest(data: Material) -> list[str]:
@@ -186,6 +203,10 @@ class Lab:
             torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
             vector = side.vector[index] if arm.learn == "audio" else noisy(text, arm.noise, torch_rng)
             heard = frames[index]
+            if arm.vector_drop:
+                vector = vector * kept_rows(rng, (len(chosen), 1), arm.vector_drop).to(vector)
+            if arm.frame_drop:
+                heard = heard * kept_rows(rng, (*heard.shape[:2], 1), arm.frame_drop).to(heard)
             words = [list(encoded[int(n), int(k)]) for n, k in zip(chosen, which, strict=True)]
             if arm.mix:
                 heard, words = self._mixed(heard, words, arm.mix, rng)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from aural.data.simulate.hypotheses import CLASSES, FORMS
 from aural.data.simulate.questions import COUNT_WORDS
 from aural.nn.causal import Cache
 from aural.nn.decoder import Decoder, DecoderConfig
 from aural.reproduce.shared import shared_arrays
-from aural.reproduce.short_captions import HEADS, JOINTS, caption_of, with_word
+from aural.reproduce.short_captions import HEADS, JOINTS, TOGETHER, caption_of, with_word
 from aural.reproduce.studies.scene_pair import Training
 from aural.reproduce.study import StudyContext
 from aural.train.draw import ITEM, generator
@@ -48,6 +49,8 @@ class Reading(Training):
     texts: int = 20_000
     decoder: DecoderConfig = SIZES
     """The sizes of the decoder; its vocabulary is that of the texts."""
+    entailment: bool = False
+    """Whether texts also say that sounds are heard together, and hypotheses about them are answered."""
 
 
 SMOKE: Final = Reading(
@@ -63,8 +66,18 @@ class Drawn(NamedTuple):
     questions: tuple[tuple[str, str], ...]
 
 
-def draw_text(phrases: Mapping[str, Sequence[str]], names: Mapping[str, str], rng: np.random.Generator) -> Drawn:
-    """Draw one to three classes and write about them. phrases, names: what classes may be called, and usually are."""
+def draw_text(
+    phrases: Mapping[str, Sequence[str]],
+    names: Mapping[str, str],
+    rng: np.random.Generator,
+    *,
+    entailment: bool = False,
+) -> Drawn:
+    """Draw one to three classes and write about them. phrases, names: what classes may be called, and usually are.
+
+    entailment: a third of the captions of several sounds says that they are heard together, and two hypotheses about
+    two of them are among the questions.
+    """
     labels = list(phrases)
     chosen = [labels[i] for i in rng.permutation(len(labels))[: int(rng.integers(1, 4))]]
     counts = [int(rng.integers(1, 5)) if rng.random() < 0.3 else 0 for _ in chosen]
@@ -88,7 +101,28 @@ def draw_text(phrases: Mapping[str, Sequence[str]], names: Mapping[str, str], rn
         asked.append((f"which is heard first, {pair[0]} or {pair[1]}?", called[first]))
         if loud:
             asked.append((f"which is louder, {pair[0]} or {pair[1]}?", called[words.index("loud")]))
+    if entailment and len(called) > 1:
+        together = rng.random() < 1 / 3
+        if together:
+            caption = caption_of(shown, TOGETHER, "")
+            asked = [one for one in asked if not one[0].startswith("which is heard first")]
+        asked += _hypotheses(called, words, together, rng)
     return Drawn(caption, " , ".join(hint), tuple(asked))
+
+
+def _hypotheses(
+    called: Sequence[str], words: Sequence[str], together: bool, rng: np.random.Generator
+) -> list[tuple[str, str]]:
+    """Return a hypothesis about the order and one about the levels of two sounds, with their classes.
+
+    words: "loud" or "quiet" per sound, or none.
+    """
+    first, second = (int(i) for i in rng.permutation(len(called))[:2])
+    follows, neutral, contradicts = CLASSES
+    before = neutral if together else follows if first < second else contradicts
+    louder = neutral if not words else follows if words[first] == "loud" else contradicts
+    pair = called[first], called[second]
+    return [(FORMS["before"].format(*pair), before), (FORMS["louder"].format(*pair), louder)]
 
 
 class Words:
@@ -170,9 +204,11 @@ def learn_words(
     context: StudyContext, phrases: Mapping[str, Sequence[str]], names: Mapping[str, str], reading: Reading
 ) -> WordDecoder:
     """Return the frozen decoder: trained on texts by the first study, read from the cache by the others."""
-    reading = SMOKE if context.smoke else reading
+    reading = replace(SMOKE, entailment=reading.entailment) if context.smoke else reading
     device = torch.device("cpu" if context.device == "auto" else context.device)
-    drawn = [draw_text(phrases, names, generator(0, ITEM, 9, n)) for n in range(reading.texts)]
+    drawn = [
+        draw_text(phrases, names, generator(0, ITEM, 9, n), entailment=reading.entailment) for n in range(reading.texts)
+    ]
     plain = [text for one in phrases.values() for text in one]
     extra = "is there? how many times is heard? which is heard first, or louder, yes no faint before than entailment"
     extra += " neutral contradiction loud quiet then and after that followed by " + " ".join(COUNT_WORDS)
