@@ -35,7 +35,7 @@ COMMON = 6000
 """Most frequent tokens of the table that are kept, so that captions can be of other words too."""
 WHICH = "Which sound is it?"
 SPEECH = "a person speaking"
-"""The caption of clips with speech, whatever is said and in which language."""
+"""The caption of clips with speech, in every language."""
 LISTS = ("audio", "dev", "test")
 
 

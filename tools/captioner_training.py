@@ -57,7 +57,7 @@ class Arm:
 
 ARMS = {"text": Arm(), "text-hard": Arm(prompts=4), "both-hard": Arm(prompts=4, text=0.5)}
 LEFT_OUT = 0.3
-"""Share of the texts that are left out of their own prompt, because not every sound has a caption that is bundled."""
+"""Share of the texts that are removed from the prompt, because not every sound has a caption that is bundled."""
 
 
 def losses(model: Any, prefix: Tensor, ids: Tensor, target: Tensor) -> Tensor:

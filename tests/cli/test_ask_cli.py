@@ -172,3 +172,51 @@ def test_a_bridge_must_fit_both_models(writer: SoundWriter, tmp_path: Path) -> N
     save_file({"out.bias": tensors["out.bias"]}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"are not those of config.json"):
         read_bridge(tmp_path)
+
+
+KNOWN = ["a dog", "rain", "a bell"]
+
+
+@pytest.fixture
+def ranking(writer: SoundWriter) -> SoundWriter:
+    rows = np.array([[0.6, 0.8], [0.3, 0.95], [-1.0, 0.0]], np.float32)
+    config = writer.config.model_copy(update={"prompts": 1, "candidates": 2, "similarity": 1.0})
+    return SoundWriter(writer.model, writer.bridge, config, writer.decoder, (KNOWN, rows))
+
+
+def test_known_sentences_are_named_and_compete(ranking: SoundWriter) -> None:
+    captions = ranking.captions_of("a.wav", SearchConfig(width=2, max_tokens=4))
+    assert captions[0].text == "A dog."  # the cosine decides alone, and 0.6 is the largest
+    assert len(captions) == 2
+    letters: Any = ranking.decoder
+    given = prompt_ids(letters.ids, None, ["a dog"])
+    assert letters.text(tuple(given)) == "sounds: a dog. caption:"
+    ids = [*letters.ids(" A dog."), 0]
+    prefix = torch.cat(
+        [ranking.bridge(torch.tensor([[1.0, 0.0]])), letters.embed(torch.tensor([given]))], dim=1
+    ).detach()
+    vectors = torch.cat([prefix, letters.embed(torch.tensor([ids]))], dim=1)
+    rows = letters.logits(vectors)[0, prefix.shape[1] - 1 : -1].log_softmax(-1)
+    mean = float(rows[torch.arange(len(ids)), torch.tensor(ids)].mean())
+    assert captions[0].score == pytest.approx(mean, abs=1e-5)
+
+
+def test_without_similarity_the_likeliest_caption_is_first(ranking: SoundWriter) -> None:
+    config = ranking.config.model_copy(update={"similarity": 0.0})
+    plain = SoundWriter(ranking.model, ranking.bridge, config, ranking.decoder, (ranking.sentences, ranking.rows))
+    scores = [one.score for one in plain.captions_of("a.wav", SearchConfig(width=4, max_tokens=4))]
+    assert scores == sorted(scores, reverse=True)
+    with pytest.raises(ConfigError, match="needs known sentences"):
+        SoundWriter(ranking.model, ranking.bridge, config, ranking.decoder)
+
+
+def test_a_bridge_is_stored_in_8_bits(writer: SoundWriter, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    from aural.models.rounding import in_steps
+
+    (tmp_path / "config.json").write_text(writer.config.model_dump_json())
+    tensors = {name: tensor.numpy() for name, tensor in writer.bridge.state_dict().items()}
+    save_file(in_steps(tensors), tmp_path / "model.safetensors")
+    _, bridge = read_bridge(tmp_path)
+    assert torch.allclose(bridge(torch.eye(2)), writer.bridge(torch.eye(2)), atol=2e-2)

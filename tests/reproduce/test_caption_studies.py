@@ -59,6 +59,32 @@ def test_answers_of_drawn_texts_are_read_from_their_captions() -> None:
     assert len(COUNT_WORDS) == 4
 
 
+def test_hypotheses_of_drawn_texts_are_read_from_their_captions() -> None:
+    label_of = {name: label for label, name in NAMES.items()}
+    seen = set()
+    for seed in range(300):
+        text = draw_text(PHRASES, NAMES, np.random.default_rng(seed), entailment=True)
+        plain = draw_text(PHRASES, NAMES, np.random.default_rng(seed))
+        assert text.hint == plain.hint
+        for statement, answer in text.questions:
+            if statement.endswith("?"):
+                assert "together" not in text.caption or "first" not in statement
+                continue
+            relation = " is heard before " if "before" in statement else " is louder than "
+            pair = [label_of[one] for one in statement.split(relation)]
+            phrases = [next(p for p in PHRASES[one] if p.split(" ", 1)[-1] in text.caption) for one in pair]
+            places = [text.caption.find(p.split(" ", 1)[-1]) for p in phrases]
+            loud = [f"loud {p.split(' ', 1)[-1]}" in text.caption for p in phrases]
+            if relation == " is heard before ":
+                neutral, follows = "together" in text.caption, places[0] < places[1]
+            else:
+                neutral, follows = not any(loud), loud[0]
+            expected = "neutral" if neutral else "entailment" if follows else "contradiction"
+            assert answer == expected
+            seen.add((relation, answer))
+    assert len(seen) == 6
+
+
 def test_the_loss_is_that_of_one_token_after_the_other(learned: WordDecoder) -> None:
     prefix = torch.randn(2, 3, 8)
     rows = [([SAY, 7], [8, END]), ([ASK, 6, 9], [7, 8, END])]

@@ -207,3 +207,12 @@ def test_the_best_constant_removes_a_shift() -> None:
     logits = np.where(truth > 0, 1.0, -1.0) + 3.0
     assert frame_prior.best_constant(logits, truth) == pytest.approx(-3.0, abs=0.01)
     assert frame_prior.balanced_loss(logits - 3.0, truth) == pytest.approx(np.log(1 + np.exp(-1)))
+
+
+def test_captions_say_that_two_sounds_are_heard_together() -> None:
+    truth = {"events": [event(0, 0.0, -20.0), event(1, 0.2, -30.0)]}
+    captions, false = short.write_captions(truth, np.random.default_rng(0), together=True)
+    assert captions == ["a bell together with a dog"] * 2
+    assert false == [{}, {}]
+    apart = {"events": [event(0, 0.0), event(1, 1.0)]}
+    assert all("together" not in one for one in short.write_captions(apart, np.random.default_rng(0), together=True)[0])

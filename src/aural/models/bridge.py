@@ -46,7 +46,7 @@ class BridgeConfig(Config):
     order of the search is kept."""
 
     @property
-    def known(self) -> int:
+    def sentences(self) -> int:
         """Return how many known sentences a caption needs."""
         return max(self.prompts, self.candidates)
 

@@ -49,9 +49,9 @@ class SoundWriter(Captioner, AnsweringModel):
         bridge: MlpMapper,
         config: BridgeConfig,
         decoder: TransformersDecoder,
-        known: tuple[list[str], FloatArray] | None = None,
+        listed: tuple[list[str], FloatArray] | None = None,
     ) -> None:
-        """Join the parts. known: sentences and their unit rows by the model, for a bridge that uses them.
+        """Join the parts. listed: sentences and their unit rows by the model, for a bridge that uses them.
 
         Raises ConfigError when the widths do not fit, or sentences are missing.
         """
@@ -60,15 +60,19 @@ class SoundWriter(Captioner, AnsweringModel):
                 f'"{model_name(model)}" has {model.embed_dim} dimensions and the language model {decoder.dim}; they '
                 f"do not fit a bridge from {config.mapper.d_in} to {config.mapper.d_out}"
             )
-        if config.known and known is None:
+        if config.sentences and listed is None:
             raise ConfigError("the bridge needs known sentences and their vectors")
         self.model, self.bridge, self.config, self.decoder = model, bridge, config, decoder
-        self.sentences, self.rows = known or ([], np.zeros((0, model.embed_dim), np.float32))
+        self.sentences, self.rows = listed or ([], np.zeros((0, model.embed_dim), np.float32))
 
     @torch.inference_mode()
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
         sound = self.model.embed_audio([clip])
-        near = nearest_texts(sound, self.rows, self.sentences, count=self.config.known)[0] if self.config.known else []
+        near = (
+            nearest_texts(sound, self.rows, self.sentences, count=self.config.sentences)[0]
+            if self.config.sentences
+            else []
+        )
         prefix = self._prefix(sound, None, near[: self.config.prompts])
         written = write(self.decoder, prefix, config, stop_ids=self.decoder.stop_ids)[0]
         captions = [Caption(text=self._text(one), score=one.mean_log_likelihood) for one in written]
@@ -134,6 +138,6 @@ def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | N
         return None
     if config.decoder_sha256 != SMOLLM2.sha256:
         raise ConfigError(f"{folder}: the bridge was trained for another language model than {SMOLLM2.file}")
-    sentences, rows = known_sentences(config.embedder, folder) if config.known else ([], None)
-    known = None if rows is None else (sentences, rows)
-    return SoundWriter(model, bridge, config, open_decoder(config.decoder, device="cpu"), known)
+    sentences, rows = known_sentences(config.embedder, folder) if config.sentences else ([], None)
+    listed = None if rows is None else (sentences, rows)
+    return SoundWriter(model, bridge, config, open_decoder(config.decoder, device="cpu"), listed)

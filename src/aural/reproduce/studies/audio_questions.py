@@ -89,16 +89,16 @@ def run(
     reading: Mapping[str, Any] | None = None,
     fit: Mapping[str, Any] | None = None,
     sizes: Mapping[str, Any] | None = None,
-    told: bool = False,
+    detailed: bool = False,
 ) -> Scores:
-    """Return arm -> task -> scores. told: captions say which sound is loud and which sounds are heard together."""
+    """Return arm -> task -> scores. detailed: captions say which sound is loud and which sounds are heard together."""
     data = material(
         context,
         Training(**(base or {})),
         Reading(**(reading or {})),
         Sizes(quadruples=0, **(sizes or {})),
         overlaps=True,
-        told=told,
+        detailed=detailed,
     )
     parts = {name: Answering.parse(dict(values), name) for name, values in arms.items()}
     before = data.decoder.digest()

@@ -86,17 +86,17 @@ def material(
     sizes: Sizes,
     *,
     overlaps: bool = False,
-    told: bool = False,
+    detailed: bool = False,
 ) -> Material:
     """Return the material of a seed.
 
-    overlaps: keep scenes whose sounds overlap (captions state an order). told: captions of two sounds say which one is
-    loud, and that they are heard together where they overlap.
+    overlaps: keep scenes whose sounds overlap (captions state an order). detailed: captions of two sounds say which one
+    is loud, and that they are heard together where they overlap.
     """
     world = load_scenes(context, sizes)
-    test = _written(world.test, 1, set(), overlaps=overlaps, told=told)
+    test = _written(world.test, 1, set(), overlaps=overlaps, detailed=detailed)
     held_out = {classes for record in test.records if len(classes := _classes(record)) > 1}
-    train = _written(world.train, 0, held_out, overlaps=overlaps, told=told)
+    train = _written(world.train, 0, held_out, overlaps=overlaps, detailed=detailed)
     phrases = _phrases(world)
     names = dict(world.names)
     texts = Texts(
@@ -121,7 +121,7 @@ def _classes(record: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(record["truth"]["classes"])
 
 
-def _written(scenes: Scenes, part: int, held_out: set[frozenset[str]], *, overlaps: bool, told: bool) -> Scenes:
+def _written(scenes: Scenes, part: int, held_out: set[frozenset[str]], *, overlaps: bool, detailed: bool) -> Scenes:
     kept = [
         n
         for n, record in enumerate(scenes.records)
@@ -131,7 +131,7 @@ def _written(scenes: Scenes, part: int, held_out: set[frozenset[str]], *, overla
     for n in kept:
         truth = scenes.records[n]["truth"]
         rng = generator(0, ITEM, 12, part, n)
-        captions, _ = write_captions(truth, rng, loudness=told, together=told, count=CAPTIONS)
+        captions, _ = write_captions(truth, rng, loudness=detailed, together=detailed, count=CAPTIONS)
         records.append({"captions": captions, "negatives": [], "truth": truth})
     return Scenes(scenes.frames[kept], records)
 
