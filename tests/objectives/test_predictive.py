@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from aural.objectives.predictive.aligned import aligned_loss, best_alignment
 from aural.objectives.predictive.decorrelate import decorrelation_loss, effective_rank
@@ -104,3 +104,28 @@ def test_self_distillation_is_a_cross_entropy() -> None:
     student.requires_grad_()
     self_distillation(student, teacher, center).sum().backward()
     assert teacher.grad is None
+
+
+def test_few_paths_are_found_as_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(3, 7, 8, 4, requires_grad=True)
+    with torch.inference_mode():  # a cached tensor must not be bound to it
+        best_alignment(scores)
+    at_once = best_alignment(scores)
+    (expected,) = torch.autograd.grad(at_once.sum(), scores)
+    monkeypatch.setattr("aural.objectives.predictive.aligned.MOST_PATHS", 0)
+    by_frame = best_alignment(scores)
+    (gradient,) = torch.autograd.grad(by_frame.sum(), scores)
+    assert torch.allclose(at_once, by_frame, atol=1e-5)
+    assert torch.equal(gradient, expected)
+
+
+def test_next_step_is_the_mean_of_cross_entropies_per_step() -> None:
+    torch.manual_seed(0)
+    predicted, targets = torch.randn(2, 9, 3, 4), torch.randn(2, 9, 4)
+    scores = torch.einsum("btke,bse->bkts", predicted, targets)
+    parts = [
+        torch.stack([cross_entropy(row[: 9 - k], torch.arange(k, 9)) for row in scores[:, k - 1]]) for k in (1, 2, 3)
+    ]
+    loss, _ = next_step_loss(predicted, targets)
+    assert torch.allclose(loss, torch.stack(parts).mean(0), atol=1e-5)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 
 def step_scores(predicted: Tensor, targets: Tensor) -> Tensor:
@@ -32,11 +31,11 @@ def next_step_loss(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     1.3863
     """
     scores = step_scores(predicted, targets)
-    B, K, T, _ = scores.shape
-    losses, hits = [], []
-    for k in range(1, K + 1):
-        logits = scores[:, k - 1, : T - k]  # (B, T - k, T)
-        true = torch.arange(k, T, device=logits.device).expand(B, -1)
-        losses.append(cross_entropy(logits.transpose(1, 2), true, reduction="none").mean(1))
-        hits.append((logits.detach().argmax(-1) == true).float().mean())
-    return torch.stack(losses).mean(0), torch.stack(hits).mean()
+    K, T = scores.shape[1:3]
+    true = torch.arange(T, device=scores.device) + torch.arange(1, K + 1, device=scores.device)[:, None]  # (K, T)
+    there = true < T
+    true = true.clamp(max=T - 1)
+    losses = -scores.log_softmax(-1).gather(3, true.expand(len(scores), -1, -1)[..., None])[..., 0]  # (B, K, T)
+    weight = there / there.sum(1, keepdim=True) / K
+    hits = (scores.detach().argmax(-1) == true) * weight
+    return (losses * weight).sum((1, 2)), hits.sum((1, 2)).mean()
