@@ -19,6 +19,7 @@ from aural.audio.io import read
 from aural.cli.main import main
 from aural.models.embedding import EmbeddingModel
 from aural.models.locate import LocateConfig, Locator
+from aural.models.writers import answerer_of
 from aural.search.library import Library
 from aural.search.place import place
 from aural.search.query import combine
@@ -166,3 +167,22 @@ def test_other_limits(locating: TestClient, client: TestClient) -> None:
     assert (answer.status_code, "hits are placed by words" in answer.json()["detail"]) == (422, True)
     silent = locating.post("/v1/locate", files={"sound": wav(np.zeros(24000))}, data={"texts": WORDS}).json()
     assert (silent["spans"], silent["best"][0]["confidence"]) == ([], 0.0)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["is a rooster crowing louder than crickets?", "how often is a rooster crowing heard?", "how loud are crickets?",
+     "which is louder, a rooster crowing or a siren?", "how long is a rooster crowing heard?"],
+)  # fmt: skip
+def test_questions_are_answered_as_in_python(
+    locating: TestClient, located: Library, model: EmbeddingModel, question: str
+) -> None:
+    held = next(one for one in located.files().values() if one.path.endswith("night.wav"))
+    want = answerer_of(model)[0].answer_of(held.path, question)
+    upload = {"sound": Path(held.path).read_bytes()}
+    got = locating.post("/v1/ask", files=upload, data={"question": question}).json()
+    assert (got["answer"], got["remark"], got["kind"], got["options"]) == (want.text, want.remark, "located", [])
+    listed = locating.post("/v1/browse", json={"top": 10}).json()["hits"]
+    id = next(hit["id"] for hit in listed if hit["path"].endswith("night.wav"))
+    stored = locating.post(f"/v1/audio/{id}/ask", json={"question": question, "choices": []}).json()
+    assert (stored["answer"], stored["remark"]) == (want.text, want.remark)

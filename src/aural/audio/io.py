@@ -105,6 +105,11 @@ def blocks(
         yield Clip(np.ascontiguousarray(np.concatenate(buffer, axis=1)), rate)
 
 
+def is_silent(source: AudioSource) -> bool:
+    """Return whether all samples are 0. A sound that is not is read only up to its first other block."""
+    return not any(block.samples.any() for block in _native_blocks(as_source(source), 0.0, None))
+
+
 def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
     """Write a clip in the format of the suffix (.wav, .flac, .ogg, .opus, .mp3, .aiff, .au ...) and return the path."""
     path = Path(path)

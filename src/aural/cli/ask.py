@@ -38,8 +38,9 @@ def ask(
     """Answer a question about each sound.
 
     "is there a dog?" is answered by yes or no with a model whose least cosine of a match was measured (the bundled
-    ones), --choices by similarity, "what is heard?" by a caption. "how often is a bell heard?", "when is ...?", "which
-    comes first, ... or ...?" and "is ... before ...?" are answered from the spans of `aural locate`. Other free
+    ones), --choices by similarity, "what is heard?" by a caption. "how often is a bell heard?", "when is ...?", "how
+    long is ... heard?", "how loud is ...?", "which comes first, ... or ...?", "is ... before ...?", "which is louder,
+    ... or ...?" and "is ... louder than ...?" are answered from spans as `aural locate` finds them. Other free
     questions are refused.
     """
     from aural.models.answerer import YES_NO, check_question
@@ -59,14 +60,15 @@ def ask(
         raise typer.Exit(batch.close())
     answerer, reason = answerer_of(options.open(model))
     if reason:
-        print(f"{reason}; answers are chosen by similarity", file=sys.stderr)
+        print(f"{reason}; answers come from similarities", file=sys.stderr)
     stream = progress(answerer.stream_answers(files, question, answers), len(files), "asking")
-    for row in _rows(stream, batch):
-        print(json_line(row) if as_json else f"{printable(row['file'])}  {printable(row['answer'])}")
+    for row, sentence in _rows(stream, batch):
+        print(json_line(row) if as_json else f"{printable(row['file'])}  {printable(sentence)}")
     raise typer.Exit(batch.close())
 
 
-def _rows(results: Iterator[AnswerResult], batch: Batch) -> Iterator[dict[str, Any]]:
+def _rows(results: Iterator[AnswerResult], batch: Batch) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the answers as JSON values and as sentences."""
     for result in results:
         if result.answer is None:
             assert result.error is not None
@@ -74,10 +76,12 @@ def _rows(results: Iterator[AnswerResult], batch: Batch) -> Iterator[dict[str, A
             continue
         batch.done += 1
         answer = result.answer
-        yield {
+        values = {
             "file": result.source,
             "answer": answer.text,
+            "remark": answer.remark,
             "score": round(answer.score, 6),
             "kind": answer.kind,
             "options": [{"answer": one.text, "score": round(one.score, 6)} for one in answer.options],
         }
+        yield values, answer.sentence

@@ -19,8 +19,8 @@ from aural.core.types import AudioSource, Embedder
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 from aural.models.embedding import EmbeddingModel
-from aural.models.locate import Locator
-from aural.models.span_questions import FORMS, SpanQuestion, reply, span_question
+from aural.models.span_questions import FORMS, SpanQuestion, span_question
+from aural.models.span_replies import answer_by_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,12 +56,19 @@ class Answer(Config):
     "located" where spans answered.
     score: the probability of the chosen option, the score of the caption that answers a free question, or the least
     confidence of the spans.
+    remark: what the answer leaves open, such as "a bell is not heard", or by how much a sound is louder; mostly empty.
     """
 
     text: str
     score: float
     options: tuple[Score, ...] = ()
+    remark: str = ""
     kind: Literal["written", "compared", "picked", "located"]
+
+    @property
+    def sentence(self) -> str:
+        """Return the text, with the remark in parentheses."""
+        return f"{self.text} ({self.remark})" if self.remark else self.text
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ class ComparingAnswerer(AnsweringModel):
         check_question(question, options)
         yes_no = options is not None and tuple(one.lower() for one in options) == YES_NO
         asked = span_question(question) if options is None or yes_no else None
-        if asked is not None and (options is None or asked.kind == "before"):
+        if asked is not None and (options is None or asked.is_yes_no):
             return self._located(clip, asked)
         if options is None and sound_in(question) is not None:
             options, yes_no = YES_NO, True
@@ -170,13 +177,12 @@ class ComparingAnswerer(AnsweringModel):
         return Answer(text=best.text, score=best.score, kind=captioner.caption_kind)
 
     def _located(self, clip: AudioSource, question: SpanQuestion) -> Answer:
-        locator = Locator(self.model, question.sounds) if isinstance(self.model, EmbeddingModel) else None
-        if locator is None or locator.origin == "score":
+        answer = answer_by_spans(self.model, clip, question) if isinstance(self.model, EmbeddingModel) else None
+        if answer is None:
             raise ConfigError(
                 f'"{self.name}" has no calibrated frames, so it cannot answer by spans; use a model such as libre-base'
             )
-        answer = reply(question, locator.locate(clip))
-        return Answer(text=answer.text, score=answer.score, kind="located")
+        return Answer(text=answer.text, score=answer.score, remark=answer.remark, kind="located")
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
         name, least = sound_in(question), self.calibration.least

@@ -8,17 +8,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from aural.audio.decode import source_name
+from aural.audio.io import is_silent
 from aural.core.config import Config
 from aural.core.errors import AuralError
 from aural.core.types import AudioSource, Embedder, FloatArray
 from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
+from aural.models.embedding import EmbeddingModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+SILENCE: Final = "digital silence"
+"""What a captioner that picks sentences says of a sound whose samples are all 0, with a score of 1."""
 
 
 class Caption(Config):
@@ -80,5 +86,7 @@ class RetrievalCaptioner(Captioner):
 
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
         fits = self.rows @ self.model.embed_audio([clip])[0]
+        if isinstance(self.model, EmbeddingModel) and is_silent(clip):
+            return [Caption(text=SILENCE, score=1.0)]
         best = fits.argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]

@@ -1,11 +1,15 @@
-"""Answer questions about number, time and order of sounds from the spans of `aural locate`.
+"""Read questions that spans of `aural locate` answer: number, time, length, order and level of sounds.
 
     how often does a dog bark?  how many times is a bell heard?      never, once, twice, 3 times
     when is a bell heard?  when does a dog bark?                     1.2 to 1.8 s
+    how long is a bell heard?  how long does the rain last?          1.2 s in all
+    how loud is a bell?                                              -20.3 dB of full scale
     which comes first, a bell or a dog?                              a bell
-    is a bell before a dog?  is a bell heard after a dog?            yes, no (also where one of them is not heard)
+    is a bell before a dog?  is a bell heard after a dog?            yes, no
+    which is louder, a bell or a dog?  which is quieter, ...?        a bell
+    is a bell louder than a dog?  is a bell quieter than a dog?      yes, no
 
-Forms are closed patterns; no words are guessed. A sound that has no span is reported as not heard.
+Forms are closed patterns; no words are guessed. `aural.models.span_replies` answers them.
 """
 
 from __future__ import annotations
@@ -13,60 +17,64 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from aural.core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from aural.models.locate import Located, Span
-
-Kind = Literal["count", "time", "first", "before"]
+Kind = Literal["count", "time", "length", "level", "first", "before", "louder", "loudest", "quietest"]
 
 FORMS: Final = (
-    '"how often is ... heard?", "when is ... heard?", "which comes first, ... or ...?" and "is ... before ...?"'
+    '"how often is ... heard?", "when is ... heard?", "how long is ... heard?", "how loud is ...?", "which comes '
+    'first, ... or ...?", "is ... before ...?", "which is louder, ... or ...?" and "is ... louder than ...?"'
 )
-NUMBERS: Final = ("never", "once", "twice")
 HEARD: Final = r"(?:heard|audible|there)"
+NO_NAMES: Final = frozenset(("heard", "audible", "there", "it", "this", "that", "they"))
 NAME: Final = r"(?:the sound of )?(\S.*?)"
-VERB: Final = r"(?: (?:sound|occur|happen|appear|come|play))?"
-CLAUSES: Final = (
-    rf"(?:can|do) (?:you|i|we|one) hear {NAME}",
-    rf"(?:is|are) (?:there )?{NAME}(?: {HEARD})?",
-    rf"(?:does|do) {NAME}{VERB}",
+VERB: Final = r"(?: (?:sound|occur|happen|appear|come|play|last))?"
+HEAR: Final = rf"(?:can|do) (?:you|i|we|one) hear {NAME}"
+DOES: Final = rf"(?:does|do) {NAME}{VERB}"
+CLAUSES: Final = rf"(?:{HEAR}|(?:is|are) (?:there )?{NAME}(?: {HEARD})?|{DOES})"
+TWO: Final = rf"[,:]? {NAME},? or {NAME}"
+FORMS_OF_KIND: Final[tuple[tuple[Kind, str], ...]] = (
+    ("count", rf"how (?:often|many times) {CLAUSES}"),
+    ("time", rf"when {CLAUSES}"),
+    ("length", rf"(?:for )?how long (?:{HEAR}|(?:is|are) {NAME} {HEARD}|{DOES})"),
+    ("level", rf"how loud (?:is|are) {NAME}(?: {HEARD})?"),
+    ("first", rf"(?:which|what) (?:is heard|comes|is|sounds|occurs) first{TWO}"),
+    ("loudest", rf"(?:which|what) (?:is|sounds) (?:the )?louder{TWO}"),
+    ("quietest", rf"(?:which|what) (?:is|sounds) (?:the )?(?:quieter|softer){TWO}"),
 )
-PATTERNS: Final[dict[Kind, re.Pattern[str]]] = {
-    "count": re.compile(rf"how (?:often|many times) (?:{'|'.join(CLAUSES)})", re.IGNORECASE),
-    "time": re.compile(rf"when (?:{'|'.join(CLAUSES)})", re.IGNORECASE),
-    "first": re.compile(
-        rf"(?:which|what) (?:is heard|comes|is|sounds|occurs) first[,:]? {NAME},? or {NAME}", re.IGNORECASE
-    ),
-}
-BEFORE: Final = re.compile(
-    rf"(?:is|are|does|do) (?!there ){NAME}(?: {HEARD}|{VERB})? (before|after) {NAME}(?: (?:is|are) {HEARD})?",
+PATTERNS: Final = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in FORMS_OF_KIND}
+RELATION: Final = re.compile(
+    rf"(?:is|are|does|do) (?!there ){NAME}(?: {HEARD}|{VERB})? (before|after|(?:louder|quieter|softer) than) {NAME}"
+    rf"(?: (?:is|are)(?: {HEARD})?)?",
     re.IGNORECASE,
 )
+RELATIONS: Final[dict[str, tuple[Kind, bool]]] = {
+    "before": ("before", False),
+    "after": ("before", True),
+    "louder than": ("louder", False),
+    "quieter than": ("louder", True),
+    "softer than": ("louder", True),
+}
+"""The kind of question, and whether the second sound becomes the first one."""
 
 
 @dataclass(frozen=True)
 class SpanQuestion:
     """A question that spans answer: what it requests, and the one or two sounds that it names.
 
-    kind: "count", "time", "first" (which of two), or "before" (whether the first sound is before the second).
+    kind: "count", "time", "length" or "level" of one sound, "first", "loudest" or "quietest" of two, "before" or
+    "louder" (whether the first sound is before the second, or louder).
     """
 
     kind: Kind
     sounds: tuple[str, ...]
 
-
-@dataclass(frozen=True)
-class SpanReply:
-    """An answer in words, and the least confidence of what it rests on.
-
-    score: the confidence of a span that the answer uses, or 1 minus the highest probability of a sound without one.
-    """
-
-    text: str
-    score: float
+    @property
+    def is_yes_no(self) -> bool:
+        """Return whether the answer is yes or no."""
+        return self.kind in ("before", "louder")
 
 
 def span_question(question: str) -> SpanQuestion | None:
@@ -79,64 +87,24 @@ def span_question(question: str) -> SpanQuestion | None:
     SpanQuestion(kind='count', sounds=('the dog bark',))
     >>> span_question("is a bell heard after rain?")
     SpanQuestion(kind='before', sounds=('rain', 'a bell'))
+    >>> span_question("is a bell quieter than rain?")
+    SpanQuestion(kind='louder', sounds=('rain', 'a bell'))
     """
     words = " ".join(question.split()).rstrip("? ")
     for kind, pattern in PATTERNS.items():
         if match := pattern.fullmatch(words):
-            return _checked(kind, [name for name in match.groups() if name], question)
-    if match := BEFORE.fullmatch(words):
+            return _asked(kind, [name for name in match.groups() if name], question)
+    if match := RELATION.fullmatch(words):
         first, relation, second = match.groups()
-        return _checked("before", [first, second] if relation.lower() == "before" else [second, first], question)
+        of_kind, swapped = RELATIONS[relation.lower()]
+        return _asked(of_kind, [second, first] if swapped else [first, second], question)
     return None
 
 
-def _checked(kind: Kind, sounds: Sequence[str], question: str) -> SpanQuestion:
-    if len({name.lower() for name in sounds}) < len(sounds):
+def _asked(kind: Kind, sounds: Sequence[str], question: str) -> SpanQuestion | None:
+    lowered = {name.lower() for name in sounds}
+    if lowered & NO_NAMES:
+        return None
+    if len(lowered) < len(sounds):
         raise ConfigError(f'"{question}" names the same sound twice; name two different sounds')
     return SpanQuestion(kind, tuple(sounds))
-
-
-def reply(question: SpanQuestion, located: Located) -> SpanReply:
-    """Return the answer. located: the result of `Locator` for the sounds of the question."""
-    spans = [[span for span in located.spans if span.text == name] for name in question.sounds]
-    score = min(
-        min(span.confidence for span in _used(question, of_one)) if of_one else 1 - located.best[name][0]
-        for name, of_one in zip(question.sounds, spans, strict=True)
-    )
-    if question.kind == "count":
-        return SpanReply(times(len(spans[0])), score)
-    if question.kind == "time":
-        return SpanReply(seconds(spans[0][0]) if spans[0] else "not heard", score)
-    return SpanReply(_order(question, spans), score)
-
-
-def _used(question: SpanQuestion, spans: Sequence[Span]) -> Sequence[Span]:
-    return spans if question.kind == "count" else spans[:1]
-
-
-def _order(question: SpanQuestion, spans: Sequence[Sequence[Span]]) -> str:
-    (first, second), names = spans, question.sounds
-    if question.kind == "before":
-        return "yes" if first and second and first[0].onset_s < second[0].onset_s else "no"
-    missing = [name for name, of_one in zip(names, spans, strict=True) if not of_one]
-    if len(missing) == 2:
-        return "neither is heard"
-    if missing:
-        return f"{names[0] if first else names[1]} ({missing[0]} is not heard)"
-    if first[0].onset_s == second[0].onset_s:
-        return "both start together"
-    return names[0] if first[0].onset_s < second[0].onset_s else names[1]
-
-
-def times(count: int) -> str:
-    """Return a number of times in words.
-
-    >>> [times(n) for n in (0, 1, 2, 3)]
-    ['never', 'once', 'twice', '3 times']
-    """
-    return NUMBERS[count] if count < len(NUMBERS) else f"{count} times"
-
-
-def seconds(span: Span) -> str:
-    """Return start and end of a span in seconds with one decimal."""
-    return f"{span.onset_s:.1f} to {span.offset_s:.1f} s"

@@ -203,6 +203,7 @@ class AskResponse(BaseModel):
     """The answer to a question about a sound."""
 
     answer: str
+    remark: str = Field(description='What the answer leaves open, such as "a bell is not heard"; mostly empty.')
     options: list[OptionScore] = Field(description="All choices, the best first; empty for a free answer.")
     kind: str = Field(description="written by a language model, compared by vectors, or located by spans.")
     note: str = Field(description="Why vectors were compared; empty where a language model answered.")

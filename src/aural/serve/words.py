@@ -41,7 +41,7 @@ class Words:
         answerer, note = self._once("ask", lambda: answerer_of(self._model))
         answer = answerer.answer_of(clip, question, list(choices) or None)
         options = [OptionScore(answer=one.text, score=one.score) for one in answer.options]
-        return AskResponse(answer=answer.text, options=options, kind=answer.kind, note=note)
+        return AskResponse(answer=answer.text, remark=answer.remark, options=options, kind=answer.kind, note=note)
 
     def _once(self, name: str, open_it: Callable[[], T]) -> T:
         with self._lock:

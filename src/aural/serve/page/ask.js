@@ -29,9 +29,10 @@ export function connect(form, hit) {
     event.preventDefault();
     if (!input.value.trim()) return;
     const { question, choices } = choicesOf(input.value);
-    show(() => api.ask(hit.id, question, choices), ({ answer, options }) => {
+    show(() => api.ask(hit.id, question, choices), ({ answer, remark, options }) => {
       const best = options.find((one) => one.answer === answer);
-      return best ? `${answer} (${Math.round(100 * best.score)}%)` : answer;
+      const added = best ? `${Math.round(100 * best.score)}%` : remark;
+      return added ? `${answer} (${added})` : answer;
     });
   });
 }
