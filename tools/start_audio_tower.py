@@ -17,7 +17,7 @@ settings:
 KIND is masked-contrast or next-step. Validation clips are scored among all classes, and the clips of --dev among
 their classes: top-1 accuracy of class names, and recall at 10 of clips for captions if they have any. The shipped
 libre-base is scored too, but it was trained on the same clips with more texts, names and steps. `--compare` prints
-the differences of stored scores with 95% intervals.
+the differences of stored scores with 95% intervals. An arm whose scores are stored is not trained again.
 
 Legend: B clips, N frames, F bands, D features, E joint dimensions.
 """
@@ -235,28 +235,33 @@ class Trial:
         return hits
 
     def go(self, kind: str, out: Path) -> None:
-        """Train and score the arms of a kind, print a line per arm and store their hits."""
-        begin = time.monotonic()
-        start, loss = self.pretrained(kind)
-        random = self.system(kind).encoder
-        print(
-            json.dumps({"kind": kind, "seed": self.seed, "loss": round(loss, 3), "s": round(time.monotonic() - begin)})
-        )
-        arms: list[tuple[str, SequenceEncoder | None, bool]] = [
-            (f"{kind}-random", random, False), (f"{kind}-start", start, False),
-            (f"yamnet+{kind}-random", random, True), (f"yamnet+{kind}-start", start, True), ("yamnet", None, True),
+        """Train and score the arms of a kind that are not stored yet, print a line per arm and store their hits."""
+        arms: list[tuple[str, str, bool]] = [
+            ("yamnet", "", True), (f"{kind}-random", "random", False), (f"{kind}-start", "start", False),
+            (f"yamnet+{kind}-random", "random", True), (f"yamnet+{kind}-start", "start", True),
         ]  # fmt: skip
+        arms = [arm for arm in arms if not self.file(arm[0], out).is_file()]
+        encoders: dict[str, SequenceEncoder | None] = {"": None, "random": self.system(kind).encoder}
+        if any(encoder == "start" for _, encoder, _ in arms):
+            begin = time.monotonic()
+            encoders["start"], loss = self.pretrained(kind)
+            report = {"kind": kind, "seed": self.seed, "loss": round(loss, 3), "s": round(time.monotonic() - begin)}
+            print(json.dumps(report), flush=True)
         for name, encoder, heard in arms:
             begin, self.numbers = time.monotonic(), np.random.default_rng(self.seed)
             self.generator.manual_seed(self.seed)
-            tower = self.fitted(encoder, heard=heard)
+            tower = self.fitted(encoders[encoder], heard=heard)
             self.store(name, self.scored(lambda places, tower=tower: self.embed(tower, places)), out, begin)
+
+    def file(self, name: str, out: Path) -> Path:
+        """Return the file of an arm's hits."""
+        return out / f"{name}.{self.seed}.npz"
 
     def store(self, name: str, hits: dict[str, np.ndarray], out: Path, begin: float) -> None:
         """Print the scores of an arm and write its hits."""
         means = {key: round(float(values.mean()), 4) for key, values in hits.items() if not key.endswith("_clip")}
         print(json.dumps({"arm": name, "seed": self.seed, **means, "s": round(time.monotonic() - begin)}), flush=True)
-        np.savez(out / f"{name}.{self.seed}.npz", **hits)
+        np.savez(self.file(name, out), **hits)  # type: ignore[arg-type]
 
 
 def compare(folder: Path) -> None:
@@ -328,7 +333,7 @@ def main() -> None:
     settings = Settings(steps=options.steps, fit_steps=options.fit_steps)
     for seed in options.seeds if options.kinds else []:
         trial = Trial(trainer, seed, settings)
-        if seed == min(options.seeds):
+        if seed == min(options.seeds) and not trial.file("libre-base", options.out).is_file():
             begin = time.monotonic()
             shipped = trial.scored(lambda places: trainer.embed(clap, Run(branch_rate=1.0), places))
             trial.store("libre-base", shipped, options.out, begin)
