@@ -50,6 +50,14 @@ def test_a_question_that_cannot_be_answered_ends_with_one_sentence(
     assert "Traceback" not in err
 
 
+def test_yes_and_no_do_not_fit_every_question(run_aural: Run, sounds: Path) -> None:
+    code, out, err = run_aural("ask", sounds / "noise.wav", "which is louder, rain or wind?", "--yes-no")
+    assert (code, out) == (2, "")
+    assert 'yes or no is answered only to "is there ...?", "is ... before ...?" and "is ... louder than ...?"' in err
+    code, out, _ = run_aural("ask", sounds / "silent.wav", "is rain louder than wind?", "--yes-no")
+    assert (code, out.strip()) == (0, f"{sounds / 'silent.wav'}  no (neither is heard)")
+
+
 @pytest.mark.parametrize("question", ["is rain louder than wind?", "how often is rain heard?", "how loud is rain?"])
 def test_a_batch_goes_on_after_files_that_cannot_be_read(run_aural: Run, sounds: Path, question: str) -> None:
     names = ["missing.wav", "one.wav", "empty.wav", "text.wav", "folder", "silent.wav", "noise.wav"]

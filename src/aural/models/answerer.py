@@ -187,7 +187,10 @@ class ComparingAnswerer(AnsweringModel):
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
         name, least = sound_in(question), self.calibration.least
         if name is None:
-            raise ConfigError(f'"{question}": without a language model, yes or no is answered only to "is there ...?"')
+            raise ConfigError(
+                f'"{question}": without a language model, yes or no is answered only to "is there ...?", '
+                '"is ... before ...?" and "is ... louder than ...?"'
+            )
         if least is None:
             raise ConfigError(f'"{self.name}": the least cosine of a match was not measured, so it cannot say no')
         cosine = float(self.model.embed_text([name])[0] @ self.model.embed_audio([clip])[0])
