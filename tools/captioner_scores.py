@@ -41,31 +41,34 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def picked(args: argparse.Namespace) -> None:
-    """Print the scores of the captions that libre-base picks for the test clips, and ten of them."""
+    """Print the scores of the captions that libre-base picks for the clips of dev and test, and ten of test."""
     from aural.evaluate.metrics.captions import cider_d, rouge_l, tokenize
-    from aural.models.known_sentences import class_sentences, known_sentences
+    from aural.models.known_sentences import CLASS_MARGIN, class_penalties, known_sentences
 
-    rows = json.loads((Path(args.out) / "test.json").read_text())
-    sounds = np.load(Path(args.out) / "test.npy").astype(np.float32)
-    references = [[tokenize(text) for text in row["texts"]] for row in rows]
     known, vectors = known_sentences("libre-base")
     assert vectors is not None
-    classes = [known.index(one) for one in class_sentences() if one != SILENCE]
-    every = list(range(len(known)))
-    for what, numbers, clips in (
-        ("bundled sentences", every, sounds),
-        ("names of classes", classes, sounds),
-        ("bundled sentences, sound of another clip", every, np.roll(sounds, 1, axis=0)),
-    ):
-        captions = [known[numbers[k]] for k in (clips @ vectors[numbers].T).argmax(1)]
-        words = [tokenize(text) for text in captions]
-        print(
-            f"{what}: CIDEr-D {cider_d(words, references).mean():.3f}, ROUGE-L {rouge_l(words, references).mean():.3f}"
-        )
-        if what == "bundled sentences":
-            lines = [f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |"
-                     for n in random.Random(0).sample(range(len(rows)), 10)]  # fmt: skip
-    print("\n".join(lines))
+    penalties = class_penalties(known)
+    names = np.where(penalties > 0, 0.0, 2.0)
+    for part in ("dev", "test"):
+        rows = json.loads((Path(args.out) / f"{part}.json").read_text())
+        sounds = np.load(Path(args.out) / f"{part}.npy").astype(np.float32)
+        references = [[tokenize(text) for text in row["texts"]] for row in rows]
+        lines = []
+        for what, without, clips in (
+            ("as shipped", penalties, sounds),
+            ("as shipped, sound of another clip", penalties, np.roll(sounds, 1, axis=0)),
+            ("without margin", 0 * penalties, sounds),
+            ("captions only", penalties / CLASS_MARGIN, sounds),
+            ("names of classes only", names, sounds),
+        ):
+            captions = [known[k] for k in (clips @ vectors.T - without).argmax(1)]
+            words = [tokenize(text) for text in captions]
+            cider, rouge = cider_d(words, references).mean(), rouge_l(words, references).mean()
+            print(f"{part}, {what}: CIDEr-D {cider:.3f}, ROUGE-L {rouge:.3f}")
+            if not lines:
+                lines = [f"| {rows[n]['path'].removeprefix('clips/')} | {rows[n]['texts'][0]} | {captions[n]} |"
+                         for n in random.Random(0).sample(range(len(rows)), 10)]  # fmt: skip
+        print("\n".join(lines))
 
 
 def sentences(args: argparse.Namespace) -> None:

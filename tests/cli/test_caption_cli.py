@@ -15,7 +15,13 @@ from aural.core.errors import AudioError, CheckpointError, ConfigError
 from aural.core.types import AudioSource
 from aural.generate.writer import SearchConfig
 from aural.models.captioner import Caption, Captioner, RetrievalCaptioner
-from aural.models.known_sentences import class_sentences, known_sentences, packed_rows
+from aural.models.known_sentences import (
+    CLASS_MARGIN,
+    class_penalties,
+    class_sentences,
+    known_sentences,
+    packed_rows,
+)
 from aural.models.writers import captioner_of
 from tiny import save_place
 
@@ -118,3 +124,22 @@ def test_rows_and_sentences_must_be_as_many(tmp_path: Path) -> None:
     save_file({"rows": packed_rows(np.eye(3, dtype=np.float32))}, tmp_path / "rows.safetensors")
     with pytest.raises(CheckpointError, match="2 sentences and 3 rows"):
         known_sentences("libre-base", tmp_path)
+
+
+def test_the_name_of_a_class_must_be_nearer_by_the_margin() -> None:
+    class Fixed:
+        embed_dim = 2
+
+        def embed_audio(self, clips: object) -> np.ndarray:
+            return np.array([[1.0, 0.0]], np.float32)
+
+    sentences = ["a dog barking", "the sound of bark", "rain"]
+    penalties = class_penalties(sentences)
+    assert penalties.tolist() == [0.0, pytest.approx(CLASS_MARGIN), 0.0]
+    for lead, first in ((0.9 * CLASS_MARGIN, 0), (1.1 * CLASS_MARGIN, 1)):
+        rows = np.array([[0.5, 0.0], [0.5 + lead, 0.0], [0.1, 0.0]], np.float32)
+        picker = RetrievalCaptioner(Fixed(), sentences, rows, penalties)  # type: ignore[arg-type]
+        best = picker.captions_of("a.wav", SearchConfig(width=1))
+        assert [one.text for one in best] == [sentences[first]]
+        assert best[0].score == pytest.approx(float(rows[first, 0]))
+    assert class_penalties(class_sentences()).min() > 0

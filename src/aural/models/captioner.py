@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+import numpy as np
+
 from aural.audio.decode import source_name
 from aural.audio.io import is_silent
 from aural.core.config import Config
@@ -79,14 +81,24 @@ class RetrievalCaptioner(Captioner):
 
     caption_kind = "picked"
 
-    def __init__(self, model: Embedder, sentences: Sequence[str], rows: FloatArray | None = None) -> None:
-        """Take sentences, and their unit rows (M, E) by the model if they are known."""
+    def __init__(
+        self,
+        model: Embedder,
+        sentences: Sequence[str],
+        rows: FloatArray | None = None,
+        penalties: FloatArray | None = None,
+    ) -> None:
+        """Take sentences, their unit rows (M, E) by the model if they are known, and what is subtracted from cosines.
+
+        penalties: (M,), for the order only; scores are cosines.
+        """
         self.model, self.sentences = model, list(dict.fromkeys(check_words(sentences)))
         self.rows: FloatArray = model.embed_text(self.sentences) if rows is None else rows
+        self.penalties = np.zeros(len(self.sentences), np.float32) if penalties is None else penalties
 
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
         fits = self.rows @ self.model.embed_audio([clip])[0]
         if isinstance(self.model, EmbeddingModel) and is_silent(clip):
             return [Caption(text=SILENCE, score=1.0)]
-        best = fits.argsort(kind="stable")[::-1][: config.width]
+        best = (fits - self.penalties).argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]

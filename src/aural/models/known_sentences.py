@@ -8,6 +8,7 @@ Legend: M sentences, E dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ from aural.core.types import FloatArray
 from aural.core.weights import weight_card
 
 FOLDER: Final = "weights/libre-captions"
+CLASS_MARGIN: Final = 0.03
+"""How much nearer to a sound than every caption the name of a class must be: captions say more. Chosen on the clips of
+the list `dev` of `tools/train_captioner.py` and on sounds from elsewhere (docs/models/captions.md)."""
 
 
 def captions_folder() -> Path:
@@ -50,6 +54,16 @@ def known_sentences(model_name: str, folder: Path | None = None) -> tuple[list[s
     if len(rows) != len(sentences):
         raise CheckpointError(f"{folder}: {len(sentences)} sentences and {len(rows)} rows; install aural again")
     return sentences, (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def class_penalties(sentences: Sequence[str]) -> FloatArray:
+    """Return what is subtracted from the cosine of each sentence (M,): `CLASS_MARGIN` for names of classes, else 0.
+
+    >>> class_penalties(["a dog barking", "the sound of animal"]).tolist()[0]
+    0.0
+    """
+    classes = set(class_sentences())
+    return np.array([CLASS_MARGIN if one in classes else 0.0 for one in sentences], np.float32)
 
 
 def packed_rows(rows: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:

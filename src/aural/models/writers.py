@@ -8,7 +8,7 @@ from aural.core.errors import ConfigError, MissingDependencyError
 from aural.core.types import Embedder
 from aural.models.answerer import AnsweringModel, ComparingAnswerer, model_name
 from aural.models.captioner import Captioner, RetrievalCaptioner
-from aural.models.known_sentences import known_sentences
+from aural.models.known_sentences import class_penalties, known_sentences
 from aural.models.sound_writer import SoundWriter, writer_of
 
 
@@ -28,7 +28,10 @@ def captioner_of(model: Embedder, sentences: Sequence[str] | None = None) -> tup
     if sentences is not None:
         return RetrievalCaptioner(model, sentences), f'"{model_name(model)}" compares given sentences'
     writer, reason = _writer(model)
-    return (writer, "") if writer else (RetrievalCaptioner(model, *known_sentences(model_name(model))), reason)
+    if writer:
+        return writer, ""
+    listed, rows = known_sentences(model_name(model))
+    return RetrievalCaptioner(model, listed, rows, class_penalties(listed)), reason
 
 
 def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
