@@ -76,6 +76,11 @@ class Captioner(ABC):
         return [self.captions_of(clip, config or SearchConfig())[0].text for clip in as_sources(clips)]
 
 
+def is_digital_silence(model: Embedder, clip: AudioSource) -> bool:
+    """Return whether all samples of a sound are 0, for a model that decodes sounds as aural does."""
+    return isinstance(model, EmbeddingModel) and is_silent(clip)
+
+
 class RetrievalCaptioner(Captioner):
     """Picks, of given sentences, those that fit a sound best; for models without a decoder."""
 
@@ -97,8 +102,8 @@ class RetrievalCaptioner(Captioner):
         self.penalties = np.zeros(len(self.sentences), np.float32) if penalties is None else penalties
 
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
-        fits = self.rows @ self.model.embed_audio([clip])[0]
-        if isinstance(self.model, EmbeddingModel) and is_silent(clip):
+        if is_digital_silence(self.model, clip):
             return [Caption(text=SILENCE, score=1.0)]
+        fits = self.rows @ self.model.embed_audio([clip])[0]
         best = (fits - self.penalties).argsort(kind="stable")[::-1][: config.width]
         return [Caption(text=self.sentences[i], score=float(fits[i])) for i in best]

@@ -33,7 +33,7 @@ from aural.models.bridge import (
     prompt_ids,
     read_bridge,
 )
-from aural.models.captioner import Caption, Captioner
+from aural.models.captioner import SILENCE, Caption, Captioner, is_digital_silence
 from aural.models.causal import TransformersDecoder, open_decoder
 from aural.models.known_sentences import captions_folder, known_sentences
 from aural.models.packaged import SMOLLM2
@@ -67,6 +67,8 @@ class SoundWriter(Captioner, AnsweringModel):
 
     @torch.inference_mode()
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
+        if is_digital_silence(self.model, clip):
+            return [Caption(text=SILENCE, score=0.0)]
         sound = self.model.embed_audio([clip])
         near = (
             nearest_texts(sound, self.rows, self.sentences, count=self.config.sentences)[0]
