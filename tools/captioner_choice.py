@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 from aural.core.types import FloatArray
 from aural.generate.rerank import hybrid_order
 from aural.models.bridge import BridgeConfig, caption_text, plain_text
+from aural.models.known_sentences import class_penalties
 from aural.models.rounding import in_steps
 from aural.nn.bridges.mapper import MapperConfig
 
@@ -43,6 +44,7 @@ class Candidates:
         self.rows = json.loads((folder / f"{part}.json").read_text())[: len(self.lists)]
         sounds = np.load(folder / f"{part}.npy").astype(np.float32)[: len(self.lists)]
         known = json.loads((folder / "texts.json").read_text())["known"]
+        self.penalties = class_penalties(known)
         for some, sound in zip(self.lists, sounds, strict=True):
             for one in some:
                 one["text"] = caption_text(known[one["known"]]).strip() if "known" in one else read(one["ids"])
@@ -62,8 +64,9 @@ class Candidates:
         return captions
 
     def picked(self) -> list[str]:
-        """Return the nearest known sentence of each clip."""
-        return [next(one for one in some if one["how"] == "near")["text"] for some in self.lists]
+        """Return the known sentence that is picked for each clip."""
+        near = ([one for one in some if one["how"] == "near"] for some in self.lists)
+        return [max(some, key=lambda one: one["fit"] - self.penalties[one["known"]])["text"] for some in near]
 
 
 def scores_of(captions: Sequence[str], rows: Sequence[Any]) -> tuple[float, float]:

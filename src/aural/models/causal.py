@@ -64,7 +64,7 @@ class TransformersDecoder:
             output_hidden_states=True,
             **{self._past: past},
         )
-        return Step(out.logits[:, -1], out.hidden_states[-1][:, -1], TransformersCache(out.past_key_values))
+        return Step(out.logits[:, -1], out.hidden_states[-1][:, -1], TransformersCache(getattr(out, self._past)))
 
     def logits(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Return the logits (R, L, V) of all positions, for training what makes the vectors."""
