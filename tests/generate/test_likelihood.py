@@ -15,7 +15,7 @@ class Small:
         torch.manual_seed(0)
         sizes = DecoderConfig(vocab_size=9, positions=32, dim=8, depth=2, heads=2)
         self.decoder = Decoder(sizes).eval().requires_grad_(False)
-        self.embed, self.logits = self.decoder.embed, self.decoder.forward
+        self.embed, self.read, self.logits = self.decoder.embed, self.decoder.read, self.decoder.forward
 
 
 def test_texts_of_different_length_are_read_one_token_after_the_other() -> None:

@@ -12,33 +12,36 @@ import torch
 from torch import Tensor
 
 from aural.core.errors import ConfigError
+from aural.nn.causal import Cache, CausalDecoder
 
 
-class TextReader(Protocol):
+class TextReader(CausalDecoder, Protocol):
     """A language model that gives the logits of all positions."""
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the input vectors (R, L, D) of token ids (R, L)."""
-        ...
+    def logits(self, vectors: Tensor, mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return the logits (R, L, V) of all positions of vectors (R, L, D) after those of the cache.
 
-    def logits(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Return the logits (R, L, V) of all positions of vectors (R, L, D); mask: (R, L), 0 on padding."""
+        mask: (R, all positions, those in the cache first), 0 on padding.
+        """
         ...
 
 
 def text_log_likelihoods(decoder: TextReader, prefix: Tensor, texts: Sequence[Sequence[int]]) -> list[float]:
     """Return the sum of the log-probabilities of the tokens of each text.
 
-    prefix: (1, P, D), read before every text. texts: token ids, with the token that ends a text if it is to count.
+    prefix: (1, P, D), read once before all texts. texts: token ids, with the token that ends a text if it is to count.
     """
     if not texts or not all(texts):
         raise ConfigError("give at least one text, each with at least one token")
     width, device = max(len(text) for text in texts), prefix.device
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
     target = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=device)
-    words = decoder.embed(ids)
-    vectors = torch.cat([prefix.expand(len(texts), -1, -1).to(words.dtype), words], dim=1)
-    mask = torch.cat([target.new_ones(len(texts), prefix.shape[1]), target], dim=1)
-    logits = decoder.logits(vectors, mask)[:, prefix.shape[1] - 1 : -1]
+    before = target.new_ones(len(texts), prefix.shape[1])
+    step = decoder.read(prefix, before[:1])
+    logits = step.logits[:, None].expand(len(texts), -1, -1)
+    if width > 1:
+        cache = step.cache.select(torch.zeros(len(texts), dtype=torch.long, device=device))
+        mask = torch.cat([before, target[:, :-1]], dim=1)
+        logits = torch.cat([logits, decoder.logits(decoder.embed(ids[:, :-1]), mask, cache)], dim=1)
     rows = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     return [float(one) for one in (rows * target).sum(1)]

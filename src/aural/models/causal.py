@@ -66,11 +66,18 @@ class TransformersDecoder:
         )
         return Step(out.logits[:, -1], out.hidden_states[-1][:, -1], TransformersCache(getattr(out, self._past)))
 
-    def logits(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Return the logits (R, L, V) of all positions, for training what makes the vectors."""
-        place = (mask.cumsum(1) - 1).clamp_min(0)
+    def logits(self, vectors: Tensor, mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return the logits (R, L, V) of all positions of vectors (R, L, D), for training what makes the vectors.
+
+        mask: (R, S), with the positions of the cache, which is changed.
+        """
+        past = None if cache is None else cast(TransformersCache, cache).content
         logits: Tensor = self.model(
-            inputs_embeds=vectors, attention_mask=mask, position_ids=place, use_cache=False
+            inputs_embeds=vectors,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp_min(0)[:, mask.shape[1] - vectors.shape[1] :],
+            use_cache=past is not None,
+            **{self._past: past},
         ).logits
         return logits
 
