@@ -209,11 +209,12 @@ def _layers(name: str, record: dict[str, Any]) -> str:
         ["layer", *map(_e, columns)],
         [[_e(layer), *(f"{values[column]:.3f}" for column in columns)] for layer, values in layers.items()],
     )
-    places = list(range(len(layers)))
+    places = list(range(1, len(layers) + 1))
     curves = [column for column in columns if column in ("linear", "knn", "cca") or column.endswith("-shot")]
     drawn = [(column, places, [min(one[column], 1.0) for one in layers.values()]) for column in curves]
-    caption = f"{_e(name)}, by layer: linear, nearest-neighbor and few-shot probes, canonical correlation"
-    return f"<figure>{svg.curves(drawn, 'layer')}<figcaption>{caption}</figcaption>{table}</figure>"
+    keys = " ".join(_key(number, column) for number, column in enumerate(curves))
+    caption = f"{_e(name)}, rows of the table from left to right: {keys} (cca: canonical correlation with the classes)"
+    return f"<figure>{svg.curves(drawn, 'row')}<figcaption>{caption}</figcaption>{table}</figure>"
 
 
 def _picture(name: str, record: dict[str, Any]) -> str:
