@@ -74,6 +74,7 @@ def test_after_the_limit_of_time_no_task_starts(tmp_path: Path) -> None:
 
 
 WAITING = """
+import signal
 import sys
 from pathlib import Path
 
@@ -81,6 +82,7 @@ from test_pool import started_and_waiting
 from aural.reproduce.pool import Task, run_all
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
     folder = Path(sys.argv[1])
     try:
         run_all([Task(name, (), started_and_waiting, (folder, name)) for name in ("a", "b")], 2)
