@@ -44,7 +44,7 @@ def test_the_nearest_option_is_chosen_and_bad_files_are_skipped(run_aural: Run, 
     shares /= shares.sum(1, keepdims=True)
     assert [row["score"] for row in rows] == pytest.approx(shares.max(1).tolist(), abs=1e-4)
     assert all(row["kind"] == "compared" and len(row["options"]) == 3 for row in rows)
-    assert "answers come from similarities" in err
+    assert "answers come from similarities and spans" in err
     assert "bad.wav" in err
     assert run_aural(*words, "--strict")[0] == 2
 

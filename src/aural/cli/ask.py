@@ -60,7 +60,7 @@ def ask(
         raise typer.Exit(batch.close())
     answerer, reason = answerer_of(options.open(model))
     if reason:
-        print(f"{reason}; answers come from similarities", file=sys.stderr)
+        print(f"{reason}; answers come from similarities and spans", file=sys.stderr)
     stream = progress(answerer.stream_answers(files, question, answers), len(files), "asking")
     for row, sentence in _rows(stream, batch):
         print(json_line(row) if as_json else f"{printable(row['file'])}  {printable(sentence)}")
