@@ -137,7 +137,7 @@ def bundle(args: argparse.Namespace) -> None:
     """Write the folder of the bundled captioner from a trained bridge, with matrices in 8 bits, and choice.json."""
     from aural.models.known_sentences import captions_folder
     from aural.models.packaged import SMOLLM2
-    from captioner_training import ARMS
+    from captioner_arms import ARMS
 
     tensors, folder = load_file(args.out), captions_folder()
     choice = json.loads((Path(args.result) / CHOICE).read_text())

@@ -64,8 +64,8 @@ def unpack(blocks: np.ndarray) -> Tensor:
     return (torch.cat([both & 15, both >> 4], dim=-1).float() * scale + least).flatten(1)
 
 
-def open_packed(folder: Path, device: str) -> Any:
-    """Return the causal model of the three files, frozen, in bfloat16."""
+def open_packed(folder: Path, device: str, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """Return the causal model of the three files, frozen."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tensors: dict[str, Tensor] = {}
@@ -92,4 +92,4 @@ def open_packed(folder: Path, device: str) -> Any:
     if set(missing.missing_keys) - {"lm_head.weight"} or missing.unexpected_keys:
         raise SystemExit(f"the files do not fit: {missing}")
     model.tie_weights()
-    return model.to(device, torch.bfloat16).requires_grad_(False).eval()
+    return model.to(device, dtype).requires_grad_(False).eval()

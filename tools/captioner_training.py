@@ -15,7 +15,6 @@ import argparse
 import json
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from aural.nn.bridges.mapper import MapperConfig, MlpMapper
+from aural.nn.bridges.mapper import MlpMapper
 from aural.nn.bridges.noise import paired_deviation
 from aural.nn.functional import unit
+from captioner_arms import ARMS, Arm, new_bridge
 from captioner_data import Data, TokenRow, batch_of
 from captioner_decoder import open_packed
 from captioner_writing import candidates_of
@@ -36,26 +36,6 @@ CHECKS = 8
 """Times that the loss on the clips of `dev` is computed; the weights with the lowest are kept."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What a bridge learns from.
-
-    prompts: bundled sentences that the prompt names. text: share of the rows that are vectors of texts in the place of
-    sounds. cosine: of such a row with its text, on average; that of test clips is 0.35 with the nearest of their texts.
-    mix: mean share of another clip in the vector of a clip that libre-base has learned; half as much in others. noise:
-    deviation of the noise on sounds, times the deviation of pairs.
-    """
-
-    prompts: int = 0
-    text: float = 1.0
-    cosine: float = 0.32
-    mix: float = 0.4
-    noise: float = 0.2
-    hidden: int = 160
-    length: int = 8
-
-
-ARMS = {"text": Arm(), "text-hard": Arm(prompts=4), "both-hard": Arm(prompts=4, text=0.5)}
 LEFT_OUT = 0.3
 """Share of the texts that are removed from the prompt, because not every sound has a caption that is bundled."""
 
@@ -174,13 +154,6 @@ def dev_loss(model: Any, bridge: nn.Module, data: Data, prompts: int) -> float:
     return sum(values) / len(values)
 
 
-def new_bridge(arm: Arm, d_in: int, d_out: int) -> MlpMapper:
-    """Return a bridge whose first prefixes are small."""
-    bridge = MlpMapper(MapperConfig(d_in=d_in, d_out=d_out, kind="mlp", length=arm.length, hidden=arm.hidden))
-    nn.init.normal_(bridge.out.weight, std=0.02)
-    return bridge
-
-
 def train(args: argparse.Namespace) -> None:
     """Train the arms one after the other; write the bridge and the candidate captions of each.
 
@@ -209,7 +182,7 @@ def train(args: argparse.Namespace) -> None:
         print(f"{name}: {time.time() - start:.0f} s, writing", flush=True)
         whole = model.float()
         for part in ("dev", "test"):
-            written = candidates_of(whole, bridge, data, part, arm.prompts)
+            written = list(candidates_of(whole, bridge, data, part, arm.prompts))
             (result / f"{name}-{part}.json").write_text(json.dumps(written))
         model.to(torch.bfloat16)
         print(f"{name}: done after {time.time() - start:.0f} s", flush=True)

@@ -5,6 +5,7 @@
     python tools/train_captioner.py prepare CORPUS OUT    # texts, questions and their vectors
     python tools/train_captioner.py pack OUT              # the decoder in three files
     python tools/train_captioner.py train OUT --result R  # on a GPU; the decoder is read from three files
+    python tools/train_captioner.py write OUT --result R --device cpu   # candidate captions, if a run ended before
     python tools/train_captioner.py choose OUT --result R # the arm and the ranking that are best on the clips of dev
     python tools/train_captioner.py written OUT --result R --arms text-hard   # scores on the test clips
     python tools/train_captioner.py compare OUT           # questions about the test clips by similarity alone
@@ -22,22 +23,25 @@ from __future__ import annotations
 
 import argparse
 
+from captioner_arms import ARMS
 from captioner_choice import bundle, choose, written
 from captioner_clips import clips
 from captioner_data import prepare
 from captioner_decoder import pack
 from captioner_scores import compare, picked, sentences
-from captioner_training import ARMS, train
+from captioner_training import train
+from captioner_writing import write
 
 
 def main() -> None:
     work = {
-        one.__name__: one for one in (clips, prepare, pack, train, choose, written, compare, picked, sentences, bundle)
+        one.__name__: one
+        for one in (clips, prepare, pack, train, write, choose, written, compare, picked, sentences, bundle)
     }
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=list(work))
     parser.add_argument("paths", nargs="+")
-    for name, value in {"result": "result", "device": "cuda", "arms": ",".join(ARMS)}.items():
+    for name, value in {"result": "result", "device": "cuda", "arms": ",".join(ARMS), "lists": "dev,test"}.items():
         parser.add_argument(f"--{name}", default=value)
     for name, number in {"steps": 4000, "batch": 128, "seed": 0, "most": 0, "limit-s": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=number)

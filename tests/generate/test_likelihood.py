@@ -31,6 +31,17 @@ def test_texts_of_different_length_are_read_one_token_after_the_other() -> None:
         assert text_log_likelihoods(decoder, prefix, [text]) == pytest.approx([total], abs=1e-5)
 
 
+def test_prefixes_of_different_length_are_read_once_each() -> None:
+    decoder, texts = Small(), [[4, 5, 0], [7, 0], [1, 0], [2, 2, 0]]
+    short, long = torch.randn(1, 2, 8), torch.randn(1, 3, 8)
+    prefix = torch.cat([torch.cat([torch.zeros(1, 1, 8), short], dim=1), long])
+    both = text_log_likelihoods(decoder, prefix, texts, mask=torch.tensor([[0, 1, 1], [1, 1, 1]]))
+    single = text_log_likelihoods(decoder, short, texts[:2]) + text_log_likelihoods(decoder, long, texts[2:])
+    assert both == pytest.approx(single, abs=1e-5)
+    with pytest.raises(ConfigError, match="as many for each prefix"):
+        text_log_likelihoods(decoder, prefix, texts[:3])
+
+
 def test_no_text_is_refused() -> None:
     for texts in ([], [[1], []]):
         with pytest.raises(ConfigError, match="at least one"):

@@ -26,22 +26,26 @@ class TextReader(CausalDecoder, Protocol):
         ...
 
 
-def text_log_likelihoods(decoder: TextReader, prefix: Tensor, texts: Sequence[Sequence[int]]) -> list[float]:
-    """Return the sum of the log-probabilities of the tokens of each text.
+def text_log_likelihoods(
+    decoder: TextReader, prefix: Tensor, texts: Sequence[Sequence[int]], *, mask: Tensor | None = None
+) -> list[float]:
+    """Return the sum of the log-probabilities of the tokens of each text (R,).
 
-    prefix: (1, P, D), read once before all texts. texts: token ids, with the token that ends a text if it is to count.
+    prefix: (B, P, D), each read once before R / B texts in a row. texts: token ids, with the token that ends a text if
+    it is to count. mask: (B, P), 0 on padding, which is on the left; None: no padding.
     """
-    if not texts or not all(texts):
-        raise ConfigError("give at least one text, each with at least one token")
+    if not texts or not all(texts) or len(texts) % len(prefix):
+        raise ConfigError("give at least one text, each with at least one token, and as many for each prefix")
     width, device = max(len(text) for text in texts), prefix.device
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
     target = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=device)
-    before = target.new_ones(len(texts), prefix.shape[1])
-    step = decoder.read(prefix, before[:1])
-    logits = step.logits[:, None].expand(len(texts), -1, -1)
+    before = target.new_ones(prefix.shape[:2]) if mask is None else mask
+    source = torch.arange(len(prefix), device=device).repeat_interleave(len(texts) // len(prefix))
+    step = decoder.read(prefix, before)
+    logits = step.logits[source][:, None]
     if width > 1:
-        cache = step.cache.select(torch.zeros(len(texts), dtype=torch.long, device=device))
-        mask = torch.cat([before, target[:, :-1]], dim=1)
-        logits = torch.cat([logits, decoder.logits(decoder.embed(ids[:, :-1]), mask, cache)], dim=1)
+        everything = torch.cat([before[source], target[:, :-1]], dim=1)
+        rest = decoder.logits(decoder.embed(ids[:, :-1]), everything, step.cache.select(source))
+        logits = torch.cat([logits, rest], dim=1)
     rows = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     return [float(one) for one in (rows * target).sum(1)]
