@@ -34,10 +34,8 @@ from captioner_writing import write
 
 
 def main() -> None:
-    work = {
-        one.__name__: one
-        for one in (clips, prepare, pack, train, write, choose, written, compare, picked, sentences, bundle)
-    }
+    commands = (clips, prepare, pack, train, write, choose, written, compare, picked, sentences, bundle)
+    work = {one.__name__: one for one in commands}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=list(work))
     parser.add_argument("paths", nargs="+")

@@ -180,7 +180,7 @@ KNOWN = ["a dog", "rain", "a bell"]
 @pytest.fixture
 def ranking(writer: SoundWriter) -> SoundWriter:
     rows = np.array([[0.6, 0.8], [0.3, 0.95], [-1.0, 0.0]], np.float32)
-    config = writer.config.model_copy(update={"prompts": 1, "candidates": 2, "similarity": 1.0})
+    config = writer.config.model_copy(update={"prompts": 1, "candidates": 2, "margin": 2.0})
     return SoundWriter(writer.model, writer.bridge, config, writer.decoder, (KNOWN, rows))
 
 
@@ -201,8 +201,8 @@ def test_known_sentences_are_named_and_compete(ranking: SoundWriter) -> None:
     assert captions[0].score == pytest.approx(mean, abs=1e-5)
 
 
-def test_without_similarity_the_likeliest_caption_is_first(ranking: SoundWriter) -> None:
-    config = ranking.config.model_copy(update={"similarity": 0.0})
+def test_with_a_large_weight_the_likeliest_caption_is_first(ranking: SoundWriter) -> None:
+    config = ranking.config.model_copy(update={"likelihood": 10.0, "margin": 0.0})
     plain = SoundWriter(ranking.model, ranking.bridge, config, ranking.decoder, (ranking.sentences, ranking.rows))
     scores = [one.score for one in plain.captions_of("a.wav", SearchConfig(width=4, max_tokens=4))]
     assert scores == sorted(scores, reverse=True)

@@ -36,15 +36,19 @@ def caption(
         Path | None,
         typer.Option("--sentences", help="Pick from the lines of this file; for models that write no captions."),
     ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Let libre-base and a small language model write the caption: seconds per sound."),
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a parquet table instead of lines.")] = None,
     as_json: JsonOption = False,
     strict: StrictOption = False,
 ) -> None:
     """Describe each sound in a sentence.
 
-    A captioner such as msclap-clapcap writes the sentence. Any other model picks the one that fits best: libre-base
-    from captions of its training clips and the names of the 521 classes of AudioSet's tagger, other models from these
-    names. The command says so.
+    A captioner such as msclap-clapcap writes the sentence, and so does libre-base with --write, if the package of the
+    language model is installed. Any other model picks the one that fits best: libre-base from captions of its training
+    clips and the names of the 521 classes of AudioSet's tagger, other models from these names. The command says so.
     """
     from aural.generate.writer import SearchConfig
     from aural.models.captioner import RetrievalCaptioner
@@ -61,7 +65,7 @@ def caption(
     if not files:
         raise typer.Exit(batch.close())
     loaded = options.open(model)
-    captioner, reason = captioner_of(loaded, lines)
+    captioner, reason = captioner_of(loaded, lines, write=write)
     if isinstance(captioner, RetrievalCaptioner):
         origin = f"lines of {sentences}" if sentences else "known sentences"
         count = len(captioner.sentences)

@@ -34,6 +34,31 @@ def hybrid_order(
     return np.argsort(-((1 - weight) * likely + weight * fits), kind="stable")
 
 
+def summed_order(
+    log_likelihoods: Sequence[float],
+    similarities: Sequence[float],
+    *,
+    weight: float,
+    penalties: Sequence[float] | None = None,
+) -> NDArray[np.intp]:
+    """Return the places (N,) of candidates by similarity + weight * log-likelihood per token - penalty, the best first.
+
+    Unlike `hybrid_order`, the values are not brought to the same scale, so that a candidate keeps its value whatever
+    the others are. Equal candidates keep their order.
+
+    >>> summed_order([-1.0, -2.0], [0.1, 0.4], weight=0.1).tolist()
+    [1, 0]
+    >>> summed_order([-1.0, -2.0], [0.1, 0.4], weight=0.1, penalties=[0.0, 0.3]).tolist()
+    [0, 1]
+    """
+    if len(log_likelihoods) != len(similarities):
+        raise ConfigError(
+            f"{len(log_likelihoods)} log-likelihoods and {len(similarities)} similarities do not belong together"
+        )
+    values = np.asarray(similarities, np.float64) + weight * np.asarray(log_likelihoods, np.float64)
+    return np.argsort(-(values - np.asarray(penalties if penalties is not None else 0.0)), kind="stable")
+
+
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
     spread = values.std()
     return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)

@@ -41,9 +41,10 @@ class BridgeConfig(Config):
     """Known sentences nearest to the sound that the prompt for a caption names."""
     candidates: Annotated[int, Field(ge=0, le=64)] = 0
     """Known sentences nearest to the sound that are ranked together with the written captions."""
-    similarity: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Weight of the cosine with the sound when captions are ranked; the rest is likelihood. 0 with 0 candidates: the
-    order of the search is kept."""
+    likelihood: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Weight of the mean log-likelihood per token next to the cosine with the sound when candidates are ranked."""
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How much better a written caption must be than a known sentence to be ranked above it."""
 
     @property
     def sentences(self) -> int:
@@ -96,6 +97,12 @@ def plain_text(caption: str) -> str:
     """
     text = caption.strip().rstrip(".")
     return text[0].lower() + text[1:] if text[:1].isupper() and not text[1:2].isupper() else text
+
+
+def read_bridge_config(folder: Path) -> BridgeConfig | None:
+    """Return the config of the bridge in a folder, None where there is no bridge."""
+    file = folder / "config.json"
+    return BridgeConfig.parse(read_mapping(file), str(file)) if file.is_file() else None
 
 
 def read_bridge(folder: Path) -> tuple[BridgeConfig, MlpMapper]:

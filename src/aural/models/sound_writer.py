@@ -20,7 +20,7 @@ from aural.core.errors import ConfigError
 from aural.core.types import AudioSource, Embedder, FloatArray
 from aural.generate.likelihood import text_log_likelihoods
 from aural.generate.prompts import nearest_texts
-from aural.generate.rerank import hybrid_order
+from aural.generate.rerank import summed_order
 from aural.generate.search import Written
 from aural.generate.writer import SearchConfig, write
 from aural.models.answerer import LONGEST, Answer, AnsweringModel, check_question, chosen, model_name
@@ -32,6 +32,7 @@ from aural.models.bridge import (
     plain_text,
     prompt_ids,
     read_bridge,
+    read_bridge_config,
 )
 from aural.models.captioner import SILENCE, Caption, Captioner, is_digital_silence
 from aural.models.causal import TransformersDecoder, open_decoder
@@ -64,6 +65,7 @@ class SoundWriter(Captioner, AnsweringModel):
             raise ConfigError("the bridge needs known sentences and their vectors")
         self.model, self.bridge, self.config, self.decoder = model, bridge, config, decoder
         self.sentences, self.rows = listed or ([], np.zeros((0, model.embed_dim), np.float32))
+        self.listed = {plain_text(one) for one in self.sentences}
 
     @torch.inference_mode()
     def captions_of(self, clip: AudioSource, config: SearchConfig) -> list[Caption]:
@@ -78,29 +80,33 @@ class SoundWriter(Captioner, AnsweringModel):
         prefix = self._prefix(sound, None, near[: self.config.prompts])
         written = write(self.decoder, prefix, config, stop_ids=self.decoder.stop_ids)[0]
         captions = [Caption(text=self._text(one), score=one.mean_log_likelihood) for one in written]
-        return self._ranked(captions, near[: self.config.candidates], prefix, sound)[: max(config.width, len(written))]
+        return self._ranked(captions, near[: self.config.candidates], prefix, sound)[: config.width]
 
     def _ranked(self, written: list[Caption], near: Sequence[str], prefix: Tensor, sound: FloatArray) -> list[Caption]:
-        """Return the captions and the known sentences `near`, ordered by likelihood and by cosine, without repetition.
+        """Return the written captions and the known sentences `near`, ordered by likelihood and by cosine.
+
+        prefix: (1, P, W), what is read before a caption. sound: (1, E).
 
         prefix: (1, P, W), what is read before a caption. sound: (1, E).
         """
-        if not near and not self.config.similarity:
+        if not near:
             return written
-        said = {plain_text(one.text) for one in written}
-        listed = [caption_text(one) for one in near if one not in said]
-        if listed:
-            tokens = [[*self.decoder.ids(one), self.decoder.stop_ids[0]] for one in listed]
-            sums = text_log_likelihoods(self.decoder, prefix, tokens)
-            written = written + [
-                Caption(text=text.strip(), score=total / len(ids))
-                for text, total, ids in zip(listed, sums, tokens, strict=True)
-            ]
-        fits = self.model.embed_text([plain_text(one.text) for one in written]) @ sound[0]
-        order = hybrid_order(
-            [one.score for one in written], [float(one) for one in fits], weight=self.config.similarity
+        close = {plain_text(one) for one in near}
+        new = [one for one in written if plain_text(one.text) not in close]
+        margins = [0.0 if plain_text(one.text) in self.listed else self.config.margin for one in new]
+        tokens = [[*self.decoder.ids(caption_text(one)), self.decoder.stop_ids[0]] for one in near]
+        sums = text_log_likelihoods(self.decoder, prefix, tokens)
+        scores = [total / len(ids) for total, ids in zip(sums, tokens, strict=True)]
+        both = [Caption(text=caption_text(one).strip(), score=score) for one, score in zip(near, scores, strict=True)]
+        both += new
+        fits = self.model.embed_text([plain_text(one.text) for one in both]) @ sound[0]
+        order = summed_order(
+            [one.score for one in both],
+            [float(one) for one in fits],
+            weight=self.config.likelihood,
+            penalties=[0.0] * len(near) + margins,
         )
-        return list({written[i].text: written[i] for i in order}.values())
+        return [both[i] for i in order]
 
     @torch.inference_mode()
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
@@ -125,6 +131,12 @@ class SoundWriter(Captioner, AnsweringModel):
         return self.decoder.text(written.ids) or "No words."
 
 
+def bridge_config_of(model: Embedder, *, folder: Path | None = None) -> BridgeConfig | None:
+    """Return the config of the bundled bridge if it fits a model; opens neither the bridge nor the language model."""
+    config = read_bridge_config(folder or captions_folder())
+    return config if config is not None and model_name(model) == config.embedder else None
+
+
 def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | None:
     """Return the bundled captioner for a model, or None for a model that it does not fit.
 
@@ -133,11 +145,9 @@ def writer_of(model: Embedder, *, folder: Path | None = None) -> SoundWriter | N
         CheckpointError: the files are damaged, or the language model is not the one that the bridge was trained for.
     """
     folder = folder or captions_folder()
-    if not (folder / "config.json").is_file():
+    if bridge_config_of(model, folder=folder) is None:
         return None
     config, bridge = read_bridge(folder)
-    if model_name(model) != config.embedder:
-        return None
     if config.decoder_sha256 != SMOLLM2.sha256:
         raise ConfigError(f"{folder}: the bridge was trained for another language model than {SMOLLM2.file}")
     sentences, rows = known_sentences(config.embedder, folder) if config.sentences else ([], None)

@@ -24,9 +24,10 @@ class Words:
         self._lock = threading.Lock()
         self._opened: dict[str, Any] = {}
 
-    def caption(self, clip: Clip) -> CaptionResponse:
-        """Return a sentence about a sound."""
-        captioner, note = self._once("caption", lambda: captioner_of(self._model))
+    def caption(self, clip: Clip, write: bool = False) -> CaptionResponse:
+        """Return a sentence about a sound. write: by the bundled language model if it is installed."""
+        name = "write" if write else "caption"
+        captioner, note = self._once(name, lambda: captioner_of(self._model, write=write))
         best, *others = captioner.captions_of(clip, SearchConfig(width=WIDTH))
         return CaptionResponse(
             caption=best.text, others=[one.text for one in others], kind=captioner.caption_kind, note=note

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 
 from aural.core.types import Clip
 from aural.serve.access import client_of
@@ -17,12 +17,17 @@ LONGEST_S = 60.0
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
 
+Write = Annotated[
+    bool, Query(description="Let a language model write the caption where one is bundled; takes seconds per sound.")
+]
+
+
 @router.post("/caption", summary="Describe an uploaded sound", tags=["models"])
-async def caption(request: Request, sound: Upload) -> CaptionResponse:
+async def caption(request: Request, sound: Upload, write: Write = False) -> CaptionResponse:
     """Return a sentence about a sound: written by a captioner, or the nearest of known sentences."""
     service = service_of(request)
     clip = await service.decoded(sound, client_of(request.scope))
-    return await service.on_model(service.writers.caption, clip)
+    return await service.on_model(service.writers.caption, clip, write)
 
 
 @router.post("/ask", summary="Answer a question about an uploaded sound", tags=["models"])
@@ -41,10 +46,10 @@ async def ask(
 
 
 @router.post("/audio/{id}/caption", summary="Describe a sound of the library", tags=["library"], responses=UNKNOWN_FILE)
-async def caption_file(request: Request, id: FileParameter) -> CaptionResponse:
+async def caption_file(request: Request, id: FileParameter, write: Write = False) -> CaptionResponse:
     """Return a sentence about the first minute of a sound."""
     service = service_of(request)
-    return await service.on_model(service.writers.caption, await _start(request, id))
+    return await service.on_model(service.writers.caption, await _start(request, id), write)
 
 
 @router.post(
