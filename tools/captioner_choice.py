@@ -156,6 +156,7 @@ def bundle(args: argparse.Namespace) -> None:
     from aural.models.known_sentences import captions_folder
     from aural.models.packaged import SMOLLM2
     from captioner_arms import ARMS
+    from captioner_writing import LONGEST
 
     tensors, folder = load_file(args.out), captions_folder()
     choice = json.loads((Path(args.result) / CHOICE).read_text())
@@ -173,6 +174,7 @@ def bundle(args: argparse.Namespace) -> None:
         candidates=ranking.near,
         likelihood=ranking.likelihood,
         margin=ranking.margin,
+        longest=LONGEST,
     )
     folder.mkdir(parents=True, exist_ok=True)
     save_file(in_steps(tensors), folder / "model.safetensors")

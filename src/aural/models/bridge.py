@@ -46,6 +46,9 @@ class BridgeConfig(Config):
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     """How much better a written caption must be than a known sentence to be ranked above it."""
 
+    longest: Annotated[int, Field(ge=1, le=512)] = 512
+    """Tokens of the longest caption; without a limit a text that does not end takes seconds."""
+
     @property
     def sentences(self) -> int:
         """Return how many known sentences a caption needs."""

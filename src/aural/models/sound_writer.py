@@ -78,6 +78,7 @@ class SoundWriter(Captioner, AnsweringModel):
             else []
         )
         prefix = self._prefix(sound, None, near[: self.config.prompts])
+        config = config.model_copy(update={"max_tokens": min(config.max_tokens, self.config.longest)})
         written = write(self.decoder, prefix, config, stop_ids=self.decoder.stop_ids)[0]
         captions = [Caption(text=self._text(one), score=one.mean_log_likelihood) for one in written]
         return self._ranked(captions, near[: self.config.candidates], prefix, sound)[: config.width]

@@ -50,7 +50,8 @@ def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
 
 
 def _why_picked(model: Embedder) -> str:
-    return f'"{model_name(model)}" writes no captions' + (" unless asked" if bridge_config_of(model) else "")
+    reason = "writes no captions" if bridge_config_of(model) is None else "writes only where requested"
+    return f'"{model_name(model)}" {reason}'
 
 
 def _writer(model: Embedder) -> tuple[SoundWriter | None, str]:
