@@ -162,7 +162,7 @@ class Base:
 def test_the_bundled_bridge_writes_only_where_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = Base()
     picker, reason = captioner_of(model)
-    assert (picker.caption_kind, reason) == ("picked", '"libre-base" writes only where requested')
+    assert (picker.caption_kind, reason) == ("picked", '"libre-base" writes only with the option write')
     assert answerer_of(model)[1] == reason
     config, bridge = read_bridge(captions_folder())
     assert (config.embedder, config.decoder_sha256) == ("libre-base", SMOLLM2.sha256)

@@ -50,7 +50,7 @@ def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
 
 
 def _why_picked(model: Embedder) -> str:
-    reason = "writes no captions" if bridge_config_of(model) is None else "writes only where requested"
+    reason = "writes no captions" if bridge_config_of(model) is None else "writes only with the option write"
     return f'"{model_name(model)}" {reason}'
 
 
