@@ -42,10 +42,11 @@ def answerer_of(model: Embedder) -> tuple[AnsweringModel, str]:
     Without a bridge that learned questions, choices are compared, "what is heard?" is answered by a picked caption,
     and number, time and order by spans.
     """
-    config = bridge_config_of(model)
-    writer, reason = _writer(model) if config is not None and config.questions else (None, _why_picked(model))
-    if writer is not None:
-        return writer, ""
+    config, reason = bridge_config_of(model), f'"{model_name(model)}" has no language model for answers'
+    if config is not None and config.questions:
+        writer, reason = _writer(model)
+        if writer is not None:
+            return writer, ""
     return ComparingAnswerer(model, lambda: captioner_of(model)[0]), reason
 
 
