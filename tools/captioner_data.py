@@ -139,13 +139,13 @@ class Data:
     def _left_out(self, name: str, groups: dict[str, list[str]]) -> Tensor:
         """Return (N, M): 1 where no group but that of a clip of `audio`, or but those of `dev`, has a sentence."""
         rows = self.rows[name]
-        own = {row["group"] for row in rows}
+        groups_here = {row["group"] for row in rows}
         table = torch.zeros(len(rows), len(self.known), dtype=torch.bool)
         only: dict[str, list[int]] = {}
         for n, text in enumerate(self.known):
             of = set(groups.get(text, []))
             if name == "dev":
-                table[:, n] = bool(of) and of <= own
+                table[:, n] = bool(of) and of <= groups_here
             elif len(of) == 1:
                 only.setdefault(of.pop(), []).append(n)
         for n, row in enumerate(rows):

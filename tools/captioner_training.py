@@ -108,11 +108,11 @@ class Draw:
         if texts:
             some = [self.random.choice(data.singles if n % 4 == 0 else self.learned) for n in range(texts)]
             words += [data.texts[n] for n in some]
-            own = torch.zeros(texts, len(data.known), dtype=torch.bool)
+            removed = torch.zeros(texts, len(data.known), dtype=torch.bool)
             for n, text in enumerate(words[-texts:]):
-                own[n, data.named.get(text, 0)] = text in data.named and self.random.random() < LEFT_OUT
+                removed[n, data.named.get(text, 0)] = text in data.named and self.random.random() < LEFT_OUT
             vectors = torch.cat([vectors, self.moved(data.text[torch.tensor(some, device=data.device)])])
-            left_out = torch.cat([left_out, own.to(data.device)])
+            left_out = torch.cat([left_out, removed.to(data.device)])
         near = data.near(vectors, self.arm.prompts, left_out)
         rows = [self.row(text, places) for text, places in zip(words, near, strict=True)]
         return vectors, rows
@@ -180,9 +180,9 @@ def train(args: argparse.Namespace) -> None:
         tensors = {n: t.detach().half().cpu().contiguous() for n, t in bridge.state_dict().items()}
         save_file(tensors, result / f"{name}.safetensors")
         print(f"{name}: {time.time() - start:.0f} s, writing", flush=True)
-        whole = model.float()
+        in_float32 = model.float()
         for part in ("dev", "test"):
-            written = list(candidates_of(whole, bridge, data, part, arm.prompts))
+            written = list(candidates_of(in_float32, bridge, data, part, arm.prompts))
             (result / f"{name}-{part}.json").write_text(json.dumps(written))
         model.to(torch.bfloat16)
         print(f"{name}: done after {time.time() - start:.0f} s", flush=True)

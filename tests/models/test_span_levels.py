@@ -28,18 +28,18 @@ def powers(*parts: tuple[float, float]) -> np.ndarray:
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
 def test_full_scale_is_0_db_at_any_rate(rate: int) -> None:
     square = np.where(np.arange(3 * rate) % 2, 1.0, -1.0).astype(np.float32)
-    found = step_powers((square, rate))
-    assert len(found) == 300
-    assert found == pytest.approx(np.ones(300))
+    steps = step_powers((square, rate))
+    assert len(steps) == 300
+    assert steps == pytest.approx(np.ones(300))
     sine = np.sin(2 * np.pi * 100 * np.arange(3 * rate) / rate).astype(np.float32)
     assert decibels(mean_power(step_powers((sine, rate)), [span(0.0, 3.0)])) == pytest.approx(-3.0103, abs=0.01)
 
 
 def test_channels_are_averaged_as_powers_and_the_last_step_may_be_short() -> None:
     left = np.ones(RATE + 40, np.float32)
-    found = step_powers(Clip(np.stack([left, -left]), RATE))  # their sum is silent
-    assert len(found) == 101
-    assert found == pytest.approx(np.ones(101))
+    steps = step_powers(Clip(np.stack([left, -left]), RATE))  # their sum is silent
+    assert len(steps) == 101
+    assert steps == pytest.approx(np.ones(101))
     assert step_powers(Clip(np.ones((1, 3), np.float32), RATE)) == pytest.approx([1.0])
 
 
@@ -60,30 +60,30 @@ def test_spans_cover_their_steps_and_at_least_one() -> None:
 
 
 def test_level_is_the_mean_power_of_all_spans() -> None:
-    found = powers((1.0, 0.01), (1.0, 0.5), (2.0, 0.04))
-    assert mean_power(found, [span(0, 1), span(2, 4)]) == pytest.approx(0.03)
+    steps = powers((1.0, 0.01), (1.0, 0.5), (2.0, 0.04))
+    assert mean_power(steps, [span(0, 1), span(2, 4)]) == pytest.approx(0.03)
 
 
 def test_overlapping_parts_are_left_out() -> None:
-    found = powers((1.0, 0.02), (1.0, 5.0), (1.0, 0.01))
-    assert two_powers(found, [span(0, 2)], [span(1, 3)]) == pytest.approx((0.02, 0.01, False))
+    steps = powers((1.0, 0.02), (1.0, 5.0), (1.0, 0.01))
+    assert two_powers(steps, [span(0, 2)], [span(1, 3)]) == pytest.approx((0.02, 0.01, False))
 
 
 def test_the_power_of_a_sound_within_another_is_what_it_adds() -> None:
-    found = powers((1.0, 0.02), (1.0, 0.07), (1.0, 0.02))
-    assert two_powers(found, [span(0, 3)], [span(1, 2)]) == pytest.approx((0.02, 0.05, True))
-    assert two_powers(found, [span(1, 2)], [span(0, 3)]) == pytest.approx((0.05, 0.02, True))
-    assert two_powers(found[::-1] * 0 + 0.02, [span(0, 3)], [span(1, 2)]) == pytest.approx((0.02, 0.0, True))
-    assert two_powers(found, [span(0, 3)], [span(0.04, 2.96)]) is None  # 0.08 s in all
-    assert two_powers(found, [span(1, 2)], [span(1, 2)]) is None
+    steps = powers((1.0, 0.02), (1.0, 0.07), (1.0, 0.02))
+    assert two_powers(steps, [span(0, 3)], [span(1, 2)]) == pytest.approx((0.02, 0.05, True))
+    assert two_powers(steps, [span(1, 2)], [span(0, 3)]) == pytest.approx((0.05, 0.02, True))
+    assert two_powers(steps[::-1] * 0 + 0.02, [span(0, 3)], [span(1, 2)]) == pytest.approx((0.02, 0.0, True))
+    assert two_powers(steps, [span(0, 3)], [span(0.04, 2.96)]) is None  # 0.08 s in all
+    assert two_powers(steps, [span(1, 2)], [span(1, 2)]) is None
 
 
 @pytest.mark.parametrize(("between", "count"), [(0.15, 1), (0.3, 2)])
 def test_a_deep_pause_divides_a_span(between: float, count: int) -> None:
-    found = powers((0.5, 1.0), (between, 0.001), (0.5, 1.0))  # -30 dB
-    assert soundings(found, span(0, len(found) / 100)) == count
+    steps = powers((0.5, 1.0), (between, 0.001), (0.5, 1.0))  # -30 dB
+    assert soundings(steps, span(0, len(steps) / 100)) == count
     shallow = powers((0.5, 1.0), (between, 0.01), (0.5, 1.0))  # -20 dB
-    assert soundings(shallow, span(0, len(found) / 100)) == 1
+    assert soundings(shallow, span(0, len(steps) / 100)) == 1
 
 
 def test_silence_has_no_pauses() -> None:

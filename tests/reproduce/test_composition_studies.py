@@ -214,5 +214,7 @@ def test_captions_say_that_two_sounds_are_heard_together() -> None:
     captions, false = short.write_captions(truth, np.random.default_rng(0), together=True)
     assert captions == ["a bell together with a dog"] * 2
     assert false == [{}, {}]
-    apart = {"events": [event(0, 0.0), event(1, 1.0)]}
-    assert all("together" not in one for one in short.write_captions(apart, np.random.default_rng(0), together=True)[0])
+    one_by_one = {"events": [event(0, 0.0), event(1, 1.0)]}
+    assert all(
+        "together" not in one for one in short.write_captions(one_by_one, np.random.default_rng(0), together=True)[0]
+    )
