@@ -72,6 +72,24 @@ def atomic_write(path: str | Path, error: type[AuralError] = WriteError, *, pare
                 part.unlink(missing_ok=True)
 
 
+def user_cache() -> Path:
+    """Return the user's cache folder: `$XDG_CACHE_HOME/aural`, or `~/.cache/aural` if that variable is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aural"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, so that two processes never write the same result at the same time."""
+    with made_parents(path), path.open("a") as stream:
+        try:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except ImportError:  # not on Windows: there, do not start two processes that write it
+            pass
+        yield
+
+
 def remove_stale(folder: Path) -> None:
     """Delete the temporary files and folders of `atomic_write` whose process was killed; a process does this once.
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError, one_line
 from aural.models.device import pick_device
-from aural.models.packaged import SMOLLM2, gguf_options
+from aural.models.gguf_files import gguf_options, without_bars
+from aural.models.packaged import SMOLLM2
 from aural.nn.causal import Cache, Step
 
 PACKAGED = "smollm2"
@@ -113,17 +114,18 @@ def open_decoder(
     """
     path = SMOLLM2.path() if name_or_path == PACKAGED else Path(os.path.expanduser(name_or_path))
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(name_or_path), "local_files_only": offline}
-    if path.suffix == ".gguf":
-        where = gguf_options(path)
-        if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; give a GGUF file, a folder or a hub repository")
-    elif path.exists():
+    if path.suffix == ".gguf" and not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a GGUF file, a folder or a hub repository")
+    if path.exists():
         where = {"pretrained_model_name_or_path": str(path), "local_files_only": True}
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        if path.suffix == ".gguf":
+            where = gguf_options(path)
+        with without_bars():
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**where)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{name_or_path}: is not a causal language model that transformers opens ({one_line(error, 140)}); give a "

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from aural.core.registry import Registry
 from aural.encoders.text import TEXT_TOWERS, TextEncoder
 from aural.encoders.tokenize import Tokenizer, load_backend
-from aural.models.packaged import MINILM, SMOLLM2, gguf_options
+from aural.models.gguf_files import gguf_options
+from aural.models.packaged import MINILM, SMOLLM2
 from aural.models.prefix import strip_prefix
 
 Pooled: TypeAlias = Literal["mean", "last-token"]
@@ -135,7 +136,7 @@ def smollm2(random_seed: int | None = None) -> LanguageModel:
 
 @cache
 def _smollm2_tokenizer() -> Any:
-    """Build the tokenizer from the file of the weights, which takes some seconds."""
+    """Open the tokenizer, which takes a second."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(**gguf_options(SMOLLM2.path()), padding_side="right")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aural.core.config import Config
 from aural.core.errors import MissingDependencyError
@@ -41,17 +41,6 @@ class PackagedFile(Config):
         path = Path(next(iter(spec.submodule_search_locations))) / self.file
         verify(path, self.sha256)
         return path
-
-
-def gguf_options(path: Path) -> dict[str, Any]:
-    """Return the arguments with which transformers reads a GGUF file.
-
-    Raises MissingDependencyError when gguf or accelerate, with which it does so, is not installed.
-    """
-    for name in ("gguf", "accelerate"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(f'{path.name} is read with {name}; pip install "aural[language]"')
-    return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name, "local_files_only": True}
 
 
 class PackagedText(PackagedFile):

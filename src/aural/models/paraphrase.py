@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from aural.core.config import Config
-from aural.models.packaged import SMOLLM2, gguf_options
+from aural.models.gguf_files import gguf_options
+from aural.models.packaged import SMOLLM2
 
 EXAMPLES: Final = (
     ("a dog barking", "the bark of a dog"),

@@ -27,11 +27,10 @@ from typing import Any, Final
 import numpy as np
 
 from aural.core.errors import AuralError, ConfigError, DataError
-from aural.core.files import atomic_write, delete, write_text
+from aural.core.files import atomic_write, delete, locked, write_text
 from aural.reproduce import effect
 from aural.reproduce.card import PLACEHOLDER, RESERVED, ClaimCard
 from aural.reproduce.pool import Task, run_all
-from aural.reproduce.shared import locked
 
 SMOKE_CHANGES: Final = ("loop.steps=2", "loop.batch=8", "schedule.warmup=0", "loop.save_every=1000")
 SMOKE_SEEDS: Final = 2

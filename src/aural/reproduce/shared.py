@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aural.core.files import atomic_write, made_parents
-from aural.data.libre.mini import cache_folder
+from aural.core.files import atomic_write, locked, user_cache
 from aural.reproduce.study import StudyContext
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -32,7 +30,7 @@ def shared_arrays(context: StudyContext, name: str, key: str, compute: Callable[
 
 def shared_file(context: StudyContext, name: str, key: str, compute: Callable[[], Arrays]) -> Path:
     """Return the file (.npz) that `shared_arrays` reads, written now if it does not exist."""
-    folder = ((context.shared or context.out) if context.smoke else cache_folder().parent) / "features"
+    folder = ((context.shared or context.out) if context.smoke else user_cache()) / "features"
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     with locked(folder / f"{file.stem}.lock"):
         if not file.is_file():
@@ -52,16 +50,3 @@ def resumed(context: StudyContext, part: str, compute: Callable[[], Arrays]) -> 
             np.savez_compressed(unfinished, **compute())  # type: ignore[arg-type]
     with np.load(file, allow_pickle=False) as stored:
         return {array: stored[array] for array in stored.files}
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, so that two processes never write the same result at the same time."""
-    with made_parents(path), path.open("a") as stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except ImportError:  # not on Windows: there, do not run one card twice at the same time
-            pass
-        yield

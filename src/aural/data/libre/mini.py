@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 from aural.audio.io import read
 from aural.core.config import Config
 from aural.core.errors import DataError
-from aural.core.files import atomic_write, delete, write_text
+from aural.core.files import atomic_write, delete, user_cache, write_text
 from aural.core.types import Clip
 from aural.data.encode import encode
 from aural.data.libre.build import Report, build
@@ -69,12 +68,8 @@ class MiniReport:
 
 
 def cache_folder() -> Path:
-    """Return the default folder of libre-mini: `libre-mini` in the user's cache folder.
-
-    The cache folder is `$XDG_CACHE_HOME/aural`, or `~/.cache/aural` if that variable is not set.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "aural" / "libre-mini"
+    """Return the default folder of libre-mini: `libre-mini` in the user's cache folder."""
+    return user_cache() / "libre-mini"
 
 
 def build_mini(

@@ -23,11 +23,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from aural.core.files import write_text
-from aural.data.libre.mini import cache_folder
+from aural.core.files import locked, user_cache, write_text
 from aural.nn.nearest_code import k_means
 from aural.reproduce import sound_continuation  # noqa: F401 (registers its score)
-from aural.reproduce.shared import locked
 from aural.reproduce.sound_scores import AT_ONCE, SOUND_SCORES, Lab
 from aural.reproduce.sound_sets import sound_file, sound_set
 from aural.reproduce.study import Scores, StudyContext
@@ -130,7 +128,7 @@ def _untrained(context: StudyContext, changes: Sequence[str]) -> SelfSupervised:
 
 def _stage(context: StudyContext, changes: Sequence[str], key: str) -> Path:
     """Return the folder of a stage in the cache, written now if it is not there."""
-    base = ((context.shared or context.out) if context.smoke else cache_folder().parent) / "features"
+    base = ((context.shared or context.out) if context.smoke else user_cache()) / "features"
     folder = base / f"encoder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with locked(base / f"{folder.name}.lock"):
         if not (folder / "done.txt").is_file():
