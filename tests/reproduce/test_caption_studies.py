@@ -11,8 +11,9 @@ import torch
 from aural.data.simulate.questions import COUNT_WORDS
 from aural.generate.search import Limits, greedy
 from aural.nn.decoder import Decoder, DecoderConfig
+from aural.reproduce.scene_world import Scenes
 from aural.reproduce.studies.audio_questions import Item, evened
-from aural.reproduce.studies.caption_material import percent
+from aural.reproduce.studies.caption_material import percent, without
 from aural.reproduce.studies.sound_bridges import BridgeConfig, Heard, mean_loss, option_scores, prompts
 from aural.reproduce.studies.word_decoder import ASK, END, HINT, SAY, Padded, WordDecoder, Words, draw_text, padded
 
@@ -149,3 +150,10 @@ def test_answers_are_evened_and_shares_of_scores() -> None:
     assert [item.right for item in kept if item.kind == "count"].count(0) == 2
     assert sum(item.kind == "order" for item in kept) == 3
     assert math.isclose(float(percent("75-percent-of-ours", {"ours": {"a": 0.4}})["a"]), 0.3)
+
+
+def test_scenes_without_some_keep_frames_and_records_together() -> None:
+    scenes = Scenes(torch.arange(4.0)[:, None, None], [{"number": n} for n in range(4)])
+    left = without(scenes, np.array([0, 2]))
+    assert left.frames.flatten().tolist() == [1.0, 3.0]
+    assert [record["number"] for record in left.records] == [1, 3]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aural.data.simulate.claims import Judge
@@ -69,6 +70,8 @@ class Material:
     decoder: WordDecoder
     names: Mapping[str, str]
     spoken: Names
+    fresh: NDArray[np.int64]
+    """Numbers of the training scenes that the towers did not learn from."""
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -87,11 +90,13 @@ def material(
     *,
     overlaps: bool = False,
     detailed: bool = False,
+    fresh: int = 0,
 ) -> Material:
     """Return the material of a seed.
 
     overlaps: keep scenes whose sounds overlap (captions state an order). detailed: captions of two sounds say which one
-    is loud, and that they are heard together where they overlap.
+    is loud, and that they are heard together where they overlap. fresh: the towers do not learn from every so many-th
+    training scene; 0: they learn from all.
     """
     world = load_scenes(context, sizes)
     test = _written(world.test, 1, set(), overlaps=overlaps, detailed=detailed)
@@ -102,9 +107,9 @@ def material(
     texts = Texts(
         [text for one in (train, test) for record in one.records for text in record["captions"]], train.frames.device
     )
-    pair = base_pair(
-        context, world.train.frames.shape[2], texts, captioned(train, texts), smaller(base, context), moment=True
-    )
+    aside = np.arange(0, len(train.records), fresh) if fresh else np.zeros(0, np.int64)
+    learned = captioned(without(train, aside), texts)
+    pair = base_pair(context, world.train.frames.shape[2], texts, learned, smaller(base, context), moment=True)
     pair.requires_grad_(False)
     labels = {name.lower(): label for label, one in phrases.items() for name in (*one, names[label])}
     return Material(
@@ -114,7 +119,14 @@ def material(
         decoder=learn_words(context, phrases, names, reading),
         names=names,
         spoken=Names(labels),
+        fresh=aside,
     )
+
+
+def without(scenes: Scenes, numbers: NDArray[np.int64]) -> Scenes:
+    """Return the scenes without those of these numbers."""
+    kept = np.setdiff1d(np.arange(len(scenes.records)), numbers)
+    return Scenes(scenes.frames[kept], [scenes.records[n] for n in kept])
 
 
 def _classes(record: Mapping[str, Any]) -> frozenset[str]:

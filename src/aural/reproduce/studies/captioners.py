@@ -89,13 +89,20 @@ def run(
     arms: Mapping[str, Mapping[str, Any]],
     also: Sequence[str] = (),
     hidden: int = 0,
+    fresh: int = 0,
     base: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     fit: Mapping[str, Any] | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> Scores:
-    """Return arm -> task -> scores. also: further arms. hidden: every so many-th class is in no training caption."""
-    data = material(context, Training(**(base or {})), Reading(**(reading or {})), Sizes(quadruples=0, **(sizes or {})))
+    """Return arm -> task -> scores.
+
+    also: further arms. hidden: every so many-th class is in no training caption. fresh: the towers do not learn from
+    every so many-th training scene, and a diffusion model learns from these alone, as their vectors differ from those
+    of their captions as much as the vectors of test scenes do.
+    """
+    chosen = Sizes(quadruples=0, **(sizes or {}))
+    data = material(context, Training(**(base or {})), Reading(**(reading or {})), chosen, fresh=fresh)
     labels = sorted(data.names)
     secret = set(labels[1::hidden]) if hidden else set()
     parts = {name: Arm.parse(dict(values), name) for name, values in arms.items()}
@@ -167,6 +174,7 @@ class Lab:
     def __init__(self, context: StudyContext, data: Material, fit: Fit, secret: set[str]) -> None:
         self.context, self.data, self.fit, self.secret = context, data, fit, secret
         self.kept = np.array([n for n in range(len(data.train)) if not data.train.labels(n) & secret], np.int64)
+        self.pairs = np.intersect1d(self.kept, data.fresh) if len(data.fresh) else self.kept
         self.trained: dict[str, Heard] = {}
         self.link: DiffusionLink | None = None
         names = sorted(set(data.names.values()))
@@ -270,7 +278,7 @@ class Lab:
         return side.vector
 
     def _linked(self) -> DiffusionLink:
-        """Return the diffusion model, trained on the training scenes and their captions."""
+        """Return the diffusion model, trained on pairs of training scenes and their captions."""
         if self.link is not None:
             return self.link
         train, device = self.data.train, self.data.decoder.device
@@ -284,7 +292,7 @@ class Lab:
             optimizer = torch.optim.AdamW(link.parameters(), lr=1e-3, weight_decay=0.02)
             for number in range(steps):
                 rng = generator(self.context.seed, ITEM, 13, number)
-                chosen = torch.from_numpy(rng.choice(self.kept, min(128, len(self.kept)))).to(device)
+                chosen = torch.from_numpy(rng.choice(self.pairs, min(128, len(self.pairs)))).to(device)
                 which = torch.from_numpy(rng.integers(train.text.shape[1], size=len(chosen))).to(device)
                 text, torch_rng = train.text[chosen, which], torch.Generator().manual_seed(number)
                 loss = link.loss(train.vector[chosen], text, torch_rng) + link.loss(text, text, torch_rng)
@@ -293,7 +301,9 @@ class Lab:
                 optimizer.step()
             return {name: tensor.detach().cpu().numpy() for name, tensor in link.state_dict().items()}
 
-        stored = shared_arrays(self.context, "link", repr((1, steps, self.context.seed, self._key("link"))), compute)
+        stored = shared_arrays(
+            self.context, "link", repr((1, steps, self.context.seed, self._key(f"link {len(self.pairs)}"))), compute
+        )
         link.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
         self.link = link.eval()
         return self.link
