@@ -1,4 +1,4 @@
-"""GGUF files as transformers opens them: converted once to a folder of its own format.
+"""GGUF files as transformers opens them: converted once to a folder of safetensors.
 
 transformers reads a GGUF file word by word in Python, once each for the configuration, the weights and the tokenizer.
 The folder has the same weights, bit for bit, in float32.
@@ -27,7 +27,7 @@ def gguf_options(path: Path) -> dict[str, Any]:
     """Return the arguments with which transformers opens a GGUF file of a causal language model.
 
     They name a folder in `gguf` of the user's cache folder, which the first call writes, or the file itself where the
-    folder cannot be written. Another version of transformers has a folder of its own.
+    folder cannot be written. Each version of transformers has another folder.
 
     Raises:
         MissingDependencyError: gguf or accelerate, with which transformers reads the file, is not installed.
