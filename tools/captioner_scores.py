@@ -20,13 +20,15 @@ SILENCE = "the sound of silence"
 def compare(args: argparse.Namespace) -> None:
     """Print how often libre-base answers questions about test clips by similarity, also with another clip's sound."""
     import aural
+    from aural.core.scoring import Calibration
 
     model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
     rows = json.loads((folder / "test.json").read_text())
     sounds = np.load(folder / "test.npy").astype(np.float32)
     named = sorted({text for row in rows for text in row["texts"]})
     vectors = dict(zip(named, model.embed_text(named), strict=True))
-    assert model.least_cosine is not None
+    limit = Calibration.of(model).present
+    assert limit is not None
     for what, clips in (("the clip", sounds), ("another clip", np.roll(sounds, 1, axis=0))):
         rng, presence, choice = random.Random(1), [], []
         for n, row in enumerate(rows):
@@ -35,7 +37,7 @@ def compare(args: argparse.Namespace) -> None:
                 [r["texts"][0] for r in rows if r["label"] != row["label"] and r["texts"][0] != text], 2
             )
             asked = text if n % 2 == 0 else others[0]
-            presence.append((float(vectors[asked] @ clips[n]) >= model.least_cosine) == (n % 2 == 0))
+            presence.append((float(vectors[asked] @ clips[n]) >= limit) == (n % 2 == 0))
             choice.append(int(np.argmax([vectors[one] @ clips[n] for one in (text, *others)])) == 0)
         print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
 

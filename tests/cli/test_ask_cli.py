@@ -14,7 +14,7 @@ import torch
 import aural
 from aural.core.errors import CheckpointError, ConfigError
 from aural.generate.writer import SearchConfig
-from aural.models.answerer import ComparingAnswerer, sound_in
+from aural.models.answerer import Answer, ComparingAnswerer, sound_in
 from aural.models.bridge import BridgeConfig, choice_question, prompt_ids, read_bridge
 from aural.models.sound_writer import SoundWriter
 from aural.nn.bridges.mapper import MapperConfig, MlpMapper
@@ -61,17 +61,43 @@ class Known:
         return np.array([[0.6, 0.8] if text == "a dog" else [0.3, 0.95] for text in texts], np.float32)
 
 
-def test_yes_is_a_cosine_above_the_least_one() -> None:
+def test_yes_is_a_cosine_above_a_share_of_the_least_one() -> None:
     answerer = ComparingAnswerer(Known())  # type: ignore[arg-type]
     yes, no = (answerer.answer_of("a.wav", f"Is there {name}?", ["yes", "no"]) for name in ("a dog", "rain"))
     assert (yes.text, no.text) == ("yes", "no")
     assert answerer.answer_of("a.wav", "Is there a dog?") == yes
-    assert yes.score == pytest.approx(1 / (1 + np.exp(-1.0)))
-    assert no.score == pytest.approx(1 / (1 + np.exp(-2.0)))
+    limit = 0.65 * 0.5
+    assert yes.score == pytest.approx(1 / (1 + np.exp(-10 * (0.6 - limit))))
+    assert no.score == pytest.approx(1 / (1 + np.exp(-10 * (limit - 0.3))))
     with pytest.raises(ConfigError, match="is there"):
         answerer.answer_of("a.wav", "does it bark twice?", ["yes", "no"])
     with pytest.raises(ConfigError, match="answers no free question"):
         answerer.answer_of("a.wav", "what is it?")
+
+
+@pytest.mark.parametrize(
+    ("options", "by_spans", "expected"),
+    [
+        (["A dog", "rain"], "a dog", ("A dog", "located")),
+        (["A dog", "rain"], "rain", ("rain", "located")),
+        (["A dog", "rain"], "neither is heard", ("rain", "compared")),
+        (["A dog", "rain"], None, ("rain", "compared")),
+        (["A dog", "wind"], "a dog", ("wind", "compared")),
+        (["A dog", "rain", "wind"], "a dog", ("rain", "compared")),
+    ],
+)
+def test_spans_choose_between_the_two_sounds_of_a_question(
+    options: list[str], by_spans: str | None, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf(Known):
+        def embed_text(self, texts: Any) -> Any:
+            return np.array([[0.1, 0.9] if text == "A dog" else [0.5, 0.8] for text in texts], np.float32)
+
+    reply = None if by_spans is None else Answer(text=by_spans, score=0.5, kind="located")
+    monkeypatch.setattr(ComparingAnswerer, "_by_spans", lambda self, clip, asked: reply)
+    answerer = ComparingAnswerer(Deaf())  # type: ignore[arg-type]
+    answer = answerer.answer_of("a.wav", "which is louder, a dog or rain?", options)
+    assert (answer.text, answer.kind) == expected
 
 
 def test_what_is_heard_is_answered_by_a_caption(writer: SoundWriter) -> None:

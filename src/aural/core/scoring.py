@@ -22,6 +22,9 @@ from aural.core.types import FloatArray
 NEUTRAL: Final = "something"
 """The word of the neutral prompt, which stands for "any sound"."""
 
+PRESENCE_SHARE: Final = 0.65
+"""Share of the least cosine of a match at which "is there ...?" is answered by yes; see docs/models/captions.md."""
+
 DEFAULT_SCALE: Final = 100.0
 """Scale of an embedder that states none: the upper limit of the learned scale in CLIP and its successors."""
 
@@ -71,6 +74,15 @@ class Calibration:
         if self.least is None:
             raise ConfigError("this model has no measured least cosine of a match; use libre-base")
         return bool(np.max(cosines, initial=-1.0) >= self.least)
+
+    @property
+    def present(self) -> float | None:
+        """Return the cosine from which on "is there ...?" is answered by yes; None where `least` was not measured.
+
+        >>> round(Calibration(least=0.3).present, 3)
+        0.195
+        """
+        return None if self.least is None else self.least - (1 - PRESENCE_SHARE) * abs(self.least)
 
     @property
     def needs_neutral(self) -> bool:

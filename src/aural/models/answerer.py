@@ -141,9 +141,10 @@ def sound_in(question: str) -> str | None:
 class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
-    It answers "is there ...?" by yes or no, by the least cosine of a match, which is measured for some models only, and
-    chooses among options. In free words it answers "what is heard?" by a caption of `captioner`, which is opened when
-    it is needed, and with calibrated frames the questions of `aural.models.span_questions` by spans; no other.
+    It answers "is there ...?" by yes or no, by a share of the least cosine of a match, which is measured for some
+    models only, and chooses among options. In free words it answers "what is heard?" by a caption of `captioner`, which
+    is opened when it is needed, and with calibrated frames the questions of `aural.models.span_questions` by spans; no
+    other. Spans also choose between the two sounds that such a question names, where they are the options.
     """
 
     def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
@@ -153,9 +154,15 @@ class ComparingAnswerer(AnsweringModel):
     def answer_of(self, clip: AudioSource, question: str, options: Sequence[str] | None = None) -> Answer:
         check_question(question, options)
         yes_no = options is not None and tuple(one.lower() for one in options) == YES_NO
-        asked = span_question(question) if options is None or yes_no else None
-        if asked is not None and (options is None or asked.is_yes_no):
+        asked = span_question(question)
+        if asked is not None and (options is None or (yes_no and asked.is_yes_no)):
             return self._located(clip, asked)
+        if asked is not None and options is not None:
+            named = {option.strip().lower(): option for option in options}
+            if named.keys() == {name.lower() for name in asked.sounds}:
+                answer = self._by_spans(clip, asked)
+                if answer is not None and answer.text.lower() in named:  # else neither is heard, or it is not known
+                    return answer.model_copy(update={"text": named[answer.text.lower()]})
         if options is None and sound_in(question) is not None:
             options, yes_no = YES_NO, True
         if options is None:
@@ -177,24 +184,30 @@ class ComparingAnswerer(AnsweringModel):
         return Answer(text=best.text, score=best.score, kind=captioner.caption_kind)
 
     def _located(self, clip: AudioSource, question: SpanQuestion) -> Answer:
-        answer = answer_by_spans(self.model, clip, question) if isinstance(self.model, EmbeddingModel) else None
+        answer = self._by_spans(clip, question)
         if answer is None:
             raise ConfigError(
                 f'"{self.name}" has no calibrated frames, so it cannot answer by spans; use a model such as libre-base'
             )
-        return Answer(text=answer.text, score=answer.score, remark=answer.remark, kind="located")
+        return answer
+
+    def _by_spans(self, clip: AudioSource, question: SpanQuestion) -> Answer | None:
+        reply = answer_by_spans(self.model, clip, question) if isinstance(self.model, EmbeddingModel) else None
+        if reply is None:
+            return None
+        return Answer(text=reply.text, score=reply.score, remark=reply.remark, kind="located")
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
-        name, least = sound_in(question), self.calibration.least
+        name, limit = sound_in(question), self.calibration.present
         if name is None:
             raise ConfigError(
                 f'"{question}": without a language model, yes or no is answered only to "is there ...?", '
                 '"is ... before ...?" and "is ... louder than ...?"'
             )
-        if least is None:
+        if limit is None:
             raise ConfigError(f'"{self.name}": the least cosine of a match was not measured, so it cannot say no')
         cosine = float(self.model.embed_text([name])[0] @ self.model.embed_audio([clip])[0])
-        margin = self.calibration.scale * (cosine - least)
+        margin = self.calibration.scale * (cosine - limit)
         return chosen(options, [margin, 0.0], "compared")
 
 

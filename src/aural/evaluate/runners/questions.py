@@ -75,11 +75,11 @@ def choices(context: Context, questions: Sequence[Asked], audio: FloatArray) -> 
     cosines = np.sum(np.repeat(audio, sizes, axis=0) * texts, axis=1)
     starts = np.cumsum([0, *sizes])
     picked = np.array([cosines[a:b].argmax() for a, b in pairwise(starts)], np.int64)
-    least = Calibration.of(context.embedder).least
+    limit = Calibration.of(context.embedder).present
     presence = np.array([one["kind"] == "presence" for one in questions])
-    if least is not None and presence.any():
+    if limit is not None and presence.any():
         names = context.cache.texts([one["sound"] for one in questions if one["kind"] == "presence"])
-        picked[presence] = np.sum(audio[presence] * names, axis=1) < least  # options: yes, no
+        picked[presence] = np.sum(audio[presence] * names, axis=1) < limit  # options: yes, no
     return picked
 
 
