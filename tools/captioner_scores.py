@@ -18,28 +18,27 @@ SILENCE = "the sound of silence"
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print how often libre-base answers questions about test clips by similarity, also with another clip's sound."""
+    """Print how often libre-base answers questions about test clips as `aural ask`, also with another clip's sound."""
     import aural
-    from aural.core.scoring import Calibration
+    from aural.models.writers import answerer_of
 
-    model, folder = aural.load("libre-base", engine="onnx"), Path(args.out)
-    rows = json.loads((folder / "test.json").read_text())
-    sounds = np.load(folder / "test.npy").astype(np.float32)
-    named = sorted({text for row in rows for text in row["texts"]})
-    vectors = dict(zip(named, model.embed_text(named), strict=True))
-    limit = Calibration.of(model).present
-    assert limit is not None
-    for what, clips in (("the clip", sounds), ("another clip", np.roll(sounds, 1, axis=0))):
+    model = aural.load("libre-base", engine="onnx")
+    answerer = answerer_of(model)[0]
+    rows = json.loads((Path(args.out) / "test.json").read_text())
+    files = [Path(args.corpus) / row["path"] for row in rows]
+    for what, clips in (("the clip", files), ("another clip", [files[-1], *files[:-1]])):
         rng, presence, choice = random.Random(1), [], []
-        for n, row in enumerate(rows):
+        for n, (row, clip) in enumerate(zip(rows, clips, strict=True)):
             text = row["texts"][0]
             others = rng.sample(
                 [r["texts"][0] for r in rows if r["label"] != row["label"] and r["texts"][0] != text], 2
             )
-            asked = text if n % 2 == 0 else others[0]
-            presence.append((float(vectors[asked] @ clips[n]) >= limit) == (n % 2 == 0))
-            choice.append(int(np.argmax([vectors[one] @ clips[n] for one in (text, *others)])) == 0)
-        print(f"{what}: is there ...? {np.mean(presence):.3f}, one of three {np.mean(choice):.3f}, {len(rows)} clips")
+            asked, answer = (text, "yes") if n % 2 == 0 else (others[0], "no")
+            presence.append(answerer.answer_of(clip, f"is there {asked}?").text == answer)
+            choice.append(answerer.answer_of(clip, "which sound is it?", (text, *others)).text == text)
+        there, absent = np.mean(presence[::2]), np.mean(presence[1::2])
+        print(f"{what}: is there ...? {np.mean(presence):.3f} (there {there:.3f}, not there {absent:.3f}),", end=" ")
+        print(f"one of three {np.mean(choice):.3f}, {len(rows)} clips")
 
 
 def picked(args: argparse.Namespace) -> None:

@@ -5,9 +5,9 @@
 
 Questions and answers are those of `aural.data.simulate.questions`; scenes are of clips of held-out splits, two or
 three sounds each, of which half are repeated where they can be. Three classes that do not sound in a scene are also
-asked about: every number but "never" is a false answer. Prints the share of right answers of each kind with a 95%
-interval from a bootstrap over scenes: as `aural ask` answers; with the spans and the threshold of `aural locate`, whose
-spans are counted; and as `aural ask` answers with the sound of the next scene.
+asked about: every number but "never" is a false answer, and so is yes to "is there ...?". Prints the share of right
+answers of each kind with a 95% interval from a bootstrap over scenes: as `aural ask` answers; with the spans and the
+threshold of `aural locate`, whose spans are counted; and as `aural ask` answers with the sound of the next scene.
 
 An answer about two sounds is right only if both are located; "answer alone" also accepts the right name where one is
 not. "mean over numbers" weights once, twice, three and four times equally.
@@ -38,6 +38,7 @@ from aural.models.span_levels import step_powers
 from aural.models.span_limits import locate_named
 from aural.models.span_questions import SpanQuestion, span_question
 from aural.models.span_replies import reply, times
+from aural.models.writers import answerer_of
 
 ARMS = ("", " (spans of aural locate)", " (another scene)")
 NUMBERS = {words[0]: times(number) for number, words in COUNTS.items()}
@@ -112,6 +113,7 @@ def main() -> None:
     )
     model = aural.load(arguments.model)
     assert isinstance(model, EmbeddingModel)
+    answerer = answerer_of(model)[0]
     scenes = [simulator.scene(index) for index in range(arguments.scenes)]
     scores: dict[str, list[Result]] = defaultdict(list)
     generator, drawn = np.random.default_rng(0), np.random.default_rng(1)
@@ -126,6 +128,10 @@ def main() -> None:
             clip = scenes[(n + 1) % len(scenes)].clip if arm == ARMS[2] else scene.clip
             of_locate = arm == ARMS[1]
             located = model.locate([clip], names)[0] if of_locate else locate_named(Locator(model, names), clip)
+            for name in () if of_locate else (*judge.events, *absent):
+                there = answerer.answer_of(clip, f"is there {name}?").text == "yes"
+                kind = "is there, a sound that is there" if name in judge.events else "is there, absent, a false yes"
+                scores[kind + arm].append(Result(n, there))
             for name, right, number in answers(pairs, absent, located, step_powers(clip), pauses=not of_locate):
                 scores[name + arm].append(Result(n, right, number))
         for one, _ in pairs:

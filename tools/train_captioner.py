@@ -8,7 +8,7 @@
     python tools/train_captioner.py write OUT --result R --device cpu   # candidate captions, if a run ended before
     python tools/train_captioner.py choose OUT --result R # the arm and the ranking that are best on the clips of dev
     python tools/train_captioner.py written OUT --result R --arms text-hard   # scores on the test clips
-    python tools/train_captioner.py compare OUT           # questions about the test clips by similarity alone
+    python tools/train_captioner.py compare CORPUS OUT    # questions about the test clips, without language model
     python tools/train_captioner.py sentences OUT         # the sentences that are picked where nothing is written
     python tools/train_captioner.py picked OUT            # scores of the captions that libre-base picks
     python tools/train_captioner.py bundle R/text-hard.safetensors --result R # write src/aural/weights/libre-captions

@@ -75,6 +75,24 @@ def test_yes_is_a_cosine_above_a_share_of_the_least_one() -> None:
         answerer.answer_of("a.wav", "what is it?")
 
 
+def test_a_span_says_yes_where_the_vector_of_the_whole_sound_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the spans: "rain" has one, whatever the clip; "a dog" is found by its vector and never located."""
+    asked: list[str] = []
+
+    def spans(model: Any, clip: Any, name: str) -> float | None:
+        asked.append(name)
+        return 0.7 if name == "rain" else None
+
+    monkeypatch.setattr("aural.models.answerer.surest_span", spans)
+    monkeypatch.setattr("aural.models.answerer.EmbeddingModel", Known)
+    answerer = ComparingAnswerer(Known())  # type: ignore[arg-type]
+    located, compared, unheard = (answerer.answer_of("a.wav", f"is there {one}?") for one in ("rain", "a dog", "wind"))
+    assert (located.text, located.score, located.kind) == ("yes", 0.7, "located")
+    assert (compared.text, compared.kind) == ("yes", "compared")
+    assert (unheard.text, unheard.kind) == ("no", "compared")
+    assert asked == ["rain", "wind"]
+
+
 @pytest.mark.parametrize(
     ("options", "by_spans", "expected"),
     [

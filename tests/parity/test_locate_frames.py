@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from aural.cli.main import app
 from aural.core.names import DEFAULT_TEMPLATE
+from aural.models.load import load
+from aural.models.span_replies import surest_span
 
 transformers = pytest.importorskip("transformers", minversion="5.20")
 FRAME_S = 0.04
@@ -65,3 +67,12 @@ def test_spans_are_those_of_transformers_probabilities(planted: Path) -> None:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], row >= 0.25, [False]]))).reshape(-1, 2)
         expected = [(FRAME_S * start, FRAME_S * stop) for start, stop in edges if row[start:stop].max() >= 0.5]
         assert np.allclose(spans[text], expected, atol=1e-3)
+
+
+def test_is_there_takes_the_surest_span_of_locate(planted: Path) -> None:
+    model = load(planted / "model", device="cpu")
+    scene, (text, *_) = planted / "scene.wav", PARTS
+    spans = [span for span in model.locate([scene], [text])[0].spans if span.text == text]
+    assert surest_span(model, scene, text) == max(span.confidence for span in spans)
+    silence = (np.zeros(RATE_HZ, np.float32), RATE_HZ)
+    assert surest_span(model, silence, text) is None

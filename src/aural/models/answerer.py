@@ -20,7 +20,7 @@ from aural.generate.writer import SearchConfig
 from aural.models.arguments import as_sources, check_words
 from aural.models.embedding import EmbeddingModel
 from aural.models.span_questions import FORMS, SpanQuestion, span_question
-from aural.models.span_replies import answer_by_spans
+from aural.models.span_replies import answer_by_spans, surest_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,10 +141,11 @@ def sound_in(question: str) -> str | None:
 class ComparingAnswerer(AnsweringModel):
     """Compares the vector of a sound with those of options; for models without a decoder.
 
-    It answers "is there ...?" by yes or no, by a share of the least cosine of a match, which is measured for some
-    models only, and chooses among options. In free words it answers "what is heard?" by a caption of `captioner`, which
-    is opened when it is needed, and with calibrated frames the questions of `aural.models.span_questions` by spans; no
-    other. Spans also choose between the two sounds that such a question names, where they are the options.
+    It answers "is there ...?" by yes where a share of the least cosine of a match is reached, which is measured for
+    some models only, or, with calibrated frames, where `aural locate` finds a span. It chooses among options. In free
+    words it answers "what is heard?" by a caption of `captioner`, which is opened when it is needed, and with
+    calibrated frames the questions of `aural.models.span_questions` by spans; no other. Spans also choose between the
+    two sounds that such a question names, where they are the options.
     """
 
     def __init__(self, model: Embedder, captioner: Callable[[], Captioner] | None = None) -> None:
@@ -207,6 +208,11 @@ class ComparingAnswerer(AnsweringModel):
         if limit is None:
             raise ConfigError(f'"{self.name}": the least cosine of a match was not measured, so it cannot say no')
         cosine = float(self.model.embed_text([name])[0] @ self.model.embed_audio([clip])[0])
+        surest = (
+            surest_span(self.model, clip, name) if cosine < limit and isinstance(self.model, EmbeddingModel) else None
+        )
+        if surest is not None:
+            return Answer(text=options[0], score=surest, kind="located")
         margin = self.calibration.scale * (cosine - limit)
         return chosen(options, [margin, 0.0], "compared")
 

@@ -56,6 +56,17 @@ def answer_by_spans(model: EmbeddingModel, clip: AudioSource, question: SpanQues
     return reply(question, locate_named(locator, clip), step_powers(clip))
 
 
+def surest_span(model: EmbeddingModel, clip: AudioSource, name: str) -> float | None:
+    """Return the probability of the surest span that `aural locate` finds; None without one or calibrated frames.
+
+    Raises:
+        AudioError: the sound cannot be read.
+    """
+    locator = Locator(model, (name,))
+    spans = [] if locator.origin == "score" else locator.locate(clip).spans
+    return max((span.confidence for span in spans), default=None)
+
+
 def reply(question: SpanQuestion, located: Located, powers: NDArray[np.float64]) -> SpanReply:
     """Return the answer.
 
