@@ -1,8 +1,9 @@
 """Questions about scenes with answers from their truth, each a choice among statements.
 
 The chosen answer is the one whose statement has the highest cosine with the sound. A model whose least cosine of a
-match was measured answers questions about presence as `aural ask` does: yes if the sound's name reaches it. The control
-asks the same questions with the sound of the next scene: an answer that needs no listening stays right.
+match was measured answers questions about presence as `aural ask` does by vectors: yes if the sound's name reaches a
+share of it (`Calibration.present`). The control asks the same questions with the sound of the next scene: an answer
+that needs no listening stays right.
 
 Legend: N scenes, Q questions, O options, E joint dimensions.
 """
