@@ -98,8 +98,7 @@ def run(
     """Return arm -> task -> scores.
 
     also: further arms. hidden: every so many-th class is in no training caption. fresh: the towers do not learn from
-    every so many-th training scene, and a diffusion model learns from these alone, as their vectors differ from those
-    of their captions as much as the vectors of test scenes do.
+    every so many-th training scene, and a diffusion model learns from these alone.
     """
     chosen = Sizes(quadruples=0, **(sizes or {}))
     data = material(context, Training(**(base or {})), Reading(**(reading or {})), chosen, fresh=fresh)
