@@ -21,11 +21,12 @@ def pack_decoder(out: Path, kept: list[int]) -> None:
     from gguf import GGUFReader, dequantize
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from aural.models.gguf_files import dtype_option
     from aural.models.packaged import SMOLLM2
 
     path = SMOLLM2.path()
     where: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    state = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).state_dict()
+    state = AutoModelForCausalLM.from_pretrained(**where, **dtype_option(torch.float32)).state_dict()
     config = AutoConfig.from_pretrained(**where).to_dict() | {"vocab_size": len(kept)}
     raw = {t.name: t for t in GGUFReader(path).tensors}
     inner = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj"}

@@ -11,8 +11,8 @@ import torch
 
 from aural.core.errors import CheckpointError
 from aural.models import gguf_files
-from aural.models.causal import open_decoder
-from aural.models.gguf_files import gguf_options
+from aural.models.causal import open_decoder, stop_tokens
+from aural.models.gguf_files import dtype_option, gguf_options
 
 WORDS = ["<unk>", "<s>", "</s>", "a", "b", "c", "ab", "Ġ", "Ġa", "Ġb"]
 LAYERS = {
@@ -28,6 +28,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("accelerate")
     path = tmp_path_factory.mktemp("gguf") / "small.gguf"
     writer, rng = gguf.GGUFWriter(path, "llama"), np.random.default_rng(0)
+    writer.add_name("small")
     writer.add_context_length(32)
     writer.add_embedding_length(8)
     writer.add_block_count(1)
@@ -64,13 +65,17 @@ def test_the_folder_has_the_weights_and_the_tokens_of_the_file(file: Path, cache
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     direct = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    golden = AutoModelForCausalLM.from_pretrained(**direct, dtype=torch.float32).state_dict()
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(**direct, **dtype_option(torch.float32)),
+        AutoTokenizer.from_pretrained(**direct),
+    )
+    golden = model.state_dict()
     opened = open_decoder(file, device="cpu")
     state = opened.model.state_dict()
     assert state.keys() == golden.keys()
     assert all(torch.equal(state[name], golden[name]) for name in golden)
-    assert opened.ids("ab a") == AutoTokenizer.from_pretrained(**direct)("ab a", add_special_tokens=False).input_ids
-    assert opened.stop_ids == (2,)
+    assert opened.ids("ab a") == tokenizer("ab a", add_special_tokens=False).input_ids
+    assert opened.stop_ids == tuple(stop_tokens(model, tokenizer))
 
 
 def test_the_second_opening_converts_nothing_and_says_nothing(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from aural.core.errors import CheckpointError, one_line
 from aural.models.device import pick_device
-from aural.models.gguf_files import gguf_options, without_bars
+from aural.models.gguf_files import dtype_option, gguf_options, without_bars
 from aural.models.packaged import SMOLLM2
 from aural.nn.causal import Cache, Step
 
@@ -124,7 +124,7 @@ def open_decoder(
         if path.suffix == ".gguf":
             where = gguf_options(path)
         with without_bars():
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(**where, **dtype_option(torch.float32))
             tokenizer = AutoTokenizer.from_pretrained(**where)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(

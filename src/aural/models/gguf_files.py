@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aural.core.errors import MissingDependencyError, WriteError
 from aural.core.files import atomic_write, locked, make_folder, user_cache
+
+if TYPE_CHECKING:
+    import torch
 
 VERSION: Final = 1
 """Counts up when the content of the folders changes."""
@@ -68,12 +71,20 @@ def _convert(direct: dict[str, Any], folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with without_bars():
-        model: Any = AutoModelForCausalLM.from_pretrained(**direct, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(**direct, **dtype_option(torch.float32))
         model.hf_quantizer = None  # the weights are no longer quantized, but transformers would refuse to save them
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(**direct).save_pretrained(folder)
+
+
+def dtype_option(dtype: torch.dtype) -> dict[str, Any]:
+    """Return the argument of `from_pretrained` for the type of the weights, which was renamed in transformers 4.56."""
+    import transformers
+
+    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if release >= (4, 56) else "torch_dtype": dtype}
 
 
 @contextmanager

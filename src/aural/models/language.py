@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from aural.core.registry import Registry
 from aural.encoders.text import TEXT_TOWERS, TextEncoder
 from aural.encoders.tokenize import Tokenizer, load_backend
-from aural.models.gguf_files import gguf_options
+from aural.models.gguf_files import dtype_option, gguf_options
 from aural.models.packaged import MINILM, SMOLLM2
 from aural.models.prefix import strip_prefix
 
@@ -113,7 +113,7 @@ def smollm2(random_seed: int | None = None) -> LanguageModel:
 
     tokenizer = _smollm2_tokenizer()
     if random_seed is None:
-        model = AutoModel.from_pretrained(**file, dtype=torch.float32)
+        model = AutoModel.from_pretrained(**file, **dtype_option(torch.float32))
     else:
         config = AutoConfig.from_pretrained(**file)
         with torch.random.fork_rng(devices=[]):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from aural.core.config import Config
-from aural.models.gguf_files import gguf_options
+from aural.models.gguf_files import dtype_option, gguf_options
 from aural.models.packaged import SMOLLM2
 
 EXAMPLES: Final = (
@@ -164,6 +164,6 @@ def paraphraser(sampling: Sampling | None = None) -> Paraphraser:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-    model = load(**file, dtype=torch.bfloat16).eval()
+    model = load(**file, **dtype_option(torch.bfloat16)).eval()
     tokenizer = AutoTokenizer.from_pretrained(**file)
     return Paraphraser(model, tokenizer, sampling)
