@@ -16,6 +16,7 @@ from aural.cli.main import app
 from aural.core.names import DEFAULT_TEMPLATE
 from aural.models.load import load
 from aural.models.span_replies import surest_span
+from tiny import save_tiny, tone
 
 transformers = pytest.importorskip("transformers", minversion="5.20")
 FRAME_S = 0.04
@@ -71,8 +72,15 @@ def test_spans_are_those_of_transformers_probabilities(planted: Path) -> None:
 
 def test_is_there_takes_the_surest_span_of_locate(planted: Path) -> None:
     model = load(planted / "model", device="cpu")
-    scene, (text, *_) = planted / "scene.wav", PARTS
-    spans = [span for span in model.locate([scene], [text])[0].spans if span.text == text]
-    assert surest_span(model, scene, text) == max(span.confidence for span in spans)
-    silence = (np.zeros(RATE_HZ, np.float32), RATE_HZ)
-    assert surest_span(model, silence, text) is None
+    wave = soundfile.read(planted / "scene.wav", dtype="float32")[0]
+    for part in ((0, len(wave)), (0, RATE_HZ), (RATE_HZ, 2 * RATE_HZ)):
+        clip = (wave[slice(*part)], RATE_HZ)
+        for text in PARTS:
+            spans = model.locate([clip], [text])[0].spans
+            assert surest_span(model, clip, text) == max((span.confidence for span in spans), default=None)
+
+
+def test_without_calibrated_frames_no_span_says_yes(tmp_path: Path) -> None:
+    model = load(save_tiny(tmp_path / "tiny"), device="cpu")
+    assert model.locate([(tone(1.0), 16000)], ["a tone"])[0].origin == "score"
+    assert surest_span(model, (tone(1.0), 16000), "a tone") is None

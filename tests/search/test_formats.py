@@ -26,7 +26,7 @@ STORED = Path(__file__).parents[1] / "golden" / "formats" / "library-1.tar.gz"
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
     with tarfile.open(STORED) as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extractall(tmp_path)
     return tmp_path / "library-1"
 
 

@@ -34,7 +34,7 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The unpacked artifacts of a version."""
     folder = tmp_path_factory.mktemp(f"stored-{request.param}")
     with tarfile.open(FORMATS / f"artifacts-{request.param}.tar.xz") as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder)
     return folder
 
 
