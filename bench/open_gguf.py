@@ -17,12 +17,13 @@ import tempfile
 
 FOLDER = "from aural.models.causal import open_decoder; open_decoder(device='cpu')"
 DIRECT = """
+from aural.models.gguf_files import dtype_option
 from aural.models.packaged import SMOLLM2
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 path = SMOLLM2.path()
 file = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-AutoModelForCausalLM.from_pretrained(**file, dtype=torch.float32)
+AutoModelForCausalLM.from_pretrained(**file, **dtype_option(torch.float32))
 AutoTokenizer.from_pretrained(**file)
 """
 TIMED = """

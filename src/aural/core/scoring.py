@@ -76,10 +76,10 @@ class Calibration:
         return bool(np.max(cosines, initial=-1.0) >= self.least)
 
     @property
-    def present(self) -> float | None:
+    def presence_limit(self) -> float | None:
         """Return the cosine from which on "is there ...?" is answered by yes; None where `least` was not measured.
 
-        >>> round(Calibration(least=0.3).present, 3)
+        >>> round(Calibration(least=0.3).presence_limit, 3)
         0.195
         """
         return None if self.least is None else self.least - (1 - PRESENCE_SHARE) * abs(self.least)

@@ -199,7 +199,7 @@ class ComparingAnswerer(AnsweringModel):
         return Answer(text=reply.text, score=reply.score, remark=reply.remark, kind="located")
 
     def _presence(self, clip: AudioSource, question: str, options: Sequence[str]) -> Answer:
-        name, limit = sound_in(question), self.calibration.present
+        name, limit = sound_in(question), self.calibration.presence_limit
         if name is None:
             raise ConfigError(
                 f'"{question}": without a language model, yes or no is answered only to "is there ...?", '

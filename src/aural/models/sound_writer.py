@@ -87,8 +87,6 @@ class SoundWriter(Captioner, AnsweringModel):
         """Return the written captions and the known sentences `near`, ordered by likelihood and by cosine.
 
         prefix: (1, P, W), what is read before a caption. sound: (1, E).
-
-        prefix: (1, P, W), what is read before a caption. sound: (1, E).
         """
         if not near:
             return written

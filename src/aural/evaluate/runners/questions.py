@@ -1,9 +1,9 @@
 """Questions about scenes with answers from their truth, each a choice among statements.
 
 The chosen answer is the one whose statement has the highest cosine with the sound. A model whose least cosine of a
-match was measured answers questions about presence as `aural ask` does by vectors: yes if the sound's name reaches a
-share of it (`Calibration.present`). The control asks the same questions with the sound of the next scene: an answer
-that needs no listening stays right.
+match was measured answers questions about presence as `aural ask` does by vectors: yes if the sound's name reaches
+`Calibration.presence_limit`. The control asks the same questions with the sound of the next scene: an answer that
+needs no listening stays right.
 
 Legend: N scenes, Q questions, O options, E joint dimensions.
 """
@@ -76,7 +76,7 @@ def choices(context: Context, questions: Sequence[Asked], audio: FloatArray) -> 
     cosines = np.sum(np.repeat(audio, sizes, axis=0) * texts, axis=1)
     starts = np.cumsum([0, *sizes])
     picked = np.array([cosines[a:b].argmax() for a, b in pairwise(starts)], np.int64)
-    limit = Calibration.of(context.embedder).present
+    limit = Calibration.of(context.embedder).presence_limit
     presence = np.array([one["kind"] == "presence" for one in questions])
     if limit is not None and presence.any():
         names = context.cache.texts([one["sound"] for one in questions if one["kind"] == "presence"])
